@@ -1,0 +1,33 @@
+// (logsumexp, +). Each row of A and column of B is scaled by its largest entry, so that the sum of
+// exponentials is an ordinary product: one multiplication per term. Where the scaled sum comes out
+// below 2^-60 or not finite, terms may have been lost, and the entry is summed one by one instead,
+// against its own largest term.
+
+fn ring_start() -> f32 { return 0.0; }
+fn ring_pad() -> f32 { return 0.0; }
+fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return fma(vec4(x), y, acc); }
+fn ring_stage_a(value: f32, line: i32) -> f32 { return exp(value - a_scale[line]); }
+fn ring_stage_b(value: f32, line: i32) -> f32 { return exp(value - b_scale[line]); }
+fn ring_taints(value: f32) -> bool { return false; }
+
+fn ring_is_exact(acc: f32) -> bool { return acc >= 8.673617e-19 && acc <= 3.4028234e38; }
+fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 {
+    return log(acc) + (a_scale[a_line] + b_scale[b_line]);
+}
+
+fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
+    var largest = minus_infinity();
+    var nan = false;
+    for (var p = first_p(i, j); p < end_p(i, j); p++) {
+        let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
+        nan = nan || is_nan(value);
+        largest = select(largest, value, value > largest);
+    }
+    if nan { return from_bits(0x7fc00000u); }
+    if abs(largest) > 3.4028234e38 { return largest; }
+    var sum = 0.0;
+    for (var p = first_p(i, j); p < end_p(i, j); p++) {
+        sum += exp(a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)] - largest);
+    }
+    return largest + log(sum);
+}

@@ -1,0 +1,27 @@
+// (max, +).
+
+fn ring_start() -> f32 { return minus_infinity(); }
+fn ring_pad() -> f32 { return minus_infinity(); }
+fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc, vec4(x) + y); }
+fn ring_stage_a(value: f32, line: i32) -> f32 { return value; }
+fn ring_stage_b(value: f32, line: i32) -> f32 { return value; }
+
+// max may drop a NaN, and +∞ meets the padding's -∞: then every entry is computed one by one.
+fn ring_taints(value: f32) -> bool {
+    let bits = bitcast<u32>(value);
+    return (bits & 0x7fffffffu) > 0x7f800000u || bits == 0x7f800000u;
+}
+
+fn ring_is_exact(acc: f32) -> bool { return true; }
+fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
+
+fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
+    var best = minus_infinity();
+    var nan = false;
+    for (var p = first_p(i, j); p < end_p(i, j); p++) {
+        let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
+        nan = nan || is_nan(value);
+        best = select(best, value, value > best);
+    }
+    return select(best, from_bits(0x7fc00000u), nan);
+}

@@ -1,0 +1,32 @@
+// (max, ×). No value pads without harm (-∞ times a negative is +∞), so the padding is NaN, which
+// the comparison drops.
+
+fn ring_start() -> f32 { return minus_infinity(); }
+fn ring_pad() -> f32 { return from_bits(0x7fc00000u); }
+fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
+    let value = vec4(x) * y;
+    return select(acc, value, value > acc);
+}
+fn ring_stage_a(value: f32, line: i32) -> f32 { return value; }
+fn ring_stage_b(value: f32, line: i32) -> f32 { return value; }
+
+// A NaN or an infinity (0 · ∞) in the data would be dropped like the padding.
+fn ring_taints(value: f32) -> bool {
+    return (bitcast<u32>(value) & 0x7fffffffu) >= 0x7f800000u;
+}
+
+// -∞ is what is left where there was no term, or where finite terms overflowed.
+fn ring_is_exact(acc: f32) -> bool { return acc >= -3.4028234e38; }
+fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
+
+fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
+    var best = minus_infinity();
+    var nan = false;
+    for (var p = first_p(i, j); p < end_p(i, j); p++) {
+        let value = a[a0 + a_index(i, p)] * b[b0 + b_index(p, j)];
+        nan = nan || is_nan(value);
+        best = select(best, value, value > best);
+    }
+    best = select(best, from_bits(0x7fc00000u), nan);
+    return select(0.0, best, first_p(i, j) < end_p(i, j));
+}

@@ -1,0 +1,22 @@
+// (+, ×).
+
+fn ring_start() -> f32 { return 0.0; }
+fn ring_pad() -> f32 { return 0.0; }
+fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return fma(vec4(x), y, acc); }
+fn ring_stage_a(value: f32, line: i32) -> f32 { return value; }
+fn ring_stage_b(value: f32, line: i32) -> f32 { return value; }
+
+// A staged value after which padding can no longer be told from data.
+fn ring_taints(value: f32) -> bool { return false; }
+
+// A sum that padding may have spoilt (0 · ∞) shows it by being NaN.
+fn ring_is_exact(acc: f32) -> bool { return !is_nan(acc); }
+fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
+
+fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
+    var acc = 0.0;
+    for (var p = first_p(i, j); p < end_p(i, j); p++) {
+        acc = fma(a[a0 + a_index(i, p)], b[b0 + b_index(p, j)], acc);
+    }
+    return acc;
+}

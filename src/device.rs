@@ -1,0 +1,392 @@
+//! A device: where values live and kernels run. Five verbs, no operation.
+
+pub(crate) mod cpu;
+#[cfg(feature = "wgpu")]
+pub(crate) mod wgpu;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::expr::Expr;
+use crate::kernel::Kernel;
+use crate::{Error, Result};
+
+/// Where values live and kernels run: the CPU, or a GPU through wgpu.
+///
+/// Cheap to clone; clones are the same device. Work is recorded and runs when a result is read,
+/// on [`sync`](Self::sync), or when enough is queued.
+///
+/// ```
+/// use bandsaw::Device;
+/// let device = Device::best(); // a GPU where there is one, else the CPU
+/// println!("{device}");
+/// assert_eq!(Device::cpu().to_string(), "cpu");
+/// ```
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    backend: Backend,
+    options: Options,
+}
+
+enum Backend {
+    Cpu(cpu::Cpu),
+    #[cfg(feature = "wgpu")]
+    Wgpu(wgpu::Wgpu),
+}
+
+/// How a device is opened; the default is what programs want, the rest is for tests.
+///
+/// ```
+/// use bandsaw::{Device, Options};
+/// let strict = Options { checked: true, ..Options::default() };
+/// let device = Device::open("cpu", strict)?;
+/// # Ok::<(), bandsaw::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Let the shader compiler inject bounds checks and loop limits. Slower; same results.
+    pub checked: bool,
+    /// Use nothing beyond WebGPU's default limits and core WGSL, whatever the adapter has.
+    pub portable: bool,
+    /// Fill new buffers with NaN before a kernel writes them, so that an entry it forgets is seen.
+    pub poison: bool,
+}
+
+/// What a device is and can do.
+///
+/// ```
+/// let info = bandsaw::Device::cpu().info();
+/// assert_eq!(info.backend, "cpu");
+/// assert!(info.max_binding > 1 << 30);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The name that opens it: `cpu`, `wgpu:0`, …
+    pub id: String,
+    /// The hardware's own name.
+    pub name: String,
+    /// `cpu`, `vulkan`, `metal`, `dx12` or `gl`.
+    pub backend: String,
+    /// Driver and version.
+    pub driver: String,
+    /// `discrete`, `integrated`, `software`, …
+    pub kind: String,
+    /// Bytes that one operand may have.
+    pub max_binding: u64,
+    /// Bytes that one buffer may have.
+    pub max_buffer: u64,
+    /// Bytes that the invocations of a workgroup share.
+    pub workgroup_memory: u32,
+    /// Invocations in a workgroup.
+    pub workgroup_size: u32,
+    /// Optional shader features that this device has.
+    pub features: Vec<String>,
+}
+
+/// What a workgroup may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkgroupLimits {
+    /// Bytes of workgroup memory.
+    pub memory: u32,
+    /// Invocations.
+    pub invocations: u32,
+}
+
+/// Bytes on a device; a view when it starts inside a larger allocation.
+#[derive(Clone)]
+pub(crate) struct Buffer {
+    pub device: Device,
+    pub memory: Memory,
+    /// Where the view starts, in bytes, a multiple of 4.
+    pub offset: usize,
+    /// Its length in bytes, a multiple of 4.
+    pub bytes: usize,
+}
+
+#[derive(Clone)]
+pub(crate) enum Memory {
+    Cpu(cpu::Memory),
+    #[cfg(feature = "wgpu")]
+    Wgpu(Arc<wgpu::Memory>),
+}
+
+/// One run of a kernel.
+pub(crate) struct Launch<'a> {
+    pub kernel: &'static Kernel,
+    /// The bytes of the kernel's `Params`.
+    pub params: &'a [u8],
+    pub inputs: &'a [&'a Buffer],
+    pub outputs: &'a [&'a Buffer],
+    /// Workgroups, counted along one line; launch folds them into the grid.
+    pub groups: u64,
+    /// `override` constants of the shader.
+    pub constants: &'a [(&'static str, f64)],
+    /// The expression that becomes the kernel's function `f`.
+    pub function: Option<&'a Expr>,
+}
+
+impl Device {
+    /// The CPU, on all its cores. Always there; its kernels are the specification.
+    pub fn cpu() -> Self {
+        Self::new(Backend::Cpu(cpu::Cpu), Options::default())
+    }
+
+    /// What `BANDSAW_DEVICE` names, else the best device present: a discrete GPU, an integrated
+    /// one, else the CPU. A software renderer is never the best.
+    ///
+    /// A name in `BANDSAW_DEVICE` that no device answers to falls back too, with a line on stderr;
+    /// use [`Device::from_env`] where that must be an error.
+    pub fn best() -> Self {
+        Self::from_env().unwrap_or_else(|error| {
+            eprintln!("bandsaw: {error}; using the cpu");
+            Self::cpu()
+        })
+    }
+
+    /// [`Device::best`], but a wrong name in `BANDSAW_DEVICE` is an error.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] with the list of those present.
+    pub fn from_env() -> Result<Self> {
+        match std::env::var("BANDSAW_DEVICE") {
+            Ok(name) if !name.is_empty() => Self::open(&name, Options::default()),
+            _ => {
+                #[cfg(feature = "wgpu")]
+                if let Some(gpu) = wgpu::Wgpu::best(Options::default())? {
+                    return Ok(Self::new(Backend::Wgpu(gpu), Options::default()));
+                }
+                Ok(Self::cpu())
+            }
+        }
+    }
+
+    /// The device that `name` means: `cpu`, `wgpu` (the best adapter, software ones too),
+    /// `wgpu:1` (by number) or `wgpu:part of its name`.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] with the list of those present; [`Error::Backend`] if the driver refuses.
+    pub fn open(name: &str, options: Options) -> Result<Self> {
+        if name == "cpu" {
+            return Ok(Self::new(Backend::Cpu(cpu::Cpu), options));
+        }
+        #[cfg(feature = "wgpu")]
+        if let Some(part) = if name == "wgpu" { Some("") } else { name.strip_prefix("wgpu:") }
+            && let Some(gpu) = wgpu::Wgpu::open(part, options)?
+        {
+            return Ok(Self::new(Backend::Wgpu(gpu), options));
+        }
+        let present = Self::all().into_iter().map(|info| format!("{} ({})", info.id, info.name)).collect();
+        Err(Error::NoDevice { name: name.into(), present })
+    }
+
+    /// Every device present, the CPU first.
+    pub fn all() -> Vec<Info> {
+        #[allow(unused_mut)]
+        let mut all = vec![Self::cpu().info()];
+        #[cfg(feature = "wgpu")]
+        all.extend(wgpu::Wgpu::all());
+        all
+    }
+
+    /// A device over a wgpu device and queue that the program already has, so that buffers and
+    /// time on the GPU are shared (with a renderer, say).
+    ///
+    /// ```no_run
+    /// # fn f(adapter: wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) {
+    /// let bandsaw = bandsaw::Device::from_wgpu(&adapter, device, queue);
+    /// # }
+    /// ```
+    #[cfg(feature = "wgpu")]
+    pub fn from_wgpu(adapter: &::wgpu::Adapter, device: ::wgpu::Device, queue: ::wgpu::Queue) -> Self {
+        Self::new(Backend::Wgpu(wgpu::Wgpu::from_parts(adapter, device, queue, Options::default())), Options::default())
+    }
+
+    fn new(backend: Backend, options: Options) -> Self {
+        Self(Arc::new(Inner { backend, options }))
+    }
+
+    /// What this device is and can do.
+    pub fn info(&self) -> Info {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.info(),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.info(),
+        }
+    }
+
+    /// How this device was opened.
+    pub fn options(&self) -> Options {
+        self.0.options
+    }
+
+    /// Waits until everything recorded so far has run.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn sync(&self) -> Result<()> {
+        match &self.0.backend {
+            Backend::Cpu(_) => Ok(()),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.sync(),
+        }
+    }
+
+    /// Runs `work` and says how long the device took for what it recorded: by the GPU's own
+    /// timestamps where it has them, else by the wall clock around a [`sync`](Self::sync).
+    ///
+    /// ```
+    /// use bandsaw::*;
+    /// let device = Device::cpu();
+    /// let a = Banded::from_fn(&device, BandedShape::new(64, 64, Band::new(1, 1)?), |_, i, j| (i + j) as f32)?;
+    /// let (product, time) = device.time(|| banded_matmul(&a, &a, Semiring::Sum))?;
+    /// println!("{time:?}");
+    /// # Ok::<(), bandsaw::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` returns, or [`Error::DeviceLost`].
+    pub fn time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+        match &self.0.backend {
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.time(work),
+            Backend::Cpu(_) => {
+                let start = std::time::Instant::now();
+                Ok((work()?, start.elapsed()))
+            }
+        }
+    }
+
+    /// How many times work was handed to the GPU so far; 0 on the CPU.
+    pub fn submissions(&self) -> u64 {
+        match &self.0.backend {
+            Backend::Cpu(_) => 0,
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.submissions(),
+        }
+    }
+
+    /// Bytes of this device's memory that buffers hold now, those kept for reuse included.
+    pub fn allocated_bytes(&self) -> u64 {
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.allocated_bytes(),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.allocated_bytes(),
+        }
+    }
+
+    /// A new buffer of at least `bytes`, contents undefined.
+    pub(crate) fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        let bytes = bytes.next_multiple_of(4);
+        let memory = match &self.0.backend {
+            Backend::Cpu(cpu) => Memory::Cpu(cpu.alloc(bytes)?),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => Memory::Wgpu(gpu.alloc(bytes)?),
+        };
+        let buffer = Buffer { device: self.clone(), memory, offset: 0, bytes };
+        if self.0.options.poison {
+            self.write(&buffer, &vec![0xff; bytes])?;
+        }
+        Ok(buffer)
+    }
+
+    /// Copies `data` to the start of the buffer.
+    pub(crate) fn write(&self, buffer: &Buffer, data: &[u8]) -> Result<()> {
+        debug_assert!(data.len() <= buffer.bytes && data.len().is_multiple_of(4));
+        if data.is_empty() {
+            return Ok(());
+        }
+        match (&self.0.backend, &buffer.memory) {
+            (Backend::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, buffer.offset, data),
+            #[cfg(feature = "wgpu")]
+            (Backend::Wgpu(gpu), Memory::Wgpu(memory)) => gpu.write(memory, buffer.offset, data),
+            #[cfg(feature = "wgpu")]
+            _ => Err(self.mixed()),
+        }
+    }
+
+    /// The buffer's bytes, after everything recorded so far has run.
+    pub(crate) fn read(&self, buffer: &Buffer) -> Result<Vec<u8>> {
+        if buffer.bytes == 0 {
+            return Ok(Vec::new());
+        }
+        match (&self.0.backend, &buffer.memory) {
+            (Backend::Cpu(cpu), Memory::Cpu(memory)) => cpu.read(memory, buffer.offset, buffer.bytes),
+            #[cfg(feature = "wgpu")]
+            (Backend::Wgpu(gpu), Memory::Wgpu(memory)) => gpu.read(memory, buffer.offset, buffer.bytes),
+            #[cfg(feature = "wgpu")]
+            _ => Err(self.mixed()),
+        }
+    }
+
+    /// Records one run of a kernel.
+    pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<()> {
+        debug_assert_eq!(launch.inputs.len(), launch.kernel.inputs, "{}", launch.kernel.name);
+        debug_assert_eq!(launch.outputs.len(), launch.kernel.outputs, "{}", launch.kernel.name);
+        if launch.groups == 0 {
+            return Ok(());
+        }
+        match &self.0.backend {
+            Backend::Cpu(cpu) => cpu.launch(launch),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.launch(launch),
+        }
+    }
+
+    /// What a buffer of another device gives; the operations check before they come this far.
+    #[cfg(feature = "wgpu")]
+    fn mixed(&self) -> Error {
+        Error::Backend { device: self.to_string(), message: "a buffer of another device".into() }
+    }
+
+    /// Bytes that one operand may have.
+    pub(crate) fn max_binding(&self) -> usize {
+        match &self.0.backend {
+            Backend::Cpu(_) => usize::MAX,
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => usize::try_from(gpu.max_binding()).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// What a workgroup may take.
+    pub(crate) fn workgroup_limits(&self) -> WorkgroupLimits {
+        match &self.0.backend {
+            Backend::Cpu(_) => WorkgroupLimits { memory: 0, invocations: 1 },
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.workgroup_limits(),
+        }
+    }
+
+    /// Whether this is the CPU backend.
+    pub(crate) fn is_cpu(&self) -> bool {
+        matches!(self.0.backend, Backend::Cpu(_))
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.is_cpu() && other.is_cpu())
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let info = self.info();
+        if info.id == "cpu" { f.write_str("cpu") } else { write!(f, "{} ({}, {})", info.id, info.name, info.backend) }
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Device({self})")
+    }
+}
+
+impl Buffer {
+    /// The part of this buffer from `offset`, `bytes` long.
+    pub fn view(&self, offset: usize, bytes: usize) -> Self {
+        debug_assert!(offset + bytes <= self.bytes);
+        Self { offset: self.offset + offset, bytes, ..self.clone() }
+    }
+}

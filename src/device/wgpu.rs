@@ -1,0 +1,369 @@
+//! The wgpu backend: Vulkan, Metal, DX12 and OpenGL adapters.
+
+mod pool;
+mod record;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) use pool::Memory;
+use pool::Pool;
+use record::Recorder;
+
+use super::{Info, Launch, Memory as AnyMemory, Options, WorkgroupLimits};
+use crate::{Error, Result};
+
+/// One adapter, opened.
+pub(crate) struct Wgpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: Info,
+    fault: Fault,
+    pool: Arc<Pool>,
+    recorder: Mutex<Recorder>,
+}
+
+/// The first thing that went wrong on the device, told by callbacks, returned by the next verb.
+#[derive(Clone, Default)]
+struct Fault(Arc<Mutex<Option<Error>>>);
+
+impl Fault {
+    fn set(&self, error: Error) {
+        lock(&self.0).get_or_insert(error);
+    }
+
+    /// A lost device stays lost; any other fault is told once.
+    fn check(&self) -> Result<()> {
+        let mut fault = lock(&self.0);
+        match &*fault {
+            None => Ok(()),
+            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
+            Some(_) => fault.take().map_or(Ok(()), Err),
+        }
+    }
+}
+
+/// What the kernels can use when it is there.
+fn wanted_features() -> wgpu::Features {
+    wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
+}
+
+fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::PRIMARY | wgpu::Backends::GL,
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
+    });
+    let mut all = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    all.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    all
+}
+
+/// 0 for the adapter that a program wants most.
+fn rank(adapter: &wgpu::Adapter) -> u8 {
+    let info = adapter.get_info();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 2,
+        wgpu::DeviceType::VirtualGpu => 4,
+        wgpu::DeviceType::Other => 6,
+        wgpu::DeviceType::Cpu => 8,
+    };
+    kind + u8::from(info.backend == wgpu::Backend::Gl)
+}
+
+fn describe(index: usize, adapter: &wgpu::Adapter) -> Info {
+    let (info, limits, has) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let named = [
+        (wgpu::Features::SUBGROUP, "subgroups"),
+        (wgpu::Features::SHADER_F16, "f16"),
+        (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrix"),
+        (wanted_features(), "timestamps"),
+    ];
+    Info {
+        id: format!("wgpu:{index}"),
+        name: info.name,
+        backend: format!("{:?}", info.backend).to_lowercase(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        kind: match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        }
+        .into(),
+        max_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        workgroup_memory: limits.max_compute_workgroup_storage_size,
+        workgroup_size: limits.max_compute_invocations_per_workgroup,
+        features: named.iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, name)| (*name).to_owned()).collect(),
+    }
+}
+
+impl Wgpu {
+    /// Every adapter that can compute.
+    pub fn all() -> Vec<Info> {
+        adapters().iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+    }
+
+    /// The best adapter that is a GPU; a software renderer is not.
+    pub fn best(options: Options) -> Result<Option<Self>> {
+        let adapters = adapters();
+        let best = adapters.iter().enumerate().min_by_key(|(_, adapter)| rank(adapter));
+        match best {
+            Some((index, adapter)) if rank(adapter) < 8 => Self::from_adapter(index, adapter, options).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The adapter with this number, or whose name or backend contains the text; the best for "".
+    pub fn open(name: &str, options: Options) -> Result<Option<Self>> {
+        let adapters = adapters();
+        let wanted = name.to_lowercase();
+        let fits = |index: usize, adapter: &wgpu::Adapter| match wanted.parse::<usize>() {
+            Ok(number) => number == index,
+            Err(_) => {
+                let info = describe(index, adapter);
+                info.name.to_lowercase().contains(&wanted) || info.backend == wanted
+            }
+        };
+        let found = adapters.iter().enumerate().filter(|(index, adapter)| fits(*index, adapter)).min_by_key(|(_, adapter)| rank(adapter));
+        found.map(|(index, adapter)| Self::from_adapter(index, adapter, options)).transpose()
+    }
+
+    fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
+        let mut info = describe(index, adapter);
+        let limits = if options.portable { wgpu::Limits::default().or_worse_values_from(&adapter.limits()) } else { adapter.limits() };
+        let features = if options.portable { wgpu::Features::empty() } else { wanted_features() & adapter.features() };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("bandsaw"),
+            required_features: features,
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| Error::Backend { device: format!("{} ({})", info.id, info.name), message: error.to_string() })?;
+        limit(&mut info, &device, options);
+        let new = Self::with(info, device, queue, options);
+        let (fault, name) = (new.fault.clone(), new.name());
+        new.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| fault.set(translate(&name, 0, error))));
+        Ok(new)
+    }
+
+    /// Over a device that the program already has; its error handler stays its own.
+    pub fn from_parts(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue, options: Options) -> Self {
+        let mut info = describe(0, adapter);
+        info.id = "wgpu".into();
+        limit(&mut info, &device, options);
+        Self::with(info, device, queue, options)
+    }
+
+    fn with(info: Info, device: wgpu::Device, queue: wgpu::Queue, options: Options) -> Self {
+        let fault = Fault::default();
+        let (told, name) = (fault.clone(), format!("{} ({})", info.id, info.name));
+        device.set_device_lost_callback(move |reason, message| {
+            told.set(Error::DeviceLost { device: name.clone(), reason: format!("{reason:?} {message}").trim().to_owned() });
+        });
+        let recorder = Mutex::new(Recorder::new(&device, &queue, options));
+        Self { device, queue, info, fault, pool: Arc::default(), recorder }
+    }
+
+    fn name(&self) -> String {
+        format!("{} ({})", self.info.id, self.info.name)
+    }
+
+    fn recorder(&self) -> Result<MutexGuard<'_, Recorder>> {
+        self.fault.check()?;
+        Ok(lock(&self.recorder))
+    }
+
+    pub fn info(&self) -> Info {
+        self.info.clone()
+    }
+
+    pub fn max_binding(&self) -> u64 {
+        self.info.max_binding
+    }
+
+    pub fn workgroup_limits(&self) -> WorkgroupLimits {
+        WorkgroupLimits { memory: self.info.workgroup_memory, invocations: self.info.workgroup_size }
+    }
+
+    pub fn submissions(&self) -> u64 {
+        lock(&self.recorder).submissions
+    }
+
+    pub fn allocated_bytes(&self) -> u64 {
+        self.pool.allocated()
+    }
+
+    pub fn alloc(&self, bytes: usize) -> Result<Arc<Memory>> {
+        self.fault.check()?;
+        let size = (bytes as u64).max(4);
+        if size > self.info.max_buffer {
+            return Err(Error::Limit {
+                op: "alloc",
+                what: "the buffer's size in bytes".into(),
+                got: size,
+                limit: self.info.max_buffer,
+                of: self.name(),
+            });
+        }
+        self.pool.take(&self.device, size, self.info.max_buffer).or_else(|_| {
+            // What the pool keeps for reuse may be what is missing; so may work not yet run.
+            self.sync()?;
+            self.pool.clear();
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            self.pool.take(&self.device, size, self.info.max_buffer).map_err(|error| translate(&self.name(), size, error))
+        })
+    }
+
+    pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
+        // The queue writes before the next submission: what is recorded must not come after it.
+        self.recorder()?.submit();
+        self.queue.write_buffer(memory.buffer(), offset as u64, data);
+        self.fault.check()
+    }
+
+    pub fn read(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
+        /// How much is staged at once, so that reading a large buffer needs no second one.
+        const CHUNK: usize = 64 << 20;
+        let mut out = Vec::with_capacity(bytes);
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read"),
+            size: bytes.min(CHUNK) as u64,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        for start in (0..bytes).step_by(CHUNK) {
+            let len = (bytes - start).min(CHUNK);
+            let mut recorder = self.recorder()?;
+            recorder.encoder().copy_buffer_to_buffer(memory.buffer(), (offset + start) as u64, &staging, 0, len as u64);
+            recorder.submit();
+            drop(recorder);
+            self.map(&staging, len as u64, |data| out.extend_from_slice(data))?;
+        }
+        Ok(out)
+    }
+
+    /// Waits for `staging` and shows its bytes.
+    fn map(&self, staging: &wgpu::Buffer, len: u64, show: impl FnOnce(&[u8])) -> Result<()> {
+        let (send, receive) = std::sync::mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..len, move |result| {
+            // The receiver is gone only if the wait below failed, which is returned there.
+            let _ = send.send(result);
+        });
+        self.wait()?;
+        let fail = |message: String| Error::Backend { device: self.name(), message };
+        receive.try_recv().map_err(|_| fail("mapping did not finish".into()))?.map_err(|error| fail(error.to_string()))?;
+        let view = staging.get_mapped_range(0..len).map_err(|error| fail(error.to_string()))?;
+        show(&view);
+        drop(view);
+        staging.unmap();
+        Ok(())
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        self.recorder()?.submit();
+        self.wait()
+    }
+
+    /// Waits for the queue, a while at a time, so that a lost device ends the wait.
+    fn wait(&self) -> Result<()> {
+        loop {
+            let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(2)) };
+            let done = self.device.poll(poll).is_ok();
+            self.fault.check()?;
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    pub fn launch(&self, launch: &Launch<'_>) -> Result<()> {
+        let views = launch.inputs.iter().chain(launch.outputs);
+        let mut bound = Vec::with_capacity(launch.inputs.len() + launch.outputs.len());
+        for buffer in views {
+            let AnyMemory::Wgpu(memory) = &buffer.memory else {
+                return Err(Error::Backend { device: self.name(), message: "a buffer of another device".into() });
+            };
+            if buffer.bytes as u64 > self.info.max_binding {
+                return Err(Error::Limit {
+                    op: launch.kernel.name,
+                    what: "one matrix's size in bytes".into(),
+                    got: buffer.bytes as u64,
+                    limit: self.info.max_binding,
+                    of: self.name(),
+                });
+            }
+            bound.push(record::View { memory: Arc::clone(memory), offset: buffer.offset as u64, bytes: buffer.bytes.max(4) as u64 });
+        }
+        let temporary =
+            |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
+        self.recorder()?.launch(launch, bound, temporary, &self.name())?;
+        self.fault.check()
+    }
+
+    pub fn time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+        if !self.device.features().contains(wanted_features()) {
+            self.sync()?;
+            let start = Instant::now();
+            let result = work()?;
+            self.sync()?;
+            return Ok((result, start.elapsed()));
+        }
+        let queries =
+            self.device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("time"), ty: wgpu::QueryType::Timestamp, count: 2 });
+        let buffer =
+            |usage| self.device.create_buffer(&wgpu::BufferDescriptor { label: Some("time"), size: 16, usage, mapped_at_creation: false });
+        let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
+        let staging = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let mut recorder = self.recorder()?;
+        recorder.submit();
+        recorder.encoder().write_timestamp(&queries, 0);
+        drop(recorder);
+        let result = work()?;
+        let mut recorder = self.recorder()?;
+        recorder.encoder().write_timestamp(&queries, 1);
+        recorder.encoder().resolve_query_set(&queries, 0..2, &resolved, 0);
+        recorder.encoder().copy_buffer_to_buffer(&resolved, 0, &staging, 0, 16);
+        recorder.submit();
+        drop(recorder);
+        let mut ticks = 0;
+        self.map(&staging, 16, |data| {
+            let at = |n: usize| data[n * 8..][..8].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+            ticks = at(1).saturating_sub(at(0));
+        })?;
+        let nanoseconds = ticks as f64 * f64::from(self.queue.get_timestamp_period());
+        Ok((result, Duration::from_nanos(nanoseconds as u64)))
+    }
+}
+
+/// Narrows what the adapter could do to what the device was opened with.
+fn limit(info: &mut Info, device: &wgpu::Device, options: Options) {
+    let limits = device.limits();
+    info.max_binding = limits.max_storage_buffer_binding_size;
+    info.max_buffer = limits.max_buffer_size;
+    info.workgroup_memory = limits.max_compute_workgroup_storage_size;
+    info.workgroup_size = limits.max_compute_invocations_per_workgroup;
+    if options.portable {
+        info.features.clear();
+    }
+}
+
+/// wgpu's error in this library's terms.
+fn translate(device: &str, bytes: u64, error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { device: device.into(), bytes },
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::Backend { device: device.into(), message: description }
+        }
+    }
+}
+
+/// A lock that a panic elsewhere does not take away: every state here is valid between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,98 @@
+//! Buffers, kept for reuse when their last owner lets go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use super::lock;
+
+/// Free buffers by size, and how much there is in all.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Free>);
+
+#[derive(Default)]
+struct Free {
+    buffers: BTreeMap<u64, Vec<wgpu::Buffer>>,
+    idle: u64,
+    allocated: u64,
+}
+
+/// Bytes kept for reuse beyond which a returned buffer is freed.
+const MAX_IDLE: u64 = 4 << 30;
+
+/// A buffer that goes back to its pool.
+pub(crate) struct Memory {
+    /// `Some` until dropped.
+    buffer: Option<wgpu::Buffer>,
+    pool: Weak<Pool>,
+}
+
+impl Memory {
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        self.buffer.as_ref().expect("present until dropped")
+    }
+}
+
+/// Sizes are rounded up to an eighth of their power of two, so that near sizes share buffers.
+fn class(size: u64, limit: u64) -> u64 {
+    let step = (size.next_power_of_two() / 8).max(256);
+    let rounded = size.next_multiple_of(step);
+    if rounded <= limit { rounded } else { size.next_multiple_of(4).min(limit) }
+}
+
+impl Pool {
+    /// A free buffer of this size, or a new one; its contents are undefined.
+    ///
+    /// Work runs in the order it is recorded, so a buffer may be handed out again while earlier
+    /// work still uses it.
+    pub fn take(self: &Arc<Self>, device: &wgpu::Device, size: u64, limit: u64) -> Result<Arc<Memory>, wgpu::Error> {
+        let size = class(size, limit);
+        let mut free = lock(&self.0);
+        let reused = free.buffers.get_mut(&size).and_then(Vec::pop);
+        let buffer = match reused {
+            Some(buffer) => {
+                free.idle -= size;
+                buffer
+            }
+            None => {
+                let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+                let invalid = device.push_error_scope(wgpu::ErrorFilter::Validation);
+                let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+                let buffer = device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+                let (memory, invalid) = (pollster::block_on(memory.pop()), pollster::block_on(invalid.pop()));
+                if let Some(error) = memory.or(invalid) {
+                    return Err(error);
+                }
+                free.allocated += size;
+                buffer
+            }
+        };
+        Ok(Arc::new(Memory { buffer: Some(buffer), pool: Arc::downgrade(self) }))
+    }
+
+    /// Frees everything that waits for reuse.
+    pub fn clear(&self) {
+        let mut free = lock(&self.0);
+        free.allocated -= free.idle;
+        free.idle = 0;
+        free.buffers.clear();
+    }
+
+    /// Bytes held, in use or waiting.
+    pub fn allocated(&self) -> u64 {
+        lock(&self.0).allocated
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let (Some(buffer), Some(pool)) = (self.buffer.take(), self.pool.upgrade()) else { return };
+        let mut free = lock(&pool.0);
+        let size = buffer.size();
+        if free.idle + size > MAX_IDLE {
+            free.allocated -= size;
+        } else {
+            free.idle += size;
+            free.buffers.entry(size).or_default().push(buffer);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Recording: launches go into one open compute pass until something must run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::pool::Memory;
+use super::{Launch, Options, translate};
+use crate::Result;
+use crate::kernel::Kernel;
+
+/// The open encoder and pass, the parameters of the launches in it, and the compiled kernels.
+pub(super) struct Recorder {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    options: Options,
+    pass: Option<wgpu::ComputePass<'static>>,
+    encoder: Option<wgpu::CommandEncoder>,
+    /// `Params` of the recorded launches, one slot each, uploaded at submission.
+    params: Vec<u8>,
+    params_buffer: wgpu::Buffer,
+    slot: usize,
+    pipelines: HashMap<Key, Pipeline>,
+    pub submissions: u64,
+}
+
+/// What makes a compiled kernel a different one.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    kernel: &'static str,
+    constants: Vec<(&'static str, u64)>,
+    function: Option<String>,
+}
+
+struct Pipeline {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// A buffer as a launch sees it.
+pub(super) struct View {
+    pub memory: Arc<Memory>,
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+/// Launches in one submission: enough that its cost is spread, few enough that the GPU starts soon.
+const LAUNCHES: usize = 256;
+
+impl Recorder {
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, options: Options) -> Self {
+        let slot = device.limits().min_uniform_buffer_offset_alignment.max(64) as usize;
+        let params_buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: (slot * LAUNCHES) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Self {
+            device: device.clone(),
+            queue: queue.clone(),
+            options,
+            pass: None,
+            encoder: None,
+            params: Vec::new(),
+            params_buffer,
+            slot,
+            pipelines: HashMap::new(),
+            submissions: 0,
+        }
+    }
+
+    /// The open encoder, outside any pass.
+    pub fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None }))
+    }
+
+    /// Hands everything recorded to the GPU.
+    pub fn submit(&mut self) {
+        self.pass = None;
+        let Some(encoder) = self.encoder.take() else { return };
+        if !self.params.is_empty() {
+            self.queue.write_buffer(&self.params_buffer, 0, &self.params);
+            self.params.clear();
+        }
+        self.queue.submit([encoder.finish()]);
+        self.submissions += 1;
+    }
+
+    /// Records one run of a kernel.
+    pub fn launch(
+        &mut self,
+        launch: &Launch<'_>,
+        mut views: Vec<View>,
+        temporary: impl Fn(u64) -> Result<Arc<Memory>>,
+        device: &str,
+    ) -> Result<()> {
+        if self.params.len() + self.slot > self.slot * LAUNCHES {
+            self.submit();
+        }
+        let key = Key {
+            kernel: launch.kernel.name,
+            constants: launch.constants.iter().map(|(name, value)| (*name, value.to_bits())).collect(),
+            function: launch.function.map(crate::expr::Expr::to_wgsl),
+        };
+        if !self.pipelines.contains_key(&key) {
+            let pipeline = self.compile(launch, &key, device)?;
+            self.pipelines.insert(Key { constants: key.constants.clone(), function: key.function.clone(), ..key }, pipeline);
+        }
+
+        let copies = self.make_bindable(launch.kernel, &mut views, temporary)?;
+
+        let offset = self.params.len() as u32;
+        self.params.extend_from_slice(launch.params);
+        self.params.resize(offset as usize + self.slot, 0);
+        let pipeline = &self.pipelines[&key];
+        let mut entries = vec![wgpu::BindGroupEntry {
+            binding: 0,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &self.params_buffer,
+                offset: 0,
+                size: wgpu::BufferSize::new(launch.params.len() as u64),
+            }),
+        }];
+        for (n, view) in views.iter().enumerate() {
+            entries.push(wgpu::BindGroupEntry {
+                binding: n as u32 + 1,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: view.memory.buffer(),
+                    offset: view.offset,
+                    size: wgpu::BufferSize::new(view.bytes),
+                }),
+            });
+        }
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries });
+        if self.pass.is_none() {
+            let encoder =
+                self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None }));
+            self.pass = Some(encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime());
+        }
+        if let Some(pass) = &mut self.pass {
+            pass.set_pipeline(&pipeline.pipeline);
+            pass.set_bind_group(0, &group, &[offset]);
+            let [x, y] = fold(launch.groups, self.device.limits().max_compute_workgroups_per_dimension);
+            pass.dispatch_workgroups(x, y, 1);
+        }
+        for (from, to) in copies {
+            self.encoder().copy_buffer_to_buffer(from.memory.buffer(), from.offset, to.memory.buffer(), to.offset, from.bytes);
+        }
+        Ok(())
+    }
+
+    /// wgpu binds a view only where its offset is aligned, and refuses one buffer both read and
+    /// written in a launch: such views are replaced by copies. Returns the outputs to copy back.
+    fn make_bindable(
+        &mut self,
+        kernel: &Kernel,
+        views: &mut [View],
+        temporary: impl Fn(u64) -> Result<Arc<Memory>>,
+    ) -> Result<Vec<(View, View)>> {
+        let alignment = u64::from(self.device.limits().min_storage_buffer_offset_alignment);
+        let written: Vec<_> = views[kernel.inputs..].iter().map(|view| Arc::as_ptr(&view.memory)).collect();
+        let mut back = Vec::new();
+        for (n, view) in views.iter_mut().enumerate() {
+            let input = n < kernel.inputs;
+            let shared = input && written.contains(&Arc::as_ptr(&view.memory));
+            if view.offset.is_multiple_of(alignment) && !shared {
+                continue;
+            }
+            let copy = View { memory: temporary(view.bytes)?, offset: 0, bytes: view.bytes };
+            let original = std::mem::replace(view, View { memory: Arc::clone(&copy.memory), ..copy });
+            if input {
+                self.encoder().copy_buffer_to_buffer(original.memory.buffer(), original.offset, copy.memory.buffer(), 0, copy.bytes);
+            } else {
+                back.push((copy, original));
+            }
+        }
+        Ok(back)
+    }
+
+    fn compile(&self, launch: &Launch<'_>, key: &Key, device: &str) -> Result<Pipeline> {
+        let kernel = launch.kernel;
+        let visibility = wgpu::ShaderStages::COMPUTE;
+        let mut entries = vec![wgpu::BindGroupLayoutEntry {
+            binding: 0,
+            visibility,
+            ty: wgpu::BindingType::Buffer {
+                ty: wgpu::BufferBindingType::Uniform,
+                has_dynamic_offset: true,
+                min_binding_size: wgpu::BufferSize::new(launch.params.len() as u64),
+            },
+            count: None,
+        }];
+        for n in 0..kernel.inputs + kernel.outputs {
+            let ty = wgpu::BufferBindingType::Storage { read_only: n < kernel.inputs };
+            entries.push(wgpu::BindGroupLayoutEntry {
+                binding: n as u32 + 1,
+                visibility,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            });
+        }
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let module = self.module(kernel, &kernel.source(key.function.as_deref()));
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: None,
+            compilation_options: wgpu::PipelineCompilationOptions { constants: launch.constants, zero_initialize_workgroup_memory: false },
+            cache: None,
+        });
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(translate(device, 0, error)),
+            None => Ok(Pipeline { pipeline, layout }),
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn module(&self, kernel: &Kernel, source: &str) -> wgpu::ShaderModule {
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        if self.options.checked {
+            return self.device.create_shader_module(descriptor);
+        }
+        // SAFETY: every kernel of this crate checks its own indices against its Params, which the
+        // operations derive from the buffers' sizes; the tests run each kernel with injected checks
+        // too and compare bit for bit. An expression adds arithmetic only, no access and no loop.
+        unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+}
+
+/// A line of workgroups as a grid, since one dimension holds 65,535; kernels count them as one line
+/// again and leave the surplus alone.
+fn fold(groups: u64, limit: u32) -> [u32; 2] {
+    let limit = u64::from(limit);
+    let y = groups.div_ceil(limit);
+    [groups.div_ceil(y) as u32, y as u32]
+}

@@ -1,0 +1,56 @@
+//! A kernel: one computation in every language, and the one list of all of them.
+
+use crate::device::cpu::{Args, Outputs};
+
+/// One computation in every language it exists in.
+///
+/// Binding 0 is `Params` (flat `u32`/`i32`/`f32`, at most 64 bytes), then the inputs, then the
+/// outputs, in the same order for every backend.
+pub struct Kernel {
+    /// `stem` or `stem.variant`; the stem names the file in every layer.
+    pub name: &'static str,
+    /// The WGSL text: the operation's own file first, so that line numbers in messages stay true,
+    /// then the shared files; a variant differs in which shared file it takes.
+    pub wgsl: &'static [&'static str],
+    /// The definition: a plain loop over the same arguments.
+    pub cpu: fn(&Args<'_>, Outputs<'_, '_>),
+    /// Name and byte offset of every member of `Params`.
+    pub params: &'static [(&'static str, usize)],
+    /// How many buffers are read; the rest are written.
+    pub inputs: usize,
+    /// How many buffers are written.
+    pub outputs: usize,
+}
+
+impl Kernel {
+    /// The part of the name that names its files.
+    pub fn stem(&self) -> &'static str {
+        self.name.split('.').next().unwrap_or(self.name)
+    }
+
+    /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
+    pub fn source(&self, function: Option<&str>) -> String {
+        let mut text = self.wgsl.join("\n");
+        if let Some(function) = function {
+            text.push('\n');
+            text.push_str(function);
+        }
+        text
+    }
+}
+
+/// Declares a kernel's `Params` with the offsets that the tests hold against the shader's.
+macro_rules! params {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        #[allow(missing_docs)]
+        pub struct $name { $(pub $field: $type),+ }
+        impl $name {
+            pub(crate) const FIELDS: &'static [(&'static str, usize)] =
+                &[$((stringify!($field), std::mem::offset_of!($name, $field))),+];
+        }
+    };
+}
+pub(crate) use params;

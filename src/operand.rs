@@ -1,0 +1,112 @@
+//! What kernels see of a matrix: a dense one is a band that covers everything.
+
+use crate::device::Buffer;
+use crate::{Device, Dtype, Error, Layout, Result};
+
+/// A batch of matrices as kernels see it: `data[b * len + i * stride + j + origin]` for rows
+/// layout, with i and j swapped for columns.
+#[derive(Clone)]
+pub(crate) struct Operand {
+    pub buffer: Buffer,
+    pub dtype: Dtype,
+    pub batch: usize,
+    pub rows: usize,
+    pub cols: usize,
+    /// Diagonals stored below and above; both cover everything for a dense matrix.
+    pub lower: i32,
+    pub upper: i32,
+    pub layout: Layout,
+    pub dense: bool,
+    pub fill: f32,
+}
+
+/// Rows and columns there may be, so that sums with a band stay in `i32`.
+pub(crate) const MAX_SIDE: usize = 1 << 28;
+
+/// Values in one matrix there may be, so that an index stays in `i32`.
+pub(crate) const MAX_LEN: usize = i32::MAX as usize;
+
+/// Checks what every matrix must meet: rows and columns, and indices that fit 32 bits.
+pub(crate) fn check_sides(op: &'static str, rows: usize, cols: usize, per_matrix: u128) -> Result<()> {
+    for (argument, side) in [("rows", rows), ("cols", cols)] {
+        if side == 0 || side > MAX_SIDE {
+            return Err(Error::argument(op, argument, side.to_string(), format!("1 to {MAX_SIDE}")));
+        }
+    }
+    if per_matrix > MAX_LEN as u128 {
+        return Err(Error::Limit {
+            op,
+            what: "the number of stored values of one matrix".into(),
+            got: u64::try_from(per_matrix).unwrap_or(u64::MAX),
+            limit: MAX_LEN as u64,
+            of: "32-bit indices".into(),
+        });
+    }
+    Ok(())
+}
+
+impl Operand {
+    pub fn device(&self) -> &Device {
+        &self.buffer.device
+    }
+
+    /// The transposed matrix: other labels over the same data.
+    pub fn t(&self) -> Self {
+        let mut new = self.clone();
+        std::mem::swap(&mut new.rows, &mut new.cols);
+        std::mem::swap(&mut new.lower, &mut new.upper);
+        new.layout = self.layout.t();
+        new
+    }
+
+    /// Distance between neighbours across the contiguous direction.
+    pub fn stride(&self) -> i32 {
+        if !self.dense {
+            return self.lower + self.upper;
+        }
+        match self.layout {
+            Layout::Rows => self.cols as i32,
+            Layout::Columns => self.rows as i32,
+        }
+    }
+
+    /// Values of one matrix.
+    pub fn len(&self) -> usize {
+        if self.dense {
+            return self.rows * self.cols;
+        }
+        let width = (self.lower + self.upper + 1) as usize;
+        match self.layout {
+            Layout::Rows => self.rows * width,
+            Layout::Columns => self.cols * width,
+        }
+    }
+
+    /// Bit 0: columns layout; bit 1: dense. Kernels get three of these in one word.
+    pub fn flags(&self) -> u32 {
+        u32::from(self.layout == Layout::Columns) | u32::from(self.dense) << 1
+    }
+
+    /// Batch entries `range` alone.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        let bytes = self.len() * self.dtype.bytes();
+        let mut new = self.clone();
+        new.batch = range.len();
+        new.buffer = self.buffer.view(range.start * bytes, range.len() * bytes);
+        new
+    }
+
+    /// Where entry (i, j) of matrix b is; the caller knows that it is stored.
+    pub fn index(&self, b: usize, i: usize, j: usize) -> usize {
+        let origin = match (self.dense, self.layout) {
+            (true, _) => 0,
+            (false, Layout::Rows) => self.lower,
+            (false, Layout::Columns) => self.upper,
+        };
+        let (outer, inner) = match self.layout {
+            Layout::Rows => (i, j),
+            Layout::Columns => (j, i),
+        };
+        b * self.len() + (outer as i64 * i64::from(self.stride()) + inner as i64 + i64::from(origin)) as usize
+    }
+}

@@ -1,0 +1,99 @@
+//! What every operation does around its kernel.
+
+use std::ops::Range;
+
+use crate::device::Buffer;
+use crate::operand::{MAX_LEN, Operand};
+use crate::{Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Result};
+
+/// Checks that all operands are on one device.
+pub(crate) fn same_device(op: &'static str, first: &Operand, others: &[(&'static str, &Operand)]) -> Result<()> {
+    for (argument, other) in others {
+        if first.device() != other.device() {
+            return Err(Error::WrongDevice { op, argument, got: other.device().to_string(), allowed: first.device().to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that two sizes agree.
+pub(crate) fn same(op: &'static str, argument: &'static str, what: &str, got: usize, want: usize, of: &str) -> Result<()> {
+    if got == want {
+        return Ok(());
+    }
+    Err(Error::argument(op, argument, format!("{what} {got}"), format!("{what} {want} ({of})")))
+}
+
+/// Checks that an operand holds values, not indices.
+pub(crate) fn values(op: &'static str, argument: &'static str, operand: &Operand) -> Result<()> {
+    if operand.dtype == Dtype::U32 {
+        return Err(Error::argument(op, argument, "dtype u32", "dtype f32 or f16"));
+    }
+    Ok(())
+}
+
+/// The storage type of a result: f16 if every operand is, else f32.
+pub(crate) fn result_dtype(operands: &[&Operand]) -> Dtype {
+    if operands.iter().all(|operand| operand.dtype == Dtype::F16) { Dtype::F16 } else { Dtype::F32 }
+}
+
+/// The batch cut into parts whose operands each fit one binding and 32-bit indices.
+pub(crate) fn parts(op: &'static str, operands: &[&Operand]) -> Result<Vec<Range<usize>>> {
+    let first = operands[0];
+    let limit = first.device().max_binding().min(MAX_LEN * 4);
+    let mut part = first.batch;
+    for operand in operands {
+        let bytes = operand.len() * 4;
+        if bytes > limit {
+            return Err(Error::Limit {
+                op,
+                what: "one matrix's size in bytes".into(),
+                got: bytes as u64,
+                limit: limit as u64,
+                of: first.device().to_string(),
+            });
+        }
+        part = part.min(limit / bytes.max(1));
+    }
+    if part < first.batch && part >= 64 {
+        part -= part % 64; // parts then start where a binding may
+    }
+    Ok((0..first.batch).step_by(part.max(1)).map(|start| start..(start + part).min(first.batch)).collect())
+}
+
+/// A matrix whose values kernels can work on: itself, or its halves widened to f32.
+pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
+    if operand.dtype != Dtype::F16 {
+        return Ok(operand.clone());
+    }
+    let mut new = operand.clone();
+    new.dtype = Dtype::F32;
+    new.buffer = super::cast::widen(&operand.buffer, operand.batch * operand.len())?;
+    Ok(new)
+}
+
+/// A result being made: f32 while kernels write it, its own storage type at the end.
+pub(crate) struct Output {
+    pub operand: Operand,
+    dtype: Dtype,
+}
+
+impl Output {
+    pub fn banded(op: &'static str, device: &Device, shape: BandedShape) -> Result<(Self, BandedShape)> {
+        let wide = BandedShape { dtype: if shape.dtype == Dtype::F16 { Dtype::F32 } else { shape.dtype }, ..shape };
+        Ok((Self { operand: Banded::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
+    }
+
+    pub fn dense(op: &'static str, device: &Device, shape: DenseShape) -> Result<(Self, DenseShape)> {
+        let wide = DenseShape { dtype: if shape.dtype == Dtype::F16 { Dtype::F32 } else { shape.dtype }, ..shape };
+        Ok((Self { operand: Dense::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
+    }
+
+    /// The buffer in the result's own storage type.
+    pub fn finish(self) -> Result<Buffer> {
+        if self.dtype != Dtype::F16 {
+            return Ok(self.operand.buffer);
+        }
+        super::cast::narrow(&self.operand.buffer, self.operand.batch * self.operand.len())
+    }
+}

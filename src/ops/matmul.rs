@@ -1,0 +1,344 @@
+//! Products over a semiring. A dense matrix is a band that covers everything, so banded × banded,
+//! banded × dense, dense × dense and dense × dense onto a band are one kernel.
+
+use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use crate::cpu;
+use crate::device::Launch;
+use crate::kernel::{Kernel, params};
+use crate::operand::Operand;
+use crate::{Band, Banded, BandedShape, Dense, DenseShape, Layout, Result, Semiring};
+
+params! {
+    /// What every product kernel gets; see `shaders/shared/matmul_params.wgsl`.
+    Params {
+        batch: u32, rows: i32, cols: i32, inner: i32, flags: u32,
+        a_stride: i32, a_lower: i32, a_upper: i32,
+        b_stride: i32, b_lower: i32, b_upper: i32,
+        c_stride: i32, c_lower: i32, c_upper: i32,
+        fill: f32, tiles: u32,
+    }
+}
+
+params! {
+    /// What `matmul_scale` gets.
+    ScaleParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }
+}
+
+macro_rules! product_kernels {
+    ($($name:ident $narrow:ident $text:literal $ring:literal $cpu:ident;)+) => {$(
+        pub(crate) static $name: Kernel = Kernel {
+            name: concat!("matmul.", $text),
+            wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], include_str!($ring)],
+            cpu: cpu::matmul::$cpu,
+            params: Params::FIELDS,
+            inputs: 4,
+            outputs: 1,
+        };
+        pub(crate) static $narrow: Kernel = Kernel {
+            name: concat!("matmul.narrow.", $text),
+            wgsl: &[include_str!("../../shaders/matmul.narrow.wgsl"), SHARED[0], SHARED[1], include_str!($ring)],
+            ..$name
+        };
+    )+};
+}
+
+/// The shared files of every product.
+pub(crate) const SHARED: [&str; 2] =
+    [include_str!("../../shaders/shared/matmul_params.wgsl"), include_str!("../../shaders/shared/band.wgsl")];
+
+product_kernels! {
+    SUM SUM_NARROW "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG LOG_NARROW "log" "../../shaders/shared/semiring_log.wgsl" log;
+    MAX MAX_NARROW "max" "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX PRODMAX_NARROW "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+}
+
+pub(crate) static SCALE: Kernel = Kernel {
+    name: "matmul_scale",
+    wgsl: &[include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
+    cpu: cpu::matmul_scale::run,
+    params: ScaleParams::FIELDS,
+    inputs: 1,
+    outputs: 1,
+};
+
+/// The product of two banded batches, C\[i,j\] = ⊕ₚ A\[i,p\] ⊗ B\[p,j\].
+///
+/// ```text
+/// x x . . .     x . . . .     x x . . .
+/// x x x . .     x x . . .     x x x . .      lower = A.lower + B.lower
+/// . x x x .  ·  . x x . .  =  x x x x .      upper = A.upper + B.upper
+/// . . x x x     . . x x .     . x x x x
+/// . . . x x     . . . x x     . . x x x
+/// ```
+///
+/// A is batch × n × k, B batch × k × m, C batch × n × m in A's layout, its fill the semiring's zero.
+/// Either operand may be transposed with [`Banded::t`], at no cost. The product runs over stored
+/// entries; what lies outside a band takes no part. The result is f16 if both operands are.
+/// `Sample` gives `Log`'s value here; the draw itself is [`banded_matmul_index`](crate::banded_matmul_index).
+///
+/// Memory beside the result: `Log` takes one f32 per row of A and column of B; f16 operands and
+/// results take an f32 copy while the kernel runs.
+///
+/// From genbmm's `BandedMatrix.multiply` (there: otherᵀ · self), `multiply_log`, `multiply_max`.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_fn(&device, BandedShape::new(4, 4, Band::new(1, 0)?), |_, i, j| (i * 4 + j) as f32)?;
+/// let c = banded_matmul(&a, &a.t(), Semiring::Max)?;
+/// assert_eq!(c.get(0, 1, 1)?, 10.0); // max(4 + 4, 5 + 5)
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if batches or inner sizes differ,
+/// [`Error::WrongDevice`](crate::Error::WrongDevice),
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory) or [`Error::Limit`](crate::Error::Limit) if the result
+/// cannot be held; the operands stay usable.
+pub fn banded_matmul(a: &Banded, b: &Banded, ring: Semiring) -> Result<Banded> {
+    banded_matmul_band(a, b, ring, a.shape().band * b.shape().band)
+}
+
+/// [`banded_matmul`] onto a given band: entries outside it are not computed, diagonals that the
+/// product does not reach hold the semiring's zero.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_fn(&device, BandedShape::new(4, 4, Band::new(1, 1)?), |_, _, _| 1.0)?;
+/// let diagonal = banded_matmul_band(&a, &a, Semiring::Sum, Band::new(0, 0)?)?;
+/// assert_eq!(diagonal.read()?, [2.0, 3.0, 3.0, 2.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_matmul`].
+pub fn banded_matmul_band(a: &Banded, b: &Banded, ring: Semiring, band: Band) -> Result<Banded> {
+    const OP: &str = "banded_matmul";
+    let layout = a.shape().layout;
+    let (a, b) = (a.operand(), b.operand());
+    onto_band(OP, &a, &b, ring, band, layout)
+}
+
+/// A banded batch times a dense one, O\[i,d\] = ⊕ⱼ A\[i,j\] ⊗ V\[j,d\] (SpMM; "unwindow" for windowed
+/// attention).
+///
+/// A is batch × n × m, V batch × m × d, O batch × n × d, row-major. Aᵀ·V is
+/// `banded_matmul_dense(&a.t(), &v, …)`.
+///
+/// From pytorch-window-matmul's `unwindow_matmul`.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_fn(&device, BandedShape::new(3, 3, Band::new(1, 0)?), |_, _, _| 1.0)?;
+/// let v = Dense::from_slice(&device, DenseShape::new(3, 2), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// assert_eq!(banded_matmul_dense(&a, &v, Semiring::Sum)?.read()?, [1.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_matmul`].
+pub fn banded_matmul_dense(a: &Banded, v: &Dense, ring: Semiring) -> Result<Dense> {
+    onto_dense("banded_matmul_dense", &a.operand(), &v.operand(), ring)
+}
+
+/// The entries of Q·Kᵀ that lie in a band, A\[i,j\] = Σ_d Q\[i,d\]·K\[j,d\] (SDDMM on a band: the
+/// scores of windowed attention).
+///
+/// Q is batch × n × d, K batch × m × d (a K stored d × m is `k.t()`), A batch × n × m in rows layout.
+/// `Band::window(w)` attends to w neighbours on each side; upper 0 gives a causal window.
+///
+/// From pytorch-window-matmul's `window_matmul`.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let q = Dense::from_slice(&device, DenseShape::new(3, 1), &[1.0, 2.0, 3.0])?;
+/// let scores = window_matmul(&q, &q, Band::new(1, 0)?)?;
+/// assert_eq!(scores.read()?, [0.0, 1.0, 2.0, 4.0, 6.0, 9.0]); // the first slot is outside
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_matmul`].
+pub fn window_matmul(q: &Dense, k: &Dense, band: Band) -> Result<Banded> {
+    onto_band("window_matmul", &q.operand(), &k.operand().t(), Semiring::Sum, band, Layout::Rows)
+}
+
+/// The product of two dense batches over a semiring, C\[i,j\] = ⊕ₚ A\[i,p\] ⊗ B\[p,j\].
+///
+/// A is batch × n × k, B batch × k × m, C batch × n × m, row-major; either may be transposed with
+/// [`Dense::t`]. Memory as for [`banded_matmul`].
+///
+/// From genbmm's `logbmm`, `maxbmm`, `prodmaxbmm`, `samplebmm`.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Dense::from_slice(&device, DenseShape::new(1, 2), &[500.0, -500.0])?;
+/// let c = semiring_matmul(&a, &a.t(), Semiring::Log)?;
+/// assert_eq!(c.read()?, [1000.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_matmul`].
+pub fn semiring_matmul(a: &Dense, b: &Dense, ring: Semiring) -> Result<Dense> {
+    onto_dense("semiring_matmul", &a.operand(), &b.operand(), ring)
+}
+
+/// The checked product as a band matrix.
+pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiring, band: Band, layout: Layout) -> Result<Banded> {
+    check(op, a, b)?;
+    let shape = BandedShape::new(a.rows, b.cols, band).batch(a.batch).layout(layout).fill(ring.zero()).dtype(result_dtype(&[a, b]));
+    let (output, shape) = Output::banded(op, a.device(), shape)?;
+    product(op, &widened(a)?, &widened(b)?, &output.operand, ring)?;
+    Ok(Banded::from_buffer(shape, output.finish()?))
+}
+
+/// The checked product as a dense matrix.
+pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, ring: Semiring) -> Result<Dense> {
+    check(op, a, b)?;
+    let shape = DenseShape::new(a.rows, b.cols).batch(a.batch).dtype(result_dtype(&[a, b]));
+    let (output, shape) = Output::dense(op, a.device(), shape)?;
+    product(op, &widened(a)?, &widened(b)?, &output.operand, ring)?;
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+/// Checks what every product needs of its operands.
+pub(crate) fn check(op: &'static str, a: &Operand, b: &Operand) -> Result<()> {
+    same_device(op, a, &[("b", b)])?;
+    values(op, "a", a)?;
+    values(op, "b", b)?;
+    same(op, "b", "batch", b.batch, a.batch, "the batch of a")?;
+    same(op, "b", "rows", b.rows, a.cols, "the columns of a")
+}
+
+/// Launches a product of f32 operands into `c`.
+pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Result<()> {
+    if c.layout == Layout::Columns {
+        return product(op, &b.t(), &a.t(), &c.t(), ring);
+    }
+    let device = a.device();
+    for part in parts(op, &[a, b, c])? {
+        let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
+        let scales = match ring {
+            Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() => Some((scale(op, &a)?, scale(op, &b.t())?)),
+            _ => None,
+        };
+        let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
+        let plan = Plan::new(&a, &b, &c);
+        let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };
+        device.launch(&Launch {
+            kernel: plan.kernel(ring),
+            params: bytemuck::bytes_of(&params),
+            inputs: &[&a.buffer, &b.buffer, a_scale, b_scale],
+            outputs: &[&c.buffer],
+            groups: a.batch as u64 * u64::from(plan.tiles),
+            constants: &plan.constants,
+            function: None,
+        })?;
+    }
+    Ok(())
+}
+
+/// The arguments of a product kernel but for its tiles.
+pub(crate) fn params(a: &Operand, b: &Operand, c: &Operand) -> Params {
+    Params {
+        batch: a.batch as u32,
+        rows: a.rows as i32,
+        cols: b.cols as i32,
+        inner: a.cols as i32,
+        flags: a.flags() | b.flags() << 2 | c.flags() << 4,
+        a_stride: a.stride(),
+        a_lower: a.lower,
+        a_upper: a.upper,
+        b_stride: b.stride(),
+        b_lower: b.lower,
+        b_upper: b.upper,
+        c_stride: c.stride(),
+        c_lower: c.lower,
+        c_upper: c.upper,
+        fill: c.fill,
+        tiles: 0,
+    }
+}
+
+/// The largest entry of each row, for `Log` to scale by.
+pub(crate) fn scale(_op: &'static str, a: &Operand) -> Result<crate::device::Buffer> {
+    let device = a.device();
+    let scale = device.alloc(a.batch * a.rows * 4)?;
+    let params = ScaleParams {
+        batch: a.batch as u32,
+        rows: a.rows as i32,
+        cols: a.cols as i32,
+        flags: a.flags(),
+        stride: a.stride(),
+        lower: a.lower,
+        upper: a.upper,
+    };
+    device.launch(&Launch {
+        kernel: &SCALE,
+        params: bytemuck::bytes_of(&params),
+        inputs: &[&a.buffer],
+        outputs: &[&scale],
+        groups: (a.batch * a.rows).div_ceil(4) as u64,
+        constants: &[],
+        function: None,
+    })?;
+    Ok(scale)
+}
+
+/// Which kernel a product takes, and how many workgroups.
+struct Plan {
+    narrow: bool,
+    /// Workgroups for one matrix.
+    tiles: u32,
+    constants: Vec<(&'static str, f64)>,
+}
+
+/// Rows and columns of a square tile.
+const TILE: usize = 64;
+
+impl Plan {
+    fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {
+        if let Some((rows, blocks)) = Self::narrow(a, b, c) {
+            return Self {
+                narrow: true,
+                tiles: a.rows.div_ceil(rows as usize * 8) as u32,
+                constants: vec![("ROWS", f64::from(rows)), ("NB", f64::from(blocks))],
+            };
+        }
+        let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
+        let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
+        Self { narrow: false, tiles: tiles as u32, constants: Vec::new() }
+    }
+
+    /// Row groups per workgroup and column blocks of the kernel for narrow bands, if it applies:
+    /// its ring of block rows must fit workgroup memory with at least 4 row groups beside it.
+    fn narrow(a: &Operand, b: &Operand, c: &Operand) -> Option<(u32, u32)> {
+        if a.dense || b.dense || c.dense || c.lower > a.lower + b.lower || c.upper > a.upper + b.upper {
+            return None;
+        }
+        let limits = a.device().workgroup_limits();
+        let blocks = ((b.lower + b.upper + 1) as u32 + 7).div_ceil(8);
+        let bytes = |rows: u32| 16 * ((rows + 1) * 16 * blocks + 4 * rows * 17) + 4;
+        let fits = |rows: &u32| bytes(*rows) <= limits.memory && rows * blocks <= limits.invocations.min(256);
+        (4..=16).rev().find(fits).map(|rows| (rows, blocks))
+    }
+
+    fn kernel(&self, ring: Semiring) -> &'static Kernel {
+        match (ring, self.narrow) {
+            (Semiring::Sum, false) => &SUM,
+            (Semiring::Sum, true) => &SUM_NARROW,
+            (Semiring::Log | Semiring::Sample { .. }, false) => &LOG,
+            (Semiring::Log | Semiring::Sample { .. }, true) => &LOG_NARROW,
+            (Semiring::Max, false) => &MAX,
+            (Semiring::Max, true) => &MAX_NARROW,
+            (Semiring::ProdMax, false) => &PRODMAX,
+            (Semiring::ProdMax, true) => &PRODMAX_NARROW,
+        }
+    }
+}
