@@ -3,6 +3,10 @@
 
 use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout, Options};
 
+#[path = "ops/banded_matvec.rs"]
+mod banded_matvec;
+#[path = "ops/banded_move.rs"]
+mod banded_move;
 #[path = "ops/banded_zip.rs"]
 mod banded_zip;
 
