@@ -7,12 +7,14 @@ fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
     let value = vec4(x) * y;
     return select(acc, value, value > acc);
 }
-fn ring_stage_a(value: f32, line: i32) -> f32 { return value; }
-fn ring_stage_b(value: f32, line: i32) -> f32 { return value; }
+fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>) -> vec4<f32> { return values; }
+// Staged values that hold the padding where nothing is stored.
+fn ring_stage_strip(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
+fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>) -> vec4<f32> { return values; }
 
 // A NaN or an infinity (0 · ∞) in the data would be dropped like the padding.
-fn ring_taints(value: f32) -> bool {
-    return (bitcast<u32>(value) & 0x7fffffffu) >= 0x7f800000u;
+fn ring_taints(values: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(values) & vec4(0x7fffffffu)) >= vec4(0x7f800000u);
 }
 
 // -∞ is what is left where there was no term, or where finite terms overflowed.

@@ -340,12 +340,14 @@ impl Plan {
             return None;
         }
         let lanes = na.max(nb);
-        let pool = |rows: u32| (4 * (rows + na - 1) * nb + 4 * rows * na).max(4 * rows * (na + nb - 1));
+        // Values of B that an invocation brings, in eights, and what all of it takes in vec4s.
+        let bring = |rows: u32| (16 * (rows + na - 1)).div_ceil(rows).next_multiple_of(8);
+        let pool = |rows: u32| (bring(rows) * rows / 4 * nb + 4 * rows * na).max(4 * rows * (na + nb - 1));
         let rows = [32, 16].into_iter().find(|rows| {
             let small = *rows == 16 || rows * lanes <= 192;
             small && rows * lanes <= limits.invocations.min(256) && pool(*rows) * 16 + 4 <= limits.memory
         })?;
-        let constants = [("ROWS", rows), ("NA", na), ("NB", nb), ("LANES", lanes), ("POOL", pool(rows))];
+        let constants = [("ROWS", rows), ("NA", na), ("NB", nb), ("LANES", lanes), ("POOL", pool(rows)), ("BRING", bring(rows))];
         Some(Self::along_band(Tiling::Panel, a.rows.div_ceil(rows as usize * 4), &constants))
     }
 
@@ -356,9 +358,9 @@ impl Plan {
         if nb < 8 {
             return None;
         }
-        let bytes = |rows: u32| 16 * ((rows + 1) * 16 * nb + 4 * rows * 17) + 4;
-        let rows = [8, 4].into_iter().find(|rows| bytes(*rows) <= limits.memory && rows * nb <= limits.invocations.min(256))?;
-        Some(Self::along_band(Tiling::Ring, a.rows.div_ceil(rows as usize * 8), &[("ROWS", rows), ("NB", nb)]))
+        let bytes = 16 * (9 * 16 * nb + 4 * 8 * 17) + 4;
+        let fits = bytes <= limits.memory && 8 * nb <= limits.invocations;
+        fits.then(|| Self::along_band(Tiling::Ring, a.rows.div_ceil(64), &[("NB", nb)]))
     }
 
     fn along_band(tiling: Tiling, tiles: usize, constants: &[(&'static str, u32)]) -> Self {
