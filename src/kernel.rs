@@ -1,6 +1,7 @@
 //! A kernel: one computation in every language, and the one list of all of them.
 
 use crate::device::cpu::{Args, Outputs};
+use crate::ops::{cast, matmul};
 
 /// One computation in every language it exists in.
 ///
@@ -37,6 +38,26 @@ impl Kernel {
         }
         text
     }
+}
+
+/// Every kernel there is; launching one that is missing here fails in debug builds.
+pub static ALL: &[&Kernel] = &[
+    &cast::WIDEN,
+    &cast::NARROW,
+    &matmul::SUM,
+    &matmul::SUM_NARROW,
+    &matmul::LOG,
+    &matmul::LOG_NARROW,
+    &matmul::MAX,
+    &matmul::MAX_NARROW,
+    &matmul::PRODMAX,
+    &matmul::PRODMAX_NARROW,
+    &matmul::SCALE,
+];
+
+/// Every kernel, for the tests.
+pub fn kernels() -> &'static [&'static Kernel] {
+    ALL
 }
 
 /// Declares a kernel's `Params` with the offsets that the tests hold against the shader's.

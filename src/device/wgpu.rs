@@ -344,7 +344,7 @@ impl Wgpu {
 /// Narrows what the adapter could do to what the device was opened with.
 fn limit(info: &mut Info, device: &wgpu::Device, options: Options) {
     let limits = device.limits();
-    info.max_binding = limits.max_storage_buffer_binding_size;
+    info.max_binding = options.max_binding(limits.max_storage_buffer_binding_size);
     info.max_buffer = limits.max_buffer_size;
     info.workgroup_memory = limits.max_compute_workgroup_storage_size;
     info.workgroup_size = limits.max_compute_invocations_per_workgroup;
