@@ -3,6 +3,7 @@
 mod pool;
 mod record;
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -255,9 +256,18 @@ impl Wgpu {
             // The receiver is gone only if the wait below failed, which is returned there.
             let _ = send.send(result);
         });
-        self.wait()?;
         let fail = |message: String| Error::Backend { device: self.name(), message };
-        receive.try_recv().map_err(|_| fail("mapping did not finish".into()))?.map_err(|error| fail(error.to_string()))?;
+        // Where several threads wait, another one may have taken the callback and be about to call
+        // it when the queue is already seen empty here.
+        let result = loop {
+            self.wait()?;
+            match receive.recv_timeout(Duration::from_millis(100)) {
+                Ok(result) => break result,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(fail("mapping was given up".into())),
+            }
+        };
+        result.map_err(|error| fail(error.to_string()))?;
         let view = staging.get_mapped_range(0..len).map_err(|error| fail(error.to_string()))?;
         show(&view);
         drop(view);
