@@ -324,8 +324,9 @@ impl Plan {
         }
         let limits = a.device().workgroup_limits();
         let blocks = ((b.lower + b.upper + 1) as u32 + 7).div_ceil(8);
-        let bytes = |rows: u32| 16 * ((rows + 1) * 16 * blocks + 4 * rows * 17) + 4;
-        let fits = |rows: &u32| bytes(*rows) <= limits.memory && rows * blocks <= limits.invocations.min(256);
+        // In 64 bits: a band may be millions wide.
+        let bytes = |rows: u32| 16 * ((u64::from(rows) + 1) * 16 * u64::from(blocks) + 4 * u64::from(rows) * 17) + 4;
+        let fits = |rows: &u32| bytes(*rows) <= u64::from(limits.memory) && rows * blocks <= limits.invocations.min(256);
         (4..=16).rev().find(fits).map(|rows| (rows, blocks))
     }
 
