@@ -31,9 +31,7 @@ fn long_batches_of_small_matrices() {
         let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
         let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
         let what = format!("{}: 70000 products", tested.label);
-        for ring in [Semiring::Sum, Semiring::Log] {
-            check_banded(&what, &banded_matmul(&left, &right, ring).unwrap(), &a, &b, ring, &Rows::All);
-        }
+        check_banded(&what, &banded_matmul(&left, &right, Semiring::Max).unwrap(), &a, &b, Semiring::Max, &Rows::All);
     }
 }
 
