@@ -29,8 +29,12 @@ pub(crate) struct Wgpu {
 struct Fault(Arc<Mutex<Option<Error>>>);
 
 impl Fault {
+    /// Keeps the first, but a loss goes before whatever it made fail.
     fn set(&self, error: Error) {
-        lock(&self.0).get_or_insert(error);
+        let mut fault = lock(&self.0);
+        if fault.as_ref().is_none_or(|before| error.is_loss() && !before.is_loss()) {
+            *fault = Some(error);
+        }
     }
 
     /// A lost device stays lost; any other fault is told once.
@@ -38,9 +42,15 @@ impl Fault {
         let mut fault = lock(&self.0);
         match &*fault {
             None => Ok(()),
-            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
+            Some(lost) if lost.is_loss() => Err(lost.clone()),
             Some(_) => fault.take().map_or(Ok(()), Err),
         }
+    }
+}
+
+impl Error {
+    fn is_loss(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. })
     }
 }
 
@@ -180,6 +190,23 @@ impl Wgpu {
         Ok(lock(&self.recorder))
     }
 
+    /// Runs calls to wgpu and returns what they report: to a program's own device by its error
+    /// handler, which may panic, otherwise. If the device is lost, that is the reason returned.
+    fn guarded<T>(&self, calls: impl FnOnce() -> Result<T>) -> Result<T> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = calls();
+        let result = match pollster::block_on(scope.pop()) {
+            Some(error) => Err(translate(&self.name(), 0, error)),
+            None => result,
+        };
+        if result.is_err() {
+            // wgpu tells of a loss when it is polled.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            self.fault.check()?;
+        }
+        result
+    }
+
     pub fn info(&self) -> Info {
         self.info.clone()
     }
@@ -223,12 +250,18 @@ impl Wgpu {
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
         // The queue writes before the next submission: what is recorded must not come after it.
-        self.recorder()?.submit();
-        self.queue.write_buffer(memory.buffer(), offset as u64, data);
-        self.fault.check()
+        self.guarded(|| {
+            self.recorder()?.submit();
+            self.queue.write_buffer(memory.buffer(), offset as u64, data);
+            self.fault.check()
+        })
     }
 
     pub fn read(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
+        self.guarded(|| self.read_staged(memory, offset, bytes))
+    }
+
+    fn read_staged(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
         /// How much is staged at once, so that reading a large buffer needs no second one.
         const CHUNK: usize = 64 << 20;
         let mut out = Vec::with_capacity(bytes);
@@ -276,8 +309,10 @@ impl Wgpu {
     }
 
     pub fn sync(&self) -> Result<()> {
-        self.recorder()?.submit();
-        self.wait()
+        self.guarded(|| {
+            self.recorder()?.submit();
+            self.wait()
+        })
     }
 
     /// Waits for the queue, a while at a time, so that a lost device ends the wait.
@@ -312,11 +347,17 @@ impl Wgpu {
         }
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
-        self.recorder()?.launch(launch, bound, temporary, &self.name())?;
-        self.fault.check()
+        self.guarded(|| {
+            self.recorder()?.launch(launch, bound, temporary, &self.name())?;
+            self.fault.check()
+        })
     }
 
     pub fn time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+        self.guarded(|| self.timed(work))
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
         if !self.device.features().contains(wanted_features()) {
             self.sync()?;
             let start = Instant::now();
