@@ -32,8 +32,9 @@ impl Case {
     }
 }
 
-/// Tiles are 8 × 8 in the kernel for narrow bands, 64 × 64 in the general one; its workgroups
-/// cover up to 128 rows.
+/// Tiles have 4, 8 or 64 rows and columns, depending on the kernel; workgroups of the kernels that
+/// go along the band cover up to 128 rows. Widths beyond 57 choose the ring, beyond about 100 the
+/// square tiles.
 const TABLE: &[Case] = &[
     Case::square("one entry", 1, (0, 0), (0, 0)),
     Case::square("one entry, wide bands", 1, (3, 2), (1, 4)),
@@ -56,6 +57,9 @@ const TABLE: &[Case] = &[
     Case::square("edge 127", 127, (2, 3), (16, 15)),
     Case::square("edge 128", 128, (1, 1), (1, 1)),
     Case::square("edge 129", 129, (33, 31), (12, 3)),
+    Case::square("edge 129, ring", 129, (40, 24), (31, 29)),
+    Case::square("edge 129, square", 129, (100, 24), (90, 60)),
+    Case::new("rectangular, ring", 2, [150, 90, 130], (20, 45), (30, 50)),
     Case::square("whole at 65", 65, (64, 64), (64, 64)),
     Case::new("rectangular, long", 2, [40, 9, 13], (3, 2), (4, 1)),
     Case::new("rectangular, flat", 2, [9, 40, 70], (1, 20), (2, 33)),
