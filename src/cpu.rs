@@ -1,5 +1,8 @@
 //! The specification of every kernel: plain loops, f64 accumulation, all cores.
 
+pub(crate) mod banded_matvec;
+pub(crate) mod banded_move;
+pub(crate) mod banded_zip;
 pub(crate) mod cast;
 pub(crate) mod matmul;
 pub(crate) mod matmul_scale;

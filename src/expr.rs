@@ -1,14 +1,17 @@
 //! Expressions over entries, built in Rust or parsed from text, run on every backend.
 
+mod derivative;
 mod parse;
+mod text;
+mod wgsl;
 
 use std::sync::Arc;
 
-/// An expression over the entries `a` and `b` of two matrices (and `c` of a third), for
+/// An expression over the entries `a` and `b` of two matrices, for
 /// [`banded_zip`](crate::banded_zip) and [`banded_map`](crate::banded_map).
 ///
 /// Built with Rust's operators, or parsed from text. On the CPU it is evaluated in f64; for a GPU
-/// it becomes a function of the shader.
+/// it becomes a function of the shader, in f32. What occurs twice is computed once.
 ///
 /// ```
 /// use bandsaw::{Expr, a, b};
@@ -20,18 +23,23 @@ use std::sync::Arc;
 /// assert_eq!(clamped.to_string(), "max(min(exp(a), 10), 0.5)");
 /// # Ok::<(), bandsaw::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Expr(Arc<Node>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Expr(Arc<Vec<Op>>);
 
-#[derive(Debug, PartialEq)]
-enum Node {
+/// One step; the numbers are those of earlier steps. The last step is the expression's value.
+///
+/// A list of steps rather than a tree: nothing recurses, so no expression is too deep, and
+/// squaring a thing thirty times takes thirty steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
     /// Operand 0, 1 or 2: a, b, c.
     Entry(usize),
-    Const(f32),
-    Unary(Unary, Expr),
-    Binary(Binary, Expr, Expr),
+    /// The bits of an f32, so that 0 and -0 differ and NaN is itself.
+    Const(u32),
+    Unary(Unary, usize),
+    Binary(Binary, usize, usize),
     /// The third where the first is at least the second, else the fourth.
-    Select([Expr; 4]),
+    Select([usize; 4]),
 }
 
 /// Functions of one argument.
@@ -58,29 +66,16 @@ enum Binary {
     Max,
 }
 
-impl Unary {
-    const ALL: [(Self, &'static str); 7] = [
-        (Self::Exp, "exp"),
-        (Self::Ln, "ln"),
-        (Self::Abs, "abs"),
-        (Self::Sqrt, "sqrt"),
-        (Self::Tanh, "tanh"),
-        (Self::Sin, "sin"),
-        (Self::Cos, "cos"),
-    ];
-
-    fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(unary, _)| *unary == self).map_or("-", |(_, name)| name)
-    }
-}
+/// Steps there may be in an expression that a kernel runs.
+const MAX_OPS: usize = 1024;
 
 /// The entry of the first matrix.
 ///
 /// ```
-/// assert_eq!(bandsaw::a().eval([3.0, 0.0, 0.0]), 3.0);
+/// assert_eq!((bandsaw::a() + 1.0).eval([2.0, 0.0, 0.0]), 3.0);
 /// ```
 pub fn a() -> Expr {
-    Expr::new(Node::Entry(0))
+    Expr::leaf(Op::Entry(0))
 }
 
 /// The entry of the second matrix.
@@ -89,18 +84,23 @@ pub fn a() -> Expr {
 /// assert_eq!((bandsaw::b() * 2.0).eval([0.0, 3.0, 0.0]), 6.0);
 /// ```
 pub fn b() -> Expr {
-    Expr::new(Node::Entry(1))
+    Expr::leaf(Op::Entry(1))
 }
 
 /// The entry of the third: the upstream gradient in [`banded_zip_backward`](crate::banded_zip_backward).
 pub(crate) fn c() -> Expr {
-    Expr::new(Node::Entry(2))
+    Expr::leaf(Op::Entry(2))
 }
 
 impl From<f32> for Expr {
     fn from(value: f32) -> Self {
-        Self::new(Node::Const(value))
+        Self::leaf(constant(value))
     }
+}
+
+/// All NaNs are one.
+fn constant(value: f32) -> Op {
+    Op::Const(if value.is_nan() { f32::NAN } else { value }.to_bits())
 }
 
 macro_rules! operator {
@@ -108,13 +108,13 @@ macro_rules! operator {
         impl<E: Into<Expr>> std::ops::$trait<E> for Expr {
             type Output = Expr;
             fn $method(self, other: E) -> Expr {
-                Expr::new(Node::Binary(Binary::$binary, self, other.into()))
+                self.binary(Binary::$binary, other)
             }
         }
         impl std::ops::$trait<Expr> for f32 {
             type Output = Expr;
             fn $method(self, other: Expr) -> Expr {
-                Expr::new(Node::Binary(Binary::$binary, self.into(), other))
+                Expr::from(self).binary(Binary::$binary, other)
             }
         }
     )+};
@@ -124,17 +124,51 @@ operator! { Add add Add; Sub sub Sub; Mul mul Mul; Div div Div; }
 impl std::ops::Neg for Expr {
     type Output = Self;
     fn neg(self) -> Self {
-        self.unary(Unary::Neg)
+        match self.0.as_slice() {
+            // A negative number is a number, so that printed text parses to what it came from.
+            [Op::Const(bits)] => (-f32::from_bits(*bits)).into(),
+            _ => self.unary(Unary::Neg),
+        }
     }
 }
 
+/// Adds a step unless it is there already; gives its number.
+fn push(ops: &mut Vec<Op>, op: Op) -> usize {
+    ops.iter().position(|known| *known == op).unwrap_or_else(|| {
+        ops.push(op);
+        ops.len() - 1
+    })
+}
+
 impl Expr {
-    fn new(node: Node) -> Self {
-        Self(Arc::new(node))
+    fn leaf(op: Op) -> Self {
+        Self(Arc::new(vec![op]))
+    }
+
+    /// The steps of all `parts`, then the one that `last` makes of their values.
+    fn join<const N: usize>(parts: [Self; N], last: impl FnOnce([usize; N]) -> Op) -> Self {
+        let mut ops = parts[0].0.to_vec();
+        let values = std::array::from_fn(|n| {
+            let part = &parts[n].0;
+            if Arc::ptr_eq(part, &parts[0].0) {
+                return part.len() - 1;
+            }
+            let mut moved = Vec::with_capacity(part.len());
+            for op in part.iter() {
+                moved.push(push(&mut ops, op.map(|n| moved[n])));
+            }
+            moved[part.len() - 1]
+        });
+        push(&mut ops, last(values));
+        Self(Arc::new(ops))
     }
 
     fn unary(self, unary: Unary) -> Self {
-        Self::new(Node::Unary(unary, self))
+        Self::join([self], |[x]| Op::Unary(unary, x))
+    }
+
+    fn binary(self, binary: Binary, other: impl Into<Self>) -> Self {
+        Self::join([self, other.into()], |[x, y]| Op::Binary(binary, x, y))
     }
 
     /// e to this power.
@@ -167,185 +201,129 @@ impl Expr {
         self.unary(Unary::Tanh)
     }
 
-    /// The sine, in radians. Outside ±π shader languages promise little accuracy.
+    /// The sine, in radians. Shader languages promise 2⁻¹¹ within ±π and little outside.
     #[must_use]
     pub fn sin(self) -> Self {
         self.unary(Unary::Sin)
     }
 
-    /// The cosine, in radians. Outside ±π shader languages promise little accuracy.
+    /// The cosine, in radians. Shader languages promise 2⁻¹¹ within ±π and little outside.
     #[must_use]
     pub fn cos(self) -> Self {
         self.unary(Unary::Cos)
     }
 
-    /// The smaller of the two.
+    /// The other where it is smaller, else this: a NaN here stays, a NaN there is passed over.
     #[must_use]
     pub fn min(self, other: impl Into<Self>) -> Self {
-        Self::new(Node::Binary(Binary::Min, self, other.into()))
+        self.binary(Binary::Min, other)
     }
 
-    /// The larger of the two.
+    /// The other where it is larger, else this: a NaN here stays, a NaN there is passed over.
     #[must_use]
     pub fn max(self, other: impl Into<Self>) -> Self {
-        Self::new(Node::Binary(Binary::Max, self, other.into()))
+        self.binary(Binary::Max, other)
     }
 
-    /// Limited to `low ..= high`.
+    /// Limited to `low ..= high`; NaN stays NaN.
     #[must_use]
     pub fn clamp(self, low: f32, high: f32) -> Self {
         self.max(low).min(high)
     }
 
     /// `yes` where this is at least `bound`, else `no`.
+    ///
+    /// ```
+    /// use bandsaw::a;
+    /// let leaky = a().select_ge(0.0, a(), a() * 0.1);
+    /// assert_eq!(leaky.eval([3.0, 0.0, 0.0]), 3.0);
+    /// assert!(leaky.eval([-3.0, 0.0, 0.0]) > -0.31);
+    /// ```
     #[must_use]
     pub fn select_ge(self, bound: impl Into<Self>, yes: impl Into<Self>, no: impl Into<Self>) -> Self {
-        Self::new(Node::Select([self, bound.into(), yes.into(), no.into()]))
+        Self::join([self, bound.into(), yes.into(), no.into()], Op::Select)
     }
 
-    /// The value for the entries `[a, b, c]`.
+    /// The value for the entries `[a, b, c]`; c is the upstream gradient where there is one.
     pub fn eval(&self, entries: [f64; 3]) -> f64 {
-        match &*self.0 {
-            Node::Entry(n) => entries[*n],
-            Node::Const(value) => f64::from(*value),
-            Node::Unary(unary, x) => {
-                let x = x.eval(entries);
-                match unary {
-                    Unary::Neg => -x,
-                    Unary::Exp => x.exp(),
-                    Unary::Ln => x.ln(),
-                    Unary::Abs => x.abs(),
-                    Unary::Sqrt => x.sqrt(),
-                    Unary::Tanh => x.tanh(),
-                    Unary::Sin => x.sin(),
-                    Unary::Cos => x.cos(),
-                }
-            }
-            Node::Binary(binary, x, y) => {
-                let (x, y) = (x.eval(entries), y.eval(entries));
-                match binary {
-                    Binary::Add => x + y,
-                    Binary::Sub => x - y,
-                    Binary::Mul => x * y,
-                    Binary::Div => x / y,
-                    Binary::Min => {
-                        if y < x {
-                            y
-                        } else {
-                            x
-                        }
-                    }
-                    Binary::Max => {
-                        if y > x {
-                            y
-                        } else {
-                            x
-                        }
-                    }
-                }
-            }
-            Node::Select([x, bound, yes, no]) => if x.eval(entries) >= bound.eval(entries) { yes } else { no }.eval(entries),
+        // Kernels call this per entry; few expressions have more steps than fit here.
+        let (mut few, mut many) = ([0.0; 32], Vec::new());
+        let values = if self.0.len() <= few.len() {
+            &mut few[..]
+        } else {
+            many.resize(self.0.len(), 0.0);
+            &mut many
+        };
+        for (n, op) in self.0.iter().enumerate() {
+            values[n] = op.eval(values, entries);
         }
+        values[self.0.len() - 1]
     }
 
     /// Whether operand `n` (0 = a, 1 = b, 2 = c) occurs.
     pub(crate) fn uses(&self, n: usize) -> bool {
-        match &*self.0 {
-            Node::Entry(m) => n == *m,
-            Node::Const(_) => false,
-            Node::Unary(_, x) => x.uses(n),
-            Node::Binary(_, x, y) => x.uses(n) || y.uses(n),
-            Node::Select(all) => all.iter().any(|x| x.uses(n)),
+        self.0.contains(&Op::Entry(n))
+    }
+
+    /// Checks what an operation needs of the expression it is given.
+    pub(crate) fn check(&self, op: &'static str) -> crate::Result<()> {
+        if self.0.len() <= MAX_OPS {
+            return Ok(());
+        }
+        Err(crate::Error::argument(op, "f", format!("{} operations", self.0.len()), format!("at most {MAX_OPS}")))
+    }
+}
+
+impl Op {
+    /// The same step over other numbers.
+    fn map(self, number: impl Fn(usize) -> usize) -> Self {
+        match self {
+            Self::Entry(_) | Self::Const(_) => self,
+            Self::Unary(unary, x) => Self::Unary(unary, number(x)),
+            Self::Binary(binary, x, y) => Self::Binary(binary, number(x), number(y)),
+            Self::Select(all) => Self::Select(all.map(number)),
         }
     }
 
-    /// The derivative by operand `n`. At a kink (`min`, `max`, `abs`) it is that of the side that
-    /// is taken.
-    #[must_use]
-    pub fn derivative(&self, n: usize) -> Self {
-        let zero = || Self::from(0.0);
-        if !self.uses(n) {
-            return zero();
-        }
-        match &*self.0 {
-            Node::Entry(_) => Self::from(1.0),
-            Node::Const(_) => zero(),
-            Node::Unary(unary, x) => {
-                let (dx, x) = (x.derivative(n), x.clone());
-                match unary {
-                    Unary::Neg => -dx,
-                    Unary::Exp => dx * self.clone(),
-                    Unary::Ln => dx / x,
-                    Unary::Abs => x.select_ge(0.0, dx.clone(), -dx),
-                    Unary::Sqrt => dx * 0.5 / self.clone(),
-                    Unary::Tanh => dx * (1.0 - self.clone() * self.clone()),
-                    Unary::Sin => dx * x.cos(),
-                    Unary::Cos => -(dx * x.sin()),
-                }
-            }
-            Node::Binary(binary, x, y) => {
-                let (dx, dy, x, y) = (x.derivative(n), y.derivative(n), x.clone(), y.clone());
-                match binary {
-                    Binary::Add => dx + dy,
-                    Binary::Sub => dx - dy,
-                    Binary::Mul => dx * y + x * dy,
-                    Binary::Div => dx / y.clone() - x * dy / (y.clone() * y),
-                    Binary::Min => y.select_ge(x, dx, dy),
-                    Binary::Max => x.select_ge(y, dx, dy),
-                }
-            }
-            Node::Select([x, bound, yes, no]) => x.clone().select_ge(bound.clone(), yes.derivative(n), no.derivative(n)),
+    fn eval(self, values: &[f64], entries: [f64; 3]) -> f64 {
+        match self {
+            Self::Entry(n) => entries[n],
+            Self::Const(bits) => f64::from(f32::from_bits(bits)),
+            Self::Unary(unary, x) => unary.eval(values[x]),
+            Self::Binary(binary, x, y) => binary.eval(values[x], values[y]),
+            Self::Select([x, bound, yes, no]) => values[if values[x] >= values[bound] { yes } else { no }],
         }
     }
+}
 
-    /// The expression as the shader function `f`.
-    pub(crate) fn to_wgsl(&self) -> String {
-        format!("fn f(a: f32, b: f32, c: f32) -> f32 {{\n    return {};\n}}\n", self.wgsl())
-    }
-
-    fn wgsl(&self) -> String {
-        match &*self.0 {
-            Node::Entry(n) => ["a", "b", "c"][*n].into(),
-            // WGSL has no literal for these; the shader makes them from their bits at run time.
-            Node::Const(value) if !value.is_finite() => format!("from_bits({}u)", value.to_bits()),
-            Node::Const(value) => format!("f32({value:e})"),
-            Node::Unary(Unary::Neg, x) => format!("(-{})", x.wgsl()),
-            Node::Unary(Unary::Ln, x) => format!("log({})", x.wgsl()),
-            // tanh overflows to NaN on some drivers; beyond ±10 it is ±1 in f32.
-            Node::Unary(Unary::Tanh, x) => format!("tanh(clamp({}, -10.0, 10.0))", x.wgsl()),
-            Node::Unary(unary, x) => format!("{}({})", unary.name(), x.wgsl()),
-            Node::Binary(Binary::Min, x, y) => format!("min({}, {})", x.wgsl(), y.wgsl()),
-            Node::Binary(Binary::Max, x, y) => format!("max({}, {})", x.wgsl(), y.wgsl()),
-            Node::Binary(binary, x, y) => format!("({} {} {})", x.wgsl(), binary.sign(), y.wgsl()),
-            Node::Select([x, bound, yes, no]) => {
-                format!("select({}, {}, {} >= {})", no.wgsl(), yes.wgsl(), x.wgsl(), bound.wgsl())
-            }
+impl Unary {
+    fn eval(self, x: f64) -> f64 {
+        match self {
+            Self::Neg => -x,
+            Self::Exp => x.exp(),
+            Self::Ln => x.ln(),
+            Self::Abs => x.abs(),
+            Self::Sqrt => x.sqrt(),
+            Self::Tanh => x.tanh(),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
         }
     }
 }
 
 impl Binary {
-    fn sign(self) -> char {
+    fn eval(self, x: f64, y: f64) -> f64 {
         match self {
-            Self::Add => '+',
-            Self::Sub => '-',
-            Self::Mul => '*',
-            Self::Div | Self::Min | Self::Max => '/',
+            Self::Add => x + y,
+            Self::Sub => x - y,
+            Self::Mul => x * y,
+            Self::Div => x / y,
+            Self::Min if y < x => y,
+            Self::Max if y > x => y,
+            Self::Min | Self::Max => x,
         }
     }
 }
 
-impl std::fmt::Display for Expr {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &*self.0 {
-            Node::Entry(n) => f.write_str(["a", "b", "c"][*n]),
-            Node::Const(value) => write!(f, "{value}"),
-            Node::Unary(Unary::Neg, x) => write!(f, "(-{x})"),
-            Node::Unary(unary, x) => write!(f, "{}({x})", unary.name()),
-            Node::Binary(Binary::Min, x, y) => write!(f, "min({x}, {y})"),
-            Node::Binary(Binary::Max, x, y) => write!(f, "max({x}, {y})"),
-            Node::Binary(binary, x, y) => write!(f, "({x} {} {y})", binary.sign()),
-            Node::Select([x, bound, yes, no]) => write!(f, "select_ge({x}, {bound}, {yes}, {no})"),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

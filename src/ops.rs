@@ -1,7 +1,17 @@
 //! The operations. Each checks its operands, allocates the result, and launches a kernel.
 
+pub mod banded_matvec;
+pub mod banded_move;
+pub mod banded_zip;
 pub(crate) mod cast;
 pub(crate) mod common;
 pub mod matmul;
 
+pub use banded_matvec::{banded_matvec, banded_matvec_backward};
+pub use banded_move::{
+    banded_from_dense, banded_from_dense_backward, banded_relayout, banded_resize, banded_resize_backward, banded_shift_band,
+    banded_shift_band_backward, banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_shift_rows_backward,
+    banded_to_dense, banded_to_dense_backward, find_band,
+};
+pub use banded_zip::{banded_map, banded_map_backward, banded_zip, banded_zip_backward};
 pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, semiring_matmul, window_matmul};

@@ -1,17 +1,22 @@
 //! Text to expression: `(a + b) / 2`, `max(exp(a), 0.5)`, `clamp(a, -1, 1)`.
 
-use super::{Binary, Expr, Node, Unary};
+use super::{Expr, Unary};
 use crate::Error;
 
 impl std::str::FromStr for Expr {
     type Err = Error;
 
     /// Parses numbers, `a`, `b`, `+ - * /`, brackets and the functions that [`Expr`] has by method
-    /// (`exp ln abs sqrt tanh sin cos min max clamp select_ge`).
+    /// (`exp ln abs sqrt tanh sin cos min max clamp select_ge`), `inf` and `nan`.
     ///
     /// # Errors
-    /// [`Error::Parse`] with the column of what was not understood.
+    /// [`Error::Parse`] with the column of what was not understood, or if the text is longer than
+    /// 4096 bytes or nested deeper than 64.
     fn from_str(text: &str) -> Result<Self, Error> {
+        if text.len() > LENGTH {
+            let message = format!("{} bytes, at most {LENGTH} are allowed", text.len());
+            return Err(Error::Parse { source_name: "expression".into(), line: 1, message });
+        }
         let mut parser = Parser { text, at: 0, depth: 0 };
         let expr = parser.sum()?;
         match parser.peek() {
@@ -26,6 +31,9 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
 }
+
+/// Text beyond this is refused, so that its steps stay few enough for a kernel.
+const LENGTH: usize = 4096;
 
 /// Nesting beyond which text is refused, so that no input exhausts the stack.
 const DEPTH: usize = 64;
@@ -106,7 +114,7 @@ impl Parser<'_> {
     }
 
     fn number(&mut self) -> Result<Expr, Error> {
-        let rest = self.text[self.at..].as_bytes();
+        let rest = &self.text.as_bytes()[self.at..];
         let mut len = 0;
         while len < rest.len() {
             let exponent_sign = matches!(rest[len], b'+' | b'-') && len > 0 && matches!(rest[len - 1], b'e' | b'E');
@@ -116,6 +124,9 @@ impl Parser<'_> {
             len += 1;
         }
         let value: f32 = self.text[self.at..self.at + len].parse().map_err(|_| self.error("not a number"))?;
+        if value.is_infinite() {
+            return Err(self.error("too large a number for f32"));
+        }
         self.at += len;
         Ok(value.into())
     }
@@ -129,21 +140,20 @@ impl Parser<'_> {
         match name {
             "a" => return Ok(super::a()),
             "b" => return Ok(super::b()),
+            "nan" => return Ok(f32::NAN.into()),
             "inf" => return Ok(f32::INFINITY.into()),
             _ => {}
         }
-        let unknown = |parser: &mut Self| {
-            parser.at = start;
-            parser
-                .error(&format!("unknown name {name:?}; known: a, b, inf, exp, ln, abs, sqrt, tanh, sin, cos, min, max, clamp, select_ge"))
-        };
-        let unary = Unary::ALL.iter().find(|(_, text)| *text == name);
+        let unary = Unary::NAMED.iter().find(|(_, text)| *text == name).map(|(unary, _)| *unary);
         let count = match (unary, name) {
             (Some(_), _) => 1,
             (None, "min" | "max") => 2,
             (None, "clamp") => 3,
             (None, "select_ge") => 4,
-            _ => return Err(unknown(self)),
+            _ => {
+                self.at = start;
+                return Err(self.error(&format!("unknown name {name:?}; known: a, b, inf, nan, {FUNCTIONS}")));
+            }
         };
         self.need('(')?;
         let mut arguments = vec![self.sum()?];
@@ -152,14 +162,17 @@ impl Parser<'_> {
             arguments.push(self.sum()?);
         }
         self.need(')')?;
-        let node = match (unary, name, arguments.as_slice()) {
-            (Some((unary, _)), _, [x]) => Node::Unary(*unary, x.clone()),
-            (_, "min", [x, y]) => Node::Binary(Binary::Min, x.clone(), y.clone()),
-            (_, "max", [x, y]) => Node::Binary(Binary::Max, x.clone(), y.clone()),
-            (_, "clamp", [x, low, high]) => return Ok(x.clone().max(low.clone()).min(high.clone())),
-            (_, _, [x, bound, yes, no]) => Node::Select([x.clone(), bound.clone(), yes.clone(), no.clone()]),
-            _ => return Err(unknown(self)),
-        };
-        Ok(Expr::new(node))
+        let mut next = arguments.into_iter();
+        let mut next = || next.next().unwrap_or_else(|| 0.0.into());
+        let first = next();
+        Ok(match (unary, name) {
+            (Some(unary), _) => first.unary(unary),
+            (None, "min") => first.min(next()),
+            (None, "max") => first.max(next()),
+            (None, "clamp") => first.max(next()).min(next()),
+            (None, _) => first.select_ge(next(), next(), next()),
+        })
     }
 }
+
+const FUNCTIONS: &str = "exp, ln, abs, sqrt, tanh, sin, cos, min, max, clamp, select_ge";

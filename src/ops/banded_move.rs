@@ -1,0 +1,454 @@
+//! The same entries in another place: bands, layouts, shifts, to dense and back.
+
+use super::common::{Output, parts, same, same_device, values, widened};
+use crate::device::Launch;
+use crate::kernel::{Kernel, params};
+use crate::operand::Operand;
+use crate::{Band, Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, cpu};
+
+params! {
+    /// What `banded_move` gets.
+    Params {
+        batch: u32, rows: i32, cols: i32, flags: u32,
+        a_rows: i32, a_cols: i32, a_stride: i32, a_lower: i32, a_upper: i32,
+        c_stride: i32, c_lower: i32, c_upper: i32,
+        di: i32, dj: i32, fill: u32,
+    }
+}
+
+pub(crate) static KERNEL: Kernel = Kernel {
+    name: "banded_move",
+    wgsl: &[include_str!("../../shaders/banded_move.wgsl"), super::matmul::SHARED[1]],
+    cpu: cpu::banded_move::run,
+    params: Params::FIELDS,
+    inputs: 1,
+    outputs: 1,
+};
+
+/// The same matrices with another stored band: what no longer fits is dropped, new diagonals hold
+/// the fill.
+///
+/// From genbmm's `band_pad(t)`, which stores t diagonals more on each side.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_fn(&device, BandedShape::new(3, 3, Band::new(1, 1)?), |_, i, j| (i * 3 + j) as f32)?;
+/// let lower = banded_resize(&a, Band::new(1, 0)?)?;
+/// assert_eq!(lower.read()?, [0.0, 0.0, 3.0, 4.0, 7.0, 8.0]); // the first slot is outside
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] if the values are indices, [`Error::OutOfMemory`] or [`Error::Limit`] if the
+/// result cannot be held.
+pub fn banded_resize(a: &Banded, band: Band) -> Result<Banded> {
+    to_banded("banded_resize", ("a", &a.operand()), BandedShape { band, ..a.shape() }, [0, 0])
+}
+
+/// The gradient of [`banded_resize`]: g on A's band, 0 where g stores nothing.
+///
+/// g's band is the one that A was resized to. This is the gradient of
+/// [`banded_relayout`] too.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_fn(&device, BandedShape::new(3, 3, Band::new(1, 0)?), |_, _, _| 7.0)?;
+/// let g = Banded::from_fn(&device, BandedShape::new(3, 3, Band::new(0, 1)?), |_, _, _| 1.0)?;
+/// assert_eq!(banded_resize_backward(&a, &g)?.read()?, [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize`]; [`Error::Argument`] if the sizes differ, [`Error::WrongDevice`].
+pub fn banded_resize_backward(a: &Banded, g: &Banded) -> Result<Banded> {
+    back("banded_resize_backward", a, &g.operand(), [0, 0])
+}
+
+/// A copy in the given layout.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let shape = BandedShape::new(3, 3, Band::new(1, 0)?);
+/// let a = Banded::from_slice(&device, shape, &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0])?; // 1; 2 3; 4 5
+/// assert_eq!(banded_relayout(&a, Layout::Columns)?.read()?, [1.0, 2.0, 3.0, 4.0, 5.0, 0.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize`].
+pub fn banded_relayout(a: &Banded, layout: Layout) -> Result<Banded> {
+    to_banded("banded_relayout", ("a", &a.operand()), a.shape().layout(layout), [0, 0])
+}
+
+/// Rows moved up by t, C\[i,j\] = A\[i + t, j\]; the band becomes lower − t, upper + t.
+///
+/// Rows that come from outside the matrix hold the fill. The result has A's size and layout.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_slice(&device, BandedShape::new(3, 3, Band::new(0, 0)?), &[1.0, 2.0, 3.0])?;
+/// let up = banded_shift_rows(&a, 1)?;
+/// assert_eq!(up.shape().band, Band::new(-1, 1)?);
+/// assert_eq!((up.get(0, 0, 1)?, up.get(0, 1, 2)?), (2.0, 3.0));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize`]; [`Error::Argument`] if t moves a side of the band beyond ±2²⁸.
+pub fn banded_shift_rows(a: &Banded, t: i64) -> Result<Banded> {
+    shift("banded_shift_rows", a, t, Shift::Rows)
+}
+
+/// The gradient of [`banded_shift_rows`] for the same t: ga\[i,j\] = g\[i − t, j\] on A's band.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_slice(&device, BandedShape::new(3, 3, Band::new(0, 0)?), &[1.0, 2.0, 3.0])?;
+/// let g = banded_shift_rows(&a, 1)?;
+/// assert_eq!(banded_shift_rows_backward(&a, 1, &g)?.read()?, [0.0, 2.0, 3.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_shift_rows`]; [`Error::Argument`] if the sizes differ, [`Error::WrongDevice`].
+pub fn banded_shift_rows_backward(a: &Banded, t: i64, g: &Banded) -> Result<Banded> {
+    shift_back("banded_shift_rows_backward", a, t, g, Shift::Rows)
+}
+
+/// Columns moved left by t, C\[i,j\] = A\[i, j + t\]; the band becomes lower + t, upper − t.
+///
+/// Columns that come from outside the matrix hold the fill. The result has A's size and layout.
+///
+/// From genbmm's `col_shift`.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_slice(&device, BandedShape::new(3, 3, Band::new(0, 0)?), &[1.0, 2.0, 3.0])?;
+/// let left = banded_shift_cols(&a, 1)?;
+/// assert_eq!(left.shape().band, Band::new(1, -1)?);
+/// assert_eq!((left.get(0, 1, 0)?, left.get(0, 2, 1)?), (2.0, 3.0));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_shift_rows`].
+pub fn banded_shift_cols(a: &Banded, t: i64) -> Result<Banded> {
+    shift("banded_shift_cols", a, t, Shift::Cols)
+}
+
+/// The gradient of [`banded_shift_cols`] for the same t: ga\[i,j\] = g\[i, j − t\] on A's band.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_slice(&device, BandedShape::new(3, 3, Band::new(0, 0)?), &[1.0, 2.0, 3.0])?;
+/// let g = banded_shift_cols(&a, 1)?;
+/// assert_eq!(banded_shift_cols_backward(&a, 1, &g)?.read()?, [0.0, 2.0, 3.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_shift_rows_backward`].
+pub fn banded_shift_cols_backward(a: &Banded, t: i64, g: &Banded) -> Result<Banded> {
+    shift_back("banded_shift_cols_backward", a, t, g, Shift::Cols)
+}
+
+/// Storage moved by t along its lines; the band becomes lower − t, upper + t.
+///
+/// ```text
+/// Columns layout: data'[j][k] = data[j][k + t]    C[i,j] = A[i + 2t, j]
+/// Rows layout:    data'[i][k] = data[i][k - t]    C[i,j] = A[i, j - 2t]
+/// ```
+///
+/// The band moves by t diagonals and the slots by t more, so an entry moves by 2t; what moves in
+/// from beyond A's slots is the fill. The result has A's size and layout.
+///
+/// From genbmm's `band_shift`, as its notebook draws it.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let shape = BandedShape::new(3, 3, Band::new(1, 1)?).layout(Layout::Columns);
+/// let a = Banded::from_fn(&device, shape, |_, i, j| (i * 3 + j) as f32)?;
+/// let moved = banded_shift_band(&a, 1)?;
+/// assert_eq!(moved.shape().band, Band::new(0, 2)?);
+/// assert_eq!(moved.get(0, 0, 1)?, a.get(0, 2, 1)?);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_shift_rows`].
+pub fn banded_shift_band(a: &Banded, t: i64) -> Result<Banded> {
+    shift("banded_shift_band", a, t, Shift::Band)
+}
+
+/// The gradient of [`banded_shift_band`] for the same t, on A's band.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let shape = BandedShape::new(3, 3, Band::new(1, 1)?).layout(Layout::Columns);
+/// let a = Banded::from_fn(&device, shape, |_, i, j| (i * 3 + j) as f32)?;
+/// let g = banded_shift_band(&a, 1)?;
+/// let ga = banded_shift_band_backward(&a, 1, &g)?;
+/// assert_eq!((ga.get(0, 2, 1)?, ga.get(0, 1, 1)?), (7.0, 0.0)); // row 1 left the matrix
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_shift_rows_backward`].
+pub fn banded_shift_band_backward(a: &Banded, t: i64, g: &Banded) -> Result<Banded> {
+    shift_back("banded_shift_band_backward", a, t, g, Shift::Band)
+}
+
+/// All entries, those outside the band as the fill: batch × n × m, row-major.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_slice(&device, BandedShape::new(2, 2, Band::new(0, 0)?).fill(9.0), &[1.0, 2.0])?;
+/// assert_eq!(banded_to_dense(&a)?.read()?, [1.0, 9.0, 9.0, 2.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize`].
+pub fn banded_to_dense(a: &Banded) -> Result<Dense> {
+    let BandedShape { batch, rows, cols, dtype, fill, .. } = a.shape();
+    to_dense("banded_to_dense", ("a", &a.operand()), DenseShape::new(rows, cols).batch(batch).dtype(dtype), fill)
+}
+
+/// The gradient of [`banded_to_dense`]: g's entries on A's band.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let a = Banded::from_slice(&device, BandedShape::new(2, 2, Band::new(0, 0)?), &[1.0, 2.0])?;
+/// let g = Dense::from_slice(&device, DenseShape::new(2, 2), &[5.0, 6.0, 7.0, 8.0])?;
+/// assert_eq!(banded_to_dense_backward(&a, &g)?.read()?, [5.0, 8.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize_backward`].
+pub fn banded_to_dense_backward(a: &Banded, g: &Dense) -> Result<Banded> {
+    back("banded_to_dense_backward", a, &g.operand(), [0, 0])
+}
+
+/// The entries of dense matrices that lie in a band; the others are dropped and read as `fill`.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let d = Dense::from_slice(&device, DenseShape::new(2, 2), &[1.0, 2.0, 3.0, 4.0])?;
+/// let a = banded_from_dense(&d, Band::new(1, 0)?, Layout::Rows, 0.0)?;
+/// assert_eq!(a.read()?, [0.0, 1.0, 3.0, 4.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize`].
+pub fn banded_from_dense(d: &Dense, band: Band, layout: Layout, fill: f32) -> Result<Banded> {
+    let DenseShape { batch, rows, cols, dtype, .. } = d.shape();
+    let shape = BandedShape::new(rows, cols, band).batch(batch).layout(layout).fill(fill).dtype(dtype);
+    to_banded("banded_from_dense", ("d", &d.operand()), shape, [0, 0])
+}
+
+/// The gradient of [`banded_from_dense`]: g where it is stored, 0 elsewhere, in D's shape.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let d = Dense::from_slice(&device, DenseShape::new(2, 2), &[1.0, 2.0, 3.0, 4.0])?;
+/// let g = Banded::from_slice(&device, BandedShape::new(2, 2, Band::new(0, 0)?), &[5.0, 6.0])?;
+/// assert_eq!(banded_from_dense_backward(&d, &g)?.read()?, [5.0, 0.0, 0.0, 6.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`banded_resize_backward`].
+pub fn banded_from_dense_backward(d: &Dense, g: &Banded) -> Result<Dense> {
+    const OP: &str = "banded_from_dense_backward";
+    alike(OP, ("d", &d.operand()), &g.operand())?;
+    to_dense(OP, ("g", &g.operand()), d.shape(), 0.0)
+}
+
+/// The smallest band that holds every entry of the batch that is not 0; `None` if all are. NaN is
+/// not 0. Reads the matrices back.
+///
+/// ```
+/// use bandsaw::*;
+/// let d = Dense::from_slice(&Device::cpu(), DenseShape::new(2, 3), &[0.0, 1.0, 0.0, 0.0, 0.0, 1.0])?;
+/// assert_eq!(find_band(&d)?, Some(Band::new(-1, 1)?));
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] if the values are indices, [`Error::DeviceLost`] or [`Error::Backend`].
+pub fn find_band(d: &Dense) -> Result<Option<Band>> {
+    values("find_band", "d", &d.operand())?;
+    let DenseShape { rows, cols, layout, .. } = d.shape();
+    let (lines, len) = if layout == Layout::Rows { (rows, cols) } else { (cols, rows) };
+    // Distance from the main diagonal along a line: the first and the last that is met.
+    let mut ends: Option<(i64, i64)> = None;
+    for (n, line) in d.read()?.chunks_exact(len).enumerate() {
+        let first = line.iter().position(|value| *value != 0.0);
+        let last = line.iter().rposition(|value| *value != 0.0);
+        if let (Some(first), Some(last)) = (first, last) {
+            let here = |k: usize| k as i64 - (n % lines) as i64;
+            let (low, high) = ends.unwrap_or((here(first), here(last)));
+            ends = Some((low.min(here(first)), high.max(here(last))));
+        }
+    }
+    let band = ends.map(|(low, high)| Band::new(-low, high)).transpose()?;
+    Ok(band.map(|band| if layout == Layout::Rows { band } else { band.t() }))
+}
+
+impl Banded {
+    /// [`banded_to_dense`].
+    ///
+    /// ```
+    /// # use bandsaw::*;
+    /// let a = Banded::from_slice(&Device::cpu(), BandedShape::new(2, 2, Band::new(0, 0)?), &[1.0, 2.0])?;
+    /// assert_eq!(a.to_dense()?.read()?, [1.0, 0.0, 0.0, 2.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`banded_to_dense`].
+    pub fn to_dense(&self) -> Result<Dense> {
+        banded_to_dense(self)
+    }
+
+    /// [`banded_from_dense`] in rows layout with fill 0.
+    ///
+    /// ```
+    /// # use bandsaw::*;
+    /// let d = Dense::from_slice(&Device::cpu(), DenseShape::new(2, 2), &[1.0, 0.0, 0.0, 2.0])?;
+    /// assert_eq!(Banded::from_dense(&d, Band::new(0, 0)?)?.read()?, [1.0, 2.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`banded_from_dense`].
+    pub fn from_dense(d: &Dense, band: Band) -> Result<Self> {
+        banded_from_dense(d, band, Layout::Rows, 0.0)
+    }
+}
+
+/// What a shift moves.
+#[derive(Clone, Copy, PartialEq)]
+enum Shift {
+    Rows,
+    Cols,
+    Band,
+}
+
+impl Shift {
+    /// The band of the shifted matrix, and (di, dj) of C\[i,j\] = A\[i + di, j + dj\].
+    fn by(self, op: &'static str, a: BandedShape, t: i64) -> Result<(Band, [i32; 2])> {
+        let (diagonals, offset) = match (self, a.layout) {
+            (Self::Rows, _) => (Some(t), [1, 0]),
+            (Self::Cols, _) => (t.checked_neg(), [0, 1]),
+            (Self::Band, Layout::Columns) => (Some(t), [2, 0]),
+            (Self::Band, Layout::Rows) => (Some(t), [0, -2]),
+        };
+        let side = |side: i64, by: Option<i64>| by.and_then(|by| side.checked_add(by));
+        let lower = side(a.band.lower(), diagonals.and_then(i64::checked_neg));
+        let band = lower.zip(side(a.band.upper(), diagonals)).and_then(|(lower, upper)| Band::new(lower, upper).ok());
+        let allowed = || format!("a shift that leaves both sides of the band ({}) within ±2^28", a.band);
+        let band = band.ok_or_else(|| Error::argument(op, "t", t.to_string(), allowed()))?;
+        // Both sides of the band are within ±2^28 before and after, so t is within ±2^29.
+        Ok((band, offset.map(|times| times * t as i32)))
+    }
+}
+
+fn shift(op: &'static str, a: &Banded, t: i64, shift: Shift) -> Result<Banded> {
+    let (band, offset) = shift.by(op, a.shape(), t)?;
+    to_banded(op, ("a", &a.operand()), BandedShape { band, ..a.shape() }, offset)
+}
+
+fn shift_back(op: &'static str, a: &Banded, t: i64, g: &Banded, shift: Shift) -> Result<Banded> {
+    let (band, [di, dj]) = shift.by(op, a.shape(), t)?;
+    alike(op, ("a", &a.operand()), &g.operand())?;
+    // What g stores beyond the result's band is the gradient of nothing; only the band's shift
+    // could bring it back.
+    let cropped;
+    let g = if shift == Shift::Band && g.shape().band != band {
+        cropped = to_banded(op, ("g", &g.operand()), BandedShape { band, ..g.shape().fill(0.0) }, [0, 0])?;
+        &cropped
+    } else {
+        g
+    };
+    back(op, a, &g.operand(), [-di, -dj])
+}
+
+/// The gradient of A, gathered from that of the result.
+fn back(op: &'static str, a: &Banded, g: &Operand, offset: [i32; 2]) -> Result<Banded> {
+    alike(op, ("a", &a.operand()), g)?;
+    to_banded(op, ("g", g), a.shape().fill(0.0), offset)
+}
+
+/// Checks that a gradient is one of the operand's result.
+fn alike(op: &'static str, (name, a): (&'static str, &Operand), g: &Operand) -> Result<()> {
+    same_device(op, a, &[("g", g)])?;
+    values(op, name, a)?;
+    values(op, "g", g)?;
+    same(op, "g", "batch", g.batch, a.batch, &format!("the batch of {name}"))?;
+    same(op, "g", "rows", g.rows, a.rows, &format!("the rows of {name}"))?;
+    same(op, "g", "columns", g.cols, a.cols, &format!("the columns of {name}"))
+}
+
+fn to_banded(op: &'static str, (name, a): (&'static str, &Operand), shape: BandedShape, offset: [i32; 2]) -> Result<Banded> {
+    values(op, name, a)?;
+    let (output, shape) = Output::banded(op, a.device(), shape)?;
+    run(op, a, &output.operand, offset, shape.fill)?;
+    Ok(Banded::from_buffer(shape, output.finish()?))
+}
+
+fn to_dense(op: &'static str, (name, a): (&'static str, &Operand), shape: DenseShape, fill: f32) -> Result<Dense> {
+    values(op, name, a)?;
+    let (output, shape) = Output::dense(op, a.device(), shape)?;
+    run(op, a, &output.operand, [0, 0], fill)?;
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+fn run(op: &'static str, a: &Operand, c: &Operand, [di, dj]: [i32; 2], fill: f32) -> Result<()> {
+    let a = widened(a)?;
+    for part in parts(op, &[&a, c])? {
+        let (a, c) = (a.slice(part.clone()), c.slice(part));
+        let params = Params {
+            batch: a.batch as u32,
+            rows: c.rows as i32,
+            cols: c.cols as i32,
+            flags: a.flags() | c.flags() << 2,
+            a_rows: a.rows as i32,
+            a_cols: a.cols as i32,
+            a_stride: a.stride(),
+            a_lower: a.lower,
+            a_upper: a.upper,
+            c_stride: c.stride(),
+            c_lower: c.lower,
+            c_upper: c.upper,
+            di,
+            dj,
+            fill: fill.to_bits(),
+        };
+        a.device().launch(&Launch {
+            kernel: &KERNEL,
+            params: bytemuck::bytes_of(&params),
+            inputs: &[&a.buffer],
+            outputs: &[&c.buffer],
+            groups: (c.batch * c.len()).div_ceil(256) as u64,
+            constants: &[],
+            function: None,
+        })?;
+    }
+    Ok(())
+}
