@@ -1,7 +1,7 @@
 //! A kernel: one computation in every language, and the one list of all of them.
 
 use crate::device::cpu::{Args, Outputs};
-use crate::ops::{cast, matmul};
+use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul};
 
 /// One computation in every language it exists in.
 ///
@@ -42,6 +42,9 @@ impl Kernel {
 
 /// Every kernel there is; launching one that is missing here fails in debug builds.
 pub static ALL: &[&Kernel] = &[
+    &banded_matvec::KERNEL,
+    &banded_move::KERNEL,
+    &banded_zip::KERNEL,
     &cast::WIDEN,
     &cast::NARROW,
     &matmul::SUM,
