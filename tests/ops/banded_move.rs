@@ -223,10 +223,10 @@ fn the_smallest_band_is_found() {
 /// Several matrices that no single binding of a portable device holds, through all the kernels.
 #[test]
 fn large_batches_are_split() {
-    let large = BandedShape::new(1 << 20, 1 << 20, band(7, 8)).batch(3);
+    let large = BandedShape::new(3 << 18, 3 << 18, band(7, 8)).batch(3);
     let f = a() * 0.5 + b();
     let of = |device: &Device| {
-        let x = Dense::from_fn(device, DenseShape::new(1 << 20, 1).batch(3), |b, j, _| (b + j % 3) as f32).unwrap();
+        let x = Dense::from_fn(device, DenseShape::new(3 << 18, 1).batch(3), |b, j, _| (b + j % 3) as f32).unwrap();
         let a = Banded::from_fn(device, large, |b, i, j| (b * 3 + i % 1021 + j % 127) as f32).unwrap();
         let c = banded_relayout(&a, Layout::Columns).unwrap();
         let y = banded_matvec(&c, &x).unwrap().read().unwrap();
