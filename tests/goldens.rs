@@ -13,5 +13,7 @@ mod banded;
 mod dense;
 #[path = "goldens/entry.rs"]
 mod entry;
+#[path = "goldens/pending.rs"]
+mod pending;
 #[path = "goldens/window.rs"]
 mod window;

@@ -34,7 +34,7 @@ impl Case {
 
 /// Tiles have 4, 8 or 64 rows and columns, depending on the kernel; workgroups of the kernels that
 /// go along the band cover up to 128 rows. Widths beyond 57 choose the ring, beyond about 100 the
-/// square tiles.
+/// square tiles. Each pair of widths is a kernel of its own to compile, so edges share a few.
 const TABLE: &[Case] = &[
     Case::square("one entry", 1, (0, 0), (0, 0)),
     Case::square("one entry, wide bands", 1, (3, 2), (1, 4)),
@@ -49,14 +49,14 @@ const TABLE: &[Case] = &[
     Case::square("negative against negative", 17, (-2, 4), (5, -3)),
     Case::square("triangular", 20, (0, 19), (19, 0)),
     Case::square("edge 7", 7, (1, 2), (2, 1)),
-    Case::square("edge 8", 8, (3, 4), (4, 3)),
-    Case::square("edge 9", 9, (1, 2), (0, 8)),
-    Case::square("edge 63", 63, (8, 7), (3, 4)),
-    Case::square("edge 64", 64, (7, 8), (0, 1)),
-    Case::square("edge 65", 65, (4, 4), (8, 8)),
-    Case::square("edge 127", 127, (2, 3), (16, 15)),
-    Case::square("edge 128", 128, (1, 1), (1, 1)),
-    Case::square("edge 129", 129, (33, 31), (12, 3)),
+    Case::square("edge 8", 8, (7, 8), (4, 4)),
+    Case::square("edge 9", 9, (1, 2), (2, 1)),
+    Case::square("edge 63", 63, (7, 8), (4, 4)),
+    Case::square("edge 64", 64, (1, 2), (2, 1)),
+    Case::square("edge 65", 65, (16, 15), (2, 3)),
+    Case::square("edge 127", 127, (7, 8), (4, 4)),
+    Case::square("edge 128", 128, (1, 2), (2, 1)),
+    Case::square("edge 129", 129, (16, 15), (2, 3)),
     Case::square("edge 129, ring", 129, (40, 24), (31, 29)),
     Case::square("edge 129, square", 129, (100, 24), (90, 60)),
     Case::new("rectangular, ring", 2, [150, 90, 130], (20, 45), (30, 50)),

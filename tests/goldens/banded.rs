@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::common::{Tested, devices};
 use crate::entry::{Entry, Matrix, load, same, upload};
+use crate::pending;
 
 #[test]
 fn every_banded_result() {
@@ -149,15 +150,5 @@ fn multiply(device: &Device, entry: &Entry<'_>, a: &Matrix, b: &Matrix) {
         Matrix::new(entry.field("multiply_back_simple")).same(what, &ga.t());
         return;
     }
-    pending(entry, ring);
-}
-
-/// Fields that wait for operations which do not exist yet: gradients of `Log` and `Max`.
-fn pending(entry: &Entry<'_>, ring: Semiring) {
-    let first = ["grad_A", "grad_B"];
-    let second = ["v_A", "v_B", "hvp_A", "hvp_B", "hvp_grad_out"];
-    first.into_iter().for_each(|name| drop(entry.field(name)));
-    if ring == Semiring::Log {
-        second.into_iter().for_each(|name| drop(entry.field(name)));
-    }
+    pending::leave(entry, if ring == Semiring::Log { &[pending::FIRST, pending::SECOND] } else { &[pending::FIRST] });
 }

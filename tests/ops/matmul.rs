@@ -180,7 +180,7 @@ fn random_shapes() {
     let shape = (0..4usize, 1..90usize, 1..90usize, 1..90usize);
     let bands = (-4..40i64, 0..40i64, -4..40i64, 0..40i64);
     let choice = (0..4usize, any::<[bool; 5]>(), any::<u64>());
-    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let run = |((batch, rows, inner, cols), (a_lower, a_width, b_lower, b_width), (ring, flags, seed))| {
         let [a_columns, b_columns, ta, tb, halves] = flags;
