@@ -33,7 +33,7 @@ struct Inner {
 enum Backend {
     Cpu(cpu::Cpu),
     #[cfg(feature = "wgpu")]
-    Wgpu(wgpu::Wgpu),
+    Wgpu(Box<wgpu::Wgpu>),
 }
 
 /// How a device is opened; the default is what programs want, the rest is for tests.
@@ -165,7 +165,7 @@ impl Device {
             _ => {
                 #[cfg(feature = "wgpu")]
                 if let Some(gpu) = wgpu::Wgpu::best(Options::default())? {
-                    return Ok(Self::new(Backend::Wgpu(gpu), Options::default()));
+                    return Ok(Self::new(Backend::Wgpu(Box::new(gpu)), Options::default()));
                 }
                 Ok(Self::cpu())
             }
@@ -185,7 +185,7 @@ impl Device {
         if let Some(part) = if name == "wgpu" { Some("") } else { name.strip_prefix("wgpu:") }
             && let Some(gpu) = wgpu::Wgpu::open(part, options)?
         {
-            return Ok(Self::new(Backend::Wgpu(gpu), options));
+            return Ok(Self::new(Backend::Wgpu(Box::new(gpu)), options));
         }
         let present = Self::all().into_iter().map(|info| format!("{} ({})", info.id, info.name)).collect();
         Err(Error::NoDevice { name: name.into(), present })
@@ -210,7 +210,8 @@ impl Device {
     /// ```
     #[cfg(feature = "wgpu")]
     pub fn from_wgpu(adapter: &::wgpu::Adapter, device: ::wgpu::Device, queue: ::wgpu::Queue) -> Self {
-        Self::new(Backend::Wgpu(wgpu::Wgpu::from_parts(adapter, device, queue, Options::default())), Options::default())
+        let gpu = wgpu::Wgpu::from_parts(adapter, device, queue, Options::default());
+        Self::new(Backend::Wgpu(Box::new(gpu)), Options::default())
     }
 
     fn new(backend: Backend, options: Options) -> Self {
