@@ -30,13 +30,13 @@ var<private> taint: bool;
 
 fn pick_a(at: i32, row: i32, stored: bool) -> f32 {
     let value = a[select(0, at, stored)];
-    taint = taint || (stored && ring_taints(value));
+    taint = taint | (stored & ring_taints(value));
     return select(ring_pad(), ring_stage_a(value, batch * params.rows + clamp(row, 0, params.rows - 1)), stored);
 }
 
 fn pick_b(at: i32, col: i32, stored: bool) -> f32 {
     let value = b[select(0, at, stored)];
-    taint = taint || (stored && ring_taints(value));
+    taint = taint | (stored & ring_taints(value));
     return select(ring_pad(), ring_stage_b(value, batch * params.cols + clamp(col, 0, params.cols - 1)), stored);
 }
 
@@ -51,7 +51,7 @@ fn stage_b(p0: i32, local: u32) {
     // The rows at which this diagonal is inside the matrix.
     let lo = max(0, p - j);
     let hi = min(params.inner, params.cols + p - j);
-    let len = select(0u, u32(max(0, hi - lo)), k >= 0 && k <= params.b_lower + params.b_upper);
+    let len = select(0u, u32(max(0, hi - lo)), (k >= 0) & (k <= params.b_lower + params.b_upper));
     let step = i32(ROWS / 4u);
     let at = b0 + b_index(p, j);
     let dat = step * (params.b_stride + 1);
@@ -86,7 +86,7 @@ fn stage_a(i0: i32, local: u32) {
     let p = i - params.a_lower + k;
     let lo = max(0, i - p);
     let hi = min(params.rows, params.inner + i - p);
-    let len = select(0u, u32(max(0, hi - lo)), k >= 0 && k <= params.a_lower + params.a_upper);
+    let len = select(0u, u32(max(0, hi - lo)), (k >= 0) & (k <= params.a_lower + params.a_upper));
     let step = i32(ROWS / 4u);
     let at = a0 + a_index(i, p);
     let dat = step * (params.a_stride + 1);
@@ -134,7 +134,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var k0v = c0v; var k1v = c0v; var k2v = c0v; var k3v = c0v;
     var block = s; // (s - chunk) mod LANES
     for (var chunk = 0u; chunk < NA; chunk++) {
-        if chunk > 0u && block == LANES - 1u {
+        if (chunk > 0u) & (block == LANES - 1u) {
             k0v = c0v; k1v = c1v; k2v = c2v; k3v = c3v;
             c0v = vec4(ring_start()); c1v = c0v; c2v = c0v; c3v = c0v;
         }
@@ -156,7 +156,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     // C's tiles, side by side: the kept one is column block s, the last one NA - 1 + its block.
     let width = NA + NB - 1u;
-    if s + 1u < NA && s < width {
+    if (s + 1u < NA) & (s < width) {
         let at = r * 4u * width + s;
         pool[at] = k0v; pool[at + width] = k1v; pool[at + 2u * width] = k2v; pool[at + 3u * width] = k3v;
     }
@@ -174,7 +174,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let x = n % (4u * width);
         let i = i0 + i32(row);
         let j = left + i32(row / 4u * 4u + x);
-        if i < params.rows && in_band(i, j, params.c_lower, params.c_upper) {
+        if (i < params.rows) & in_band(i, j, params.c_lower, params.c_upper) {
             put(i, j, pool[row * width + x / 4u][x % 4u], all);
         }
     }
@@ -183,8 +183,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 // Writes a slot of C: the fill outside the matrix, and what padding may have spoilt computed anew.
 fn put(i: i32, j: i32, acc: f32, all: bool) {
     var value = params.fill;
-    if j >= 0 && j < params.cols {
-        if ring_is_exact(acc) && !all {
+    if (j >= 0) & (j < params.cols) {
+        if ring_is_exact(acc) & !all {
             value = ring_finish(acc, batch * params.rows + i, batch * params.cols + j);
         } else {
             value = ring_exact(a0, b0, i, j);

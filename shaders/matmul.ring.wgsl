@@ -31,13 +31,13 @@ var<private> taint: bool;
 
 fn pick_a(at: i32, row: i32, stored: bool) -> f32 {
     let value = a[select(0, at, stored)];
-    taint = taint || (stored && ring_taints(value));
+    taint = taint | (stored & ring_taints(value));
     return select(ring_pad(), ring_stage_a(value, batch * params.rows + clamp(row, 0, params.rows - 1)), stored);
 }
 
 fn pick_b(at: i32, line: i32, stored: bool) -> f32 {
     let value = b[select(0, at, stored)];
-    taint = taint || (stored && ring_taints(value));
+    taint = taint | (stored & ring_taints(value));
     return select(ring_pad(), ring_stage_b(value, line), stored);
 }
 
@@ -48,7 +48,7 @@ fn load_b(row: u32, x: u32, half: i32) -> vec4<f32> {
     // Which of the 8 rows hold this column: diagonal x - q, and inside the matrix.
     let lo = max(i32(x) - (params.b_lower + params.b_upper), -p);
     let hi = min(i32(x) + 1, params.inner - p);
-    let len = select(0u, u32(max(0, hi - lo)), j >= 0 && j < params.cols);
+    let len = select(0u, u32(max(0, hi - lo)), (j >= 0) & (j < params.cols));
     let line = batch * params.cols + clamp(j, 0, params.cols - 1);
     let step = select(params.b_stride, 1, (params.flags & 4u) != 0u);
     let at = b0 + b_index(p, j) + half * step;
@@ -75,7 +75,7 @@ fn load_a1(chunk: u32, local: u32, n: u32) -> f32 {
     let i = i0 + i32(row);
     let k = i32(chunk * 8u + q) - i32(row % 8u);
     let p = i - params.a_lower + k;
-    let stored = row < ROWS * 8u && i < params.rows && p >= 0 && p < params.inner && k >= 0 && k <= params.a_lower + params.a_upper;
+    let stored = (row < ROWS * 8u) & (i < params.rows) & (p >= 0) & (p < params.inner) & (k >= 0) & (k <= params.a_lower + params.a_upper);
     return pick_a(a0 + a_index(i, p), i, stored);
 }
 
@@ -108,10 +108,10 @@ fn stage_b(row: u32, local: u32) {
 
 // Writes the entry in row i whose column is j, if C has a slot for it.
 fn put(i: i32, j: i32, acc: f32, all: bool) {
-    if i >= params.rows || !in_band(i, j, params.c_lower, params.c_upper) { return; }
+    if (i >= params.rows) | !in_band(i, j, params.c_lower, params.c_upper) { return; }
     var value = params.fill;
-    if j >= 0 && j < params.cols {
-        if ring_is_exact(acc) && !all {
+    if (j >= 0) & (j < params.cols) {
+        if ring_is_exact(acc) & !all {
             value = ring_finish(acc, batch * params.rows + i, batch * params.cols + j);
         } else {
             value = ring_exact(a0, b0, i, j);
@@ -156,7 +156,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var block = s; // (s - chunk) mod NB
     for (var chunk = 0u; chunk < chunks; chunk++) {
         let parity = chunk % 2u * ROWS * 17u;
-        if chunk > 0u && block == NB - 1u {
+        if (chunk > 0u) & (block == NB - 1u) {
             let at = parity + r * 17u;
             done[at] = c0l; done[at + 1u] = c0h; done[at + 2u] = c1l; done[at + 3u] = c1h;
             done[at + 4u] = c2l; done[at + 5u] = c2h; done[at + 6u] = c3l; done[at + 7u] = c3h;

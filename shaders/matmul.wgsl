@@ -41,7 +41,7 @@ fn walk(t: i32, along_p: bool, p0: i32, line0: i32, lines: i32, below: i32, abov
     // Along the lines, those whose band holds p; along p, those that the line's band holds.
     let lo = select(max(0, line - below), max(0, p - above), along_p);
     let hi = select(min(params.inner, line + above + 1), min(lines, p + below + 1), along_p);
-    let inside = select(line >= 0 && line < lines, p < params.inner, along_p);
+    let inside = select((line >= 0) & (line < lines), p < params.inner, along_p);
     var w: Walk;
     w.v = select(p, line, along_p);
     w.dv = select(1, TILE / DEPTH, along_p);
@@ -57,14 +57,14 @@ fn walk(t: i32, along_p: bool, p0: i32, line0: i32, lines: i32, below: i32, abov
 fn pick_a(w: Walk, n: i32) -> f32 {
     let stored = u32(w.v + n * w.dv - w.lo) < w.len;
     let value = a[select(0, a0 + w.at + n * w.step, stored)];
-    taint = taint || (stored && ring_taints(value));
+    taint = taint | (stored & ring_taints(value));
     return select(ring_pad(), ring_stage_a(value, batch * params.rows + clamp(w.line + n * w.dline, 0, params.rows - 1)), stored);
 }
 
 fn pick_b(w: Walk, n: i32) -> f32 {
     let stored = u32(w.v + n * w.dv - w.lo) < w.len;
     let value = b[select(0, b0 + w.at + n * w.step, stored)];
-    taint = taint || (stored && ring_taints(value));
+    taint = taint | (stored & ring_taints(value));
     return select(ring_pad(), ring_stage_b(value, batch * params.cols + clamp(w.line + n * w.dline, 0, params.cols - 1)), stored);
 }
 
@@ -109,14 +109,14 @@ fn keep4_b(t: u32, n: u32, v: vec4<f32>) {
 
 // Whether C has a slot for (i, j); j may lie outside the matrix, where the slot holds the fill.
 fn has_slot(i: i32, j: i32) -> bool {
-    let inside = j >= 0 && j < params.cols;
-    return i < params.rows && select(in_band(i, j, params.c_lower, params.c_upper), inside, (params.flags & 32u) != 0u);
+    let inside = (j >= 0) & (j < params.cols);
+    return (i < params.rows) & select(in_band(i, j, params.c_lower, params.c_upper), inside, (params.flags & 32u) != 0u);
 }
 
 fn put(c0: i32, i: i32, j: i32, acc: f32) {
     if !has_slot(i, j) { return; }
     var value = params.fill;
-    if j >= 0 && j < params.cols {
+    if (j >= 0) & (j < params.cols) {
         if ring_is_exact(acc) {
             value = ring_finish(acc, batch * params.rows + i, batch * params.cols + j);
         } else {
@@ -227,12 +227,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if taint { atomicStore(&tainted, 1u); }
     workgroupBarrier();
     let all = atomicLoad(&tainted) != 0u;
-    if !(redo || all) { return; }
+    if !(redo | all) { return; }
     for (var n = 0; n < 64; n++) {
         let row = i + n / 8 % 4 + n / 32 * 32;
         let col = j + n % 4 + n / 4 % 2 * 32;
-        if !has_slot(row, col) || col < 0 || col >= params.cols { continue; }
+        if !has_slot(row, col) | (col < 0) | (col >= params.cols) { continue; }
         let at = c0 + c_index(row, col);
-        if all || is_nan(c[at]) { c[at] = ring_exact(a0, b0, row, col); }
+        if all | is_nan(c[at]) { c[at] = ring_exact(a0, b0, row, col); }
     }
 }
