@@ -111,7 +111,7 @@ impl BandedShape {
             Layout::Columns => (line as i64 + k - self.band.upper(), self.rows),
         };
         let inside = b < self.batch && partner >= 0 && partner < limit as i64;
-        inside.then(|| match self.layout {
+        inside.then_some(match self.layout {
             Layout::Rows => (b, line, partner as usize),
             Layout::Columns => (b, partner as usize, line),
         })

@@ -33,7 +33,7 @@ struct Inner {
 enum Backend {
     Cpu(cpu::Cpu),
     #[cfg(feature = "wgpu")]
-    Wgpu(wgpu::Wgpu),
+    Wgpu(Box<wgpu::Wgpu>),
 }
 
 /// How a device is opened; the default is what programs want, the rest is for tests.
@@ -52,6 +52,16 @@ pub struct Options {
     pub portable: bool,
     /// Fill new buffers with NaN before a kernel writes them, so that an entry it forgets is seen.
     pub poison: bool,
+    /// Bytes that one operand may have, if that shall be less than the device's own limit (and at
+    /// least 1024), so that batches are split that otherwise would not be.
+    pub max_binding: Option<u64>,
+}
+
+impl Options {
+    /// The device's limit or the one asked for, whichever is smaller.
+    fn max_binding(self, limit: u64) -> u64 {
+        self.max_binding.map_or(limit, |asked| limit.min(asked.max(1024)))
+    }
 }
 
 /// What a device is and can do.
@@ -155,7 +165,7 @@ impl Device {
             _ => {
                 #[cfg(feature = "wgpu")]
                 if let Some(gpu) = wgpu::Wgpu::best(Options::default())? {
-                    return Ok(Self::new(Backend::Wgpu(gpu), Options::default()));
+                    return Ok(Self::new(Backend::Wgpu(Box::new(gpu)), Options::default()));
                 }
                 Ok(Self::cpu())
             }
@@ -175,7 +185,7 @@ impl Device {
         if let Some(part) = if name == "wgpu" { Some("") } else { name.strip_prefix("wgpu:") }
             && let Some(gpu) = wgpu::Wgpu::open(part, options)?
         {
-            return Ok(Self::new(Backend::Wgpu(gpu), options));
+            return Ok(Self::new(Backend::Wgpu(Box::new(gpu)), options));
         }
         let present = Self::all().into_iter().map(|info| format!("{} ({})", info.id, info.name)).collect();
         Err(Error::NoDevice { name: name.into(), present })
@@ -200,7 +210,8 @@ impl Device {
     /// ```
     #[cfg(feature = "wgpu")]
     pub fn from_wgpu(adapter: &::wgpu::Adapter, device: ::wgpu::Device, queue: ::wgpu::Queue) -> Self {
-        Self::new(Backend::Wgpu(wgpu::Wgpu::from_parts(adapter, device, queue, Options::default())), Options::default())
+        let gpu = wgpu::Wgpu::from_parts(adapter, device, queue, Options::default());
+        Self::new(Backend::Wgpu(Box::new(gpu)), Options::default())
     }
 
     fn new(backend: Backend, options: Options) -> Self {
@@ -210,7 +221,10 @@ impl Device {
     /// What this device is and can do.
     pub fn info(&self) -> Info {
         match &self.0.backend {
-            Backend::Cpu(cpu) => cpu.info(),
+            Backend::Cpu(cpu) => {
+                let info = cpu.info();
+                Info { max_binding: self.0.options.max_binding(info.max_binding), ..info }
+            }
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.info(),
         }
@@ -324,6 +338,7 @@ impl Device {
     pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         debug_assert_eq!(launch.inputs.len(), launch.kernel.inputs, "{}", launch.kernel.name);
         debug_assert_eq!(launch.outputs.len(), launch.kernel.outputs, "{}", launch.kernel.name);
+        debug_assert!(crate::kernel::ALL.iter().any(|kernel| std::ptr::eq(*kernel, launch.kernel)), "{}", launch.kernel.name);
         if launch.groups == 0 {
             return Ok(());
         }
@@ -343,7 +358,7 @@ impl Device {
     /// Bytes that one operand may have.
     pub(crate) fn max_binding(&self) -> usize {
         match &self.0.backend {
-            Backend::Cpu(_) => usize::MAX,
+            Backend::Cpu(_) => usize::try_from(self.0.options.max_binding(isize::MAX as u64)).unwrap_or(usize::MAX),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => usize::try_from(gpu.max_binding()).unwrap_or(usize::MAX),
         }

@@ -1,6 +1,7 @@
 //! A kernel: one computation in every language, and the one list of all of them.
 
 use crate::device::cpu::{Args, Outputs};
+use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul};
 
 /// One computation in every language it exists in.
 ///
@@ -37,6 +38,33 @@ impl Kernel {
         }
         text
     }
+}
+
+/// Every kernel there is; launching one that is missing here fails in debug builds.
+pub static ALL: &[&Kernel] = &[
+    &banded_matvec::KERNEL,
+    &banded_move::KERNEL,
+    &banded_zip::KERNEL,
+    &cast::WIDEN,
+    &cast::NARROW,
+    &matmul::SUM,
+    &matmul::SUM_PANEL,
+    &matmul::SUM_RING,
+    &matmul::LOG,
+    &matmul::LOG_PANEL,
+    &matmul::LOG_RING,
+    &matmul::MAX,
+    &matmul::MAX_PANEL,
+    &matmul::MAX_RING,
+    &matmul::PRODMAX,
+    &matmul::PRODMAX_PANEL,
+    &matmul::PRODMAX_RING,
+    &matmul::SCALE,
+];
+
+/// Every kernel, for the tests.
+pub fn kernels() -> &'static [&'static Kernel] {
+    ALL
 }
 
 /// Declares a kernel's `Params` with the offsets that the tests hold against the shader's.

@@ -20,5 +20,7 @@ pub use device::{Device, Info, Options};
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use expr::{Expr, a, b};
+#[doc(hidden)]
+pub use kernel::{Kernel, kernels};
 pub use ops::*;
 pub use semiring::Semiring;

@@ -95,18 +95,4 @@ impl Operand {
         new.buffer = self.buffer.view(range.start * bytes, range.len() * bytes);
         new
     }
-
-    /// Where entry (i, j) of matrix b is; the caller knows that it is stored.
-    pub fn index(&self, b: usize, i: usize, j: usize) -> usize {
-        let origin = match (self.dense, self.layout) {
-            (true, _) => 0,
-            (false, Layout::Rows) => self.lower,
-            (false, Layout::Columns) => self.upper,
-        };
-        let (outer, inner) = match self.layout {
-            Layout::Rows => (i, j),
-            Layout::Columns => (j, i),
-        };
-        b * self.len() + (outer as i64 * i64::from(self.stride()) + inner as i64 + i64::from(origin)) as usize
-    }
 }

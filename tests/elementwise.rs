@@ -1,7 +1,9 @@
 //! Element by element: expressions, moves and matrix × vector, on every device, against naive
 //! dense loops in f64.
 
-use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout, Options};
+mod common;
+
+use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout};
 
 #[path = "ops/banded_matvec.rs"]
 mod banded_matvec;
@@ -12,17 +14,7 @@ mod banded_zip;
 
 /// The CPU and every adapter, as programs open them and in the ways that show mistakes.
 fn devices() -> Vec<Device> {
-    let plain = Options { poison: true, ..Options::default() };
-    let mut all = vec![Device::open("cpu", plain).unwrap()];
-    for info in Device::all().iter().skip(1) {
-        for options in [plain, Options { checked: true, ..plain }, Options { portable: true, ..plain }] {
-            all.push(Device::open(&info.id, options).unwrap());
-        }
-    }
-    static PRINTED: std::sync::Once = std::sync::Once::new();
-    PRINTED.call_once(|| all.iter().for_each(|device| println!("{device} {:?}", device.options())));
-    assert!(all.len() > 1, "no wgpu adapter is present");
-    all
+    common::devices().iter().map(|tested| tested.device.clone()).collect()
 }
 
 /// A pseudo-random value in -2 ..= 2 with an eighth as step, so that f16 holds it.

@@ -3,6 +3,7 @@
 mod pool;
 mod record;
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,12 @@ pub(crate) struct Wgpu {
 struct Fault(Arc<Mutex<Option<Error>>>);
 
 impl Fault {
+    /// Keeps the first, but a loss goes before whatever it made fail.
     fn set(&self, error: Error) {
-        lock(&self.0).get_or_insert(error);
+        let mut fault = lock(&self.0);
+        if fault.as_ref().is_none_or(|before| error.is_loss() && !before.is_loss()) {
+            *fault = Some(error);
+        }
     }
 
     /// A lost device stays lost; any other fault is told once.
@@ -37,9 +42,15 @@ impl Fault {
         let mut fault = lock(&self.0);
         match &*fault {
             None => Ok(()),
-            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
+            Some(lost) if lost.is_loss() => Err(lost.clone()),
             Some(_) => fault.take().map_or(Ok(()), Err),
         }
+    }
+}
+
+impl Error {
+    fn is_loss(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. })
     }
 }
 
@@ -179,6 +190,23 @@ impl Wgpu {
         Ok(lock(&self.recorder))
     }
 
+    /// Runs calls to wgpu and returns what they report: to a program's own device by its error
+    /// handler, which may panic, otherwise. If the device is lost, that is the reason returned.
+    fn guarded<T>(&self, calls: impl FnOnce() -> Result<T>) -> Result<T> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = calls();
+        let result = match pollster::block_on(scope.pop()) {
+            Some(error) => Err(translate(&self.name(), 0, error)),
+            None => result,
+        };
+        if result.is_err() {
+            // wgpu tells of a loss when it is polled.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            self.fault.check()?;
+        }
+        result
+    }
+
     pub fn info(&self) -> Info {
         self.info.clone()
     }
@@ -222,12 +250,18 @@ impl Wgpu {
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
         // The queue writes before the next submission: what is recorded must not come after it.
-        self.recorder()?.submit();
-        self.queue.write_buffer(memory.buffer(), offset as u64, data);
-        self.fault.check()
+        self.guarded(|| {
+            self.recorder()?.submit();
+            self.queue.write_buffer(memory.buffer(), offset as u64, data);
+            self.fault.check()
+        })
     }
 
     pub fn read(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
+        self.guarded(|| self.read_staged(memory, offset, bytes))
+    }
+
+    fn read_staged(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
         /// How much is staged at once, so that reading a large buffer needs no second one.
         const CHUNK: usize = 64 << 20;
         let mut out = Vec::with_capacity(bytes);
@@ -255,9 +289,18 @@ impl Wgpu {
             // The receiver is gone only if the wait below failed, which is returned there.
             let _ = send.send(result);
         });
-        self.wait()?;
         let fail = |message: String| Error::Backend { device: self.name(), message };
-        receive.try_recv().map_err(|_| fail("mapping did not finish".into()))?.map_err(|error| fail(error.to_string()))?;
+        // Where several threads wait, another one may have taken the callback and be about to call
+        // it when the queue is already seen empty here.
+        let result = loop {
+            self.wait()?;
+            match receive.recv_timeout(Duration::from_millis(100)) {
+                Ok(result) => break result,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(fail("mapping was given up".into())),
+            }
+        };
+        result.map_err(|error| fail(error.to_string()))?;
         let view = staging.get_mapped_range(0..len).map_err(|error| fail(error.to_string()))?;
         show(&view);
         drop(view);
@@ -266,8 +309,10 @@ impl Wgpu {
     }
 
     pub fn sync(&self) -> Result<()> {
-        self.recorder()?.submit();
-        self.wait()
+        self.guarded(|| {
+            self.recorder()?.submit();
+            self.wait()
+        })
     }
 
     /// Waits for the queue, a while at a time, so that a lost device ends the wait.
@@ -302,11 +347,17 @@ impl Wgpu {
         }
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
-        self.recorder()?.launch(launch, bound, temporary, &self.name())?;
-        self.fault.check()
+        self.guarded(|| {
+            self.recorder()?.launch(launch, bound, temporary, &self.name())?;
+            self.fault.check()
+        })
     }
 
     pub fn time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+        self.guarded(|| self.timed(work))
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
         if !self.device.features().contains(wanted_features()) {
             self.sync()?;
             let start = Instant::now();
@@ -344,7 +395,7 @@ impl Wgpu {
 /// Narrows what the adapter could do to what the device was opened with.
 fn limit(info: &mut Info, device: &wgpu::Device, options: Options) {
     let limits = device.limits();
-    info.max_binding = limits.max_storage_buffer_binding_size;
+    info.max_binding = options.max_binding(limits.max_storage_buffer_binding_size);
     info.max_buffer = limits.max_buffer_size;
     info.workgroup_memory = limits.max_compute_workgroup_storage_size;
     info.workgroup_size = limits.max_compute_invocations_per_workgroup;

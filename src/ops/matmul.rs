@@ -355,7 +355,8 @@ impl Plan {
     fn ring(a: &Operand, b: &Operand) -> Option<Self> {
         let limits = a.device().workgroup_limits();
         let nb = ((b.lower + b.upper + 1) as u32 + 7).div_ceil(8);
-        if nb < 8 {
+        // Beyond 64 blocks not even 4 rows of invocations fit; the sizes below stay in 32 bits.
+        if !(8..=64).contains(&nb) {
             return None;
         }
         let bytes = 16 * (9 * 16 * nb + 4 * 8 * 17) + 4;

@@ -1,0 +1,52 @@
+//! How far a result may be from the exact value.
+
+use bandsaw::{Dtype, Semiring};
+
+/// Half the distance from 1 to the next f32.
+pub const EPSILON: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// What the bound of one entry of a product depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// Its number of terms.
+    pub terms: usize,
+    /// Σₚ |A\[i,p\]|·|B\[p,j\]|.
+    pub magnitude: f64,
+    /// The largest finite stored |A\[i,·\]| plus the largest finite stored |B\[·,j\]|.
+    pub reach: f64,
+}
+
+impl Bound {
+    /// The largest error allowed at an exact value of `want`.
+    pub fn of(&self, ring: Semiring, want: f64, dtype: Dtype) -> f64 {
+        let bound = match ring {
+            Semiring::Sum => self.sum(),
+            Semiring::Log | Semiring::Sample { .. } => self.log(),
+            Semiring::Max | Semiring::ProdMax => max(want),
+        };
+        bound + if dtype == Dtype::F16 { narrowing(want) } else { 0.0 }
+    }
+
+    /// A sum of k products in f32, in any order: each of the k roundings of a partial sum and the
+    /// one of each product is at most ε of Σ|a|·|b|; doubled for second-order terms.
+    fn sum(&self) -> f64 {
+        2.0 * (self.terms + 2) as f64 * EPSILON * self.magnitude
+    }
+
+    /// logsumexp by scaled exponentials: the sum's own relative error as above; `exp` and `log` of
+    /// the device, which WGSL lets be off by a few ulp of their argument's size; and the roundings
+    /// of differences to the scales, whose size is that of the row's and column's entries.
+    fn log(&self) -> f64 {
+        EPSILON * (2.0 * (self.terms + 2) as f64 + 16.0 + 10.0 * self.reach)
+    }
+}
+
+/// One addition or product, rounded once; a near tie may go to the other term.
+fn max(want: f64) -> f64 {
+    2.0 * EPSILON * want.abs()
+}
+
+/// Rounding to the nearest half: 2⁻¹¹ relative, or half the smallest subnormal.
+fn narrowing(want: f64) -> f64 {
+    want.abs() / 2048.0 + 1.0 / (1u64 << 25) as f64
+}

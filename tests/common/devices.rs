@@ -1,0 +1,85 @@
+//! The devices that tests run on: the CPU, and every wgpu adapter in each way of opening it.
+//!
+//! Two variables steer them:
+//!
+//! - `BANDSAW_TEST_DEVICES=vulkan,gl` names what must be there, by backend or part of the
+//!   hardware's name; the absence of one is a failure. Others that are present run too.
+//! - `BANDSAW_TEST_NO_GPU=1` allows that there is no wgpu adapter at all; without it that is a
+//!   failure, so that a machine without drivers does not pass by testing nothing.
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use bandsaw::{Device, Info, Options};
+
+/// How a device was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// As programs open it.
+    Default,
+    /// WebGPU's default limits and core WGSL; outputs poisoned.
+    Portable,
+    /// With injected bounds checks, the same limits as `Default`; outputs poisoned.
+    Checked,
+}
+
+/// A device under test.
+pub struct Tested {
+    pub device: Device,
+    pub info: Info,
+    pub variant: Variant,
+    /// For messages.
+    pub label: String,
+}
+
+impl Tested {
+    fn open(info: &Info, variant: Variant) -> Self {
+        let options = match variant {
+            Variant::Default => Options::default(),
+            Variant::Portable => Options { portable: true, poison: true, ..Options::default() },
+            Variant::Checked => Options { checked: true, poison: true, ..Options::default() },
+        };
+        let device = Device::open(&info.id, options).unwrap_or_else(|error| panic!("{} {variant:?}: {error}", info.id));
+        let label = format!("{} {} {variant:?}", info.id, info.backend);
+        Self { device, info: info.clone(), variant, label }
+    }
+
+    /// Whether the work runs on CPU cores, so that large cases must be smaller.
+    pub fn software(&self) -> bool {
+        self.info.kind == "software" || self.info.id == "cpu"
+    }
+}
+
+/// Every device, opened once.
+pub fn devices() -> &'static [Tested] {
+    static DEVICES: OnceLock<Vec<Tested>> = OnceLock::new();
+    DEVICES.get_or_init(open_all)
+}
+
+fn open_all() -> Vec<Tested> {
+    let present = Device::all();
+    require(&present, &std::env::var("BANDSAW_TEST_DEVICES").unwrap_or_default());
+    let allowed = std::env::var("BANDSAW_TEST_NO_GPU").is_ok_and(|value| value == "1");
+    assert!(
+        present.len() > 1 || allowed || cfg!(not(feature = "wgpu")),
+        "no wgpu adapter is present; install a driver (mesa-vulkan-drivers is one in software) or set BANDSAW_TEST_NO_GPU=1"
+    );
+    let mut all = Vec::new();
+    for info in &present {
+        let variants: &[_] = if info.id == "cpu" { &[Variant::Default] } else { &[Variant::Default, Variant::Portable, Variant::Checked] };
+        // The handle, not eprintln: that this ran must be seen for passing tests too.
+        let _ = writeln!(std::io::stderr(), "testing on {} ({}, {}, {}) as {variants:?}", info.id, info.name, info.backend, info.driver);
+        all.extend(variants.iter().map(|variant| Tested::open(info, *variant)));
+    }
+    all
+}
+
+/// Fails if a name in the comma-separated list fits no device.
+fn require(present: &[Info], names: &str) {
+    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let wanted = name.to_lowercase();
+        let fits = |info: &Info| info.backend == wanted || info.id == wanted || info.name.to_lowercase().contains(&wanted);
+        let list: Vec<_> = present.iter().map(|info| format!("{} ({}, {})", info.id, info.name, info.backend)).collect();
+        assert!(present.iter().any(fits), "BANDSAW_TEST_DEVICES asks for {name:?}; present: {}", list.join(", "));
+    }
+}

@@ -1,0 +1,15 @@
+//! What the test files share: devices, cases, matrices on the host, the dense oracle, its bounds.
+
+#![allow(dead_code, unused_imports)] // each test file uses its own part
+
+mod bounds;
+mod cases;
+mod devices;
+mod host;
+mod oracle;
+
+pub use bounds::{Bound, EPSILON};
+pub use cases::{Case, cases};
+pub use devices::{Tested, Variant, devices};
+pub use host::{Host, noise};
+pub use oracle::{Rows, check_banded, check_dense, check_value, outside_holds_fill};

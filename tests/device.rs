@@ -1,0 +1,203 @@
+//! Opening, naming, sharing and losing devices, and the words of their errors.
+
+mod common;
+
+use bandsaw::*;
+use common::*;
+
+fn square(device: &Device) -> Banded {
+    Banded::from_fn(device, BandedShape::new(8, 8, Band::new(1, 1).unwrap()), |_, i, j| (i + j) as f32).unwrap()
+}
+
+#[test]
+fn unknown_names_list_what_is_present() {
+    let present: Vec<_> = Device::all().iter().map(|info| format!("{} ({})", info.id, info.name)).collect();
+    for name in ["abacus", "wgpu:abacus", "wgpu:99", "", "CPU"] {
+        let error = Device::open(name, Options::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("no device {name:?}; present: {}", present.join(", ")));
+    }
+}
+
+#[test]
+fn every_id_opens_its_device() {
+    for info in Device::all() {
+        let device = Device::open(&info.id, Options::default()).unwrap();
+        assert_eq!((device.info().id, device.info().name), (info.id, info.name));
+    }
+}
+
+#[test]
+fn portable_devices_have_no_more_than_webgpu_gives() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Portable) {
+        let info = tested.device.info();
+        assert!(info.max_binding <= 128 << 20 && info.workgroup_memory <= 16 << 10 && info.workgroup_size <= 256, "{info:?}");
+        assert!(info.features.is_empty(), "{info:?}");
+    }
+}
+
+#[test]
+fn matrices_move_between_devices() {
+    let all = devices();
+    for (from, to) in all.iter().zip(all.iter().cycle().skip(1)) {
+        for dtype in [Dtype::F32, Dtype::F16] {
+            let shape = BandedShape::new(5, 7, Band::new(1, 1).unwrap()).dtype(dtype);
+            let a = Banded::from_fn(&from.device, shape, |_, i, j| (i * 7 + j) as f32).unwrap();
+            let moved = a.to_device(&to.device).unwrap();
+            assert_eq!(moved.read().unwrap(), a.read().unwrap(), "{} to {}", from.label, to.label);
+            assert_eq!(moved.get(0, 3, 4).unwrap(), 25.0);
+        }
+    }
+}
+
+#[test]
+fn data_of_the_wrong_size() {
+    for Tested { device, .. } in devices() {
+        let text = |result: Result<()>| result.unwrap_err().to_string();
+        let shape = BandedShape::new(4, 5, Band::new(1, 1).unwrap()).batch(2);
+        assert_eq!(
+            text(Banded::from_slice(device, shape, &[0.0; 7]).map(drop)),
+            "Banded::from_slice: data has 7 values, must have 24 (2 batch × 4 rows × width 3)"
+        );
+        assert_eq!(
+            text(Banded::from_slice(device, shape.layout(Layout::Columns), &[0.0; 24]).map(drop)),
+            "Banded::from_slice: data has 24 values, must have 30 (2 batch × 5 columns × width 3)"
+        );
+        assert_eq!(
+            text(Dense::from_slice(device, DenseShape::new(2, 2), &[0.0; 5]).map(drop)),
+            "Dense::from_slice: data has 5 values, must have 4 (1 batch × 2 rows × 2 columns)"
+        );
+        let zero = BandedShape::new(0, 4, Band::new(0, 0).unwrap());
+        assert_eq!(text(Banded::from_slice(device, zero, &[]).map(drop)), "Banded::from_slice: rows has 0, must have 1 to 268435456");
+        assert_eq!(
+            text(Dense::from_slice(device, DenseShape::new(4, 0), &[]).map(drop)),
+            "Dense::from_slice: cols has 0, must have 1 to 268435456"
+        );
+        let long = BandedShape::new(1 << 20, 1 << 20, Band::new(2000, 2000).unwrap());
+        assert_eq!(
+            text(Banded::from_slice(device, long, &[]).map(drop)),
+            "Banded::from_slice: the number of stored values of one matrix is 4195352576, the limit of 32-bit indices is 2147483647"
+        );
+        let a = square(device);
+        assert_eq!(text(a.get(0, 8, 0).map(drop)), "Banded::get: index has (0, 8, 0), must have an entry of 1 × 8 × 8");
+        assert_eq!(text(a.read_u32().map(drop)), "Banded::read_u32: self has dtype f32, must have dtype u32");
+    }
+}
+
+#[test]
+fn bands_without_width() {
+    let text = |lower, upper| Band::new(lower, upper).unwrap_err().to_string();
+    assert_eq!(text(-1, 0), "Band::new: band has lower -1, upper 0 (width 0), must have width lower + upper + 1 of at least 1");
+    assert_eq!(text(2, -9), "Band::new: band has lower 2, upper -9 (width -6), must have width lower + upper + 1 of at least 1");
+    assert_eq!(text(1 << 30, 0), "Band::new: band has lower 1073741824, upper 0, must have both sides within ±2^28");
+    assert_eq!(
+        text(i64::MAX, i64::MIN),
+        format!("Band::new: band has lower {}, upper {}, must have both sides within ±2^28", i64::MAX, i64::MIN)
+    );
+}
+
+#[test]
+fn the_words_of_the_other_errors() {
+    let device = || "wgpu:0 (some GPU)".to_owned();
+    let cases = [
+        (Error::OutOfMemory { device: device(), bytes: 12 }, "wgpu:0 (some GPU): out of memory, 12 bytes asked for"),
+        (Error::DeviceLost { device: device(), reason: "gone".into() }, "wgpu:0 (some GPU): device lost: gone"),
+        (Error::Backend { device: device(), message: "no".into() }, "wgpu:0 (some GPU): no"),
+        (Error::Parse { source_name: "a.mtx".into(), line: 3, message: "no number".into() }, "a.mtx:3: no number"),
+        (Error::Io { path: "a.mtx".into(), message: "no such file".into() }, "a.mtx: no such file"),
+    ];
+    for (error, text) in cases {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn threads_share_a_device() {
+    for tested in devices() {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let value = (thread * 100 + round) as f32;
+                        let shape = BandedShape::new(3, 3, Band::new(0, 0).unwrap());
+                        let a = Banded::from_fn(&tested.device, shape, |_, _, _| value).unwrap();
+                        let c = banded_matmul(&a, &a, Semiring::Max).unwrap();
+                        assert_eq!(c.read().unwrap(), [2.0 * value; 3], "{}", tested.label);
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// A chain of small products is one submission, not one each.
+#[test]
+fn chains_are_submitted_together() {
+    for tested in devices().iter().filter(|tested| tested.info.id != "cpu" && !tested.device.options().poison) {
+        let device = Device::open(&tested.info.id, Options::default()).unwrap();
+        let shape = BandedShape::new(8, 8, Band::new(0, 0).unwrap());
+        let mut a = Banded::from_fn(&device, shape, |_, _, _| 1.0).unwrap();
+        let eye = Banded::identity(&device, shape).unwrap();
+        let before = device.submissions();
+        for _ in 0..20 {
+            a = banded_matmul(&a, &eye, Semiring::Sum).unwrap();
+        }
+        assert_eq!(a.read().unwrap(), [1.0; 8], "{}", tested.label);
+        assert_eq!(device.submissions() - before, 1, "{}", tested.label);
+    }
+}
+
+#[cfg(feature = "wgpu")]
+mod sharing {
+    use super::*;
+
+    /// Each adapter opened by the program itself.
+    fn own_devices() -> Vec<(wgpu::Device, Device, String)> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        let open = |adapter: wgpu::Adapter| {
+            let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+            let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+            let label = format!("{:?}", adapter.get_info().backend);
+            (device.clone(), Device::from_wgpu(&adapter, device, queue), label)
+        };
+        let computes = |adapter: &wgpu::Adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+        adapters.into_iter().filter(computes).map(open).collect()
+    }
+
+    #[test]
+    fn a_device_of_the_program_works() {
+        for (_, device, label) in own_devices() {
+            let a = square(&device);
+            assert_eq!(banded_matmul(&a, &a, Semiring::Sum).unwrap().get(0, 0, 0).unwrap(), 1.0, "{label}");
+        }
+    }
+
+    /// Every verb after the loss says so, none hangs, and it stays lost.
+    #[test]
+    fn a_lost_device_is_an_error_on_the_next_call() {
+        for (wgpu, device, label) in own_devices() {
+            let a = square(&device);
+            let pending = banded_matmul(&a, &a, Semiring::Sum).unwrap();
+            wgpu.destroy();
+            let lost = |error: Error| assert!(matches!(error, Error::DeviceLost { .. }), "{label}: {error}");
+            lost(pending.read().unwrap_err());
+            lost(a.read().unwrap_err());
+            lost(banded_matmul(&a, &a, Semiring::Sum).unwrap_err());
+            lost(Banded::from_slice(&device, a.shape(), &[0.0; 24]).unwrap_err());
+            lost(device.sync().unwrap_err());
+            assert!(device.time(|| Ok(())).is_err(), "{label}");
+        }
+    }
+
+    #[test]
+    fn losing_one_device_leaves_the_others() {
+        for (wgpu, device, label) in own_devices() {
+            let a = square(&device);
+            wgpu.destroy();
+            assert!(a.read().is_err(), "{label}");
+        }
+        for (_, device, label) in own_devices() {
+            assert_eq!(square(&device).get(0, 1, 1).unwrap(), 2.0, "{label}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! pytorch-window-matmul: window products, their use on values, and the gradients of both, which
+//! are products of the same two kinds.
+
+use bandsaw::*;
+use serde_json::Value;
+
+use crate::common::{check_value, devices, outside_holds_fill};
+use crate::entry::{Entry, load, numbers, same, upload};
+
+#[test]
+fn every_window_result() {
+    let file = load("window.json");
+    let cases = file["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 3);
+    for tested in devices() {
+        for (n, case) in cases.iter().enumerate() {
+            let entry = Entry::new(format!("{}: window {n}", tested.label), case);
+            run(&tested.device, &entry);
+            entry.finish();
+        }
+    }
+}
+
+fn run(device: &Device, entry: &Entry<'_>) {
+    let what = entry.name.as_str();
+    let size = |name| entry.field(name).as_u64().unwrap() as usize;
+    let (rows, depth, band) = (size("M"), size("N"), Band::window(size("w")).unwrap());
+    let batch = entry.field("lead")[0].as_u64().unwrap() as usize;
+    let dense = |name| upload(device, entry.field(name));
+    let shape = BandedShape::new(rows, rows, band).batch(batch);
+    let banded = |name| {
+        let data: Vec<_> = numbers(entry.field(name)).into_iter().map(|value| value as f32).collect();
+        Banded::from_slice(device, shape, &data).unwrap()
+    };
+
+    // Scores: A = Q·K on the band, K stored depth × rows.
+    let (q, k) = (dense("q"), dense("k_N_by_M"));
+    assert_eq!((k.shape().rows, k.shape().cols), (depth, rows), "{what}");
+    same_band(what, &window_matmul(&q, &k.t(), band).unwrap(), entry.field("a"));
+    let ga = banded("grad_a");
+    same(what, &banded_matmul_dense(&ga, &k.t(), Semiring::Sum).unwrap(), entry.field("grad_q"));
+    let gk = banded_matmul_dense(&ga.t(), &q, Semiring::Sum).unwrap();
+    transposed(what, &gk, entry.field("grad_k"));
+
+    // Values: O = P·V.
+    let (p, v) = (banded("p"), dense("v"));
+    same(what, &banded_matmul_dense(&p, &v, Semiring::Sum).unwrap(), entry.field("o"));
+    let go = dense("grad_o");
+    same_band(what, &window_matmul(&go, &v, band).unwrap(), entry.field("grad_p"));
+    same(what, &banded_matmul_dense(&p.t(), &go, Semiring::Sum).unwrap(), entry.field("grad_v"));
+}
+
+/// Every slot: outside the matrix both hold 0.
+fn same_band(what: &str, got: &Banded, want: &Value) {
+    let data = got.read().unwrap();
+    outside_holds_fill(what, &got.shape(), &data);
+    for (slot, (got_value, want)) in data.iter().zip(numbers(want)).enumerate() {
+        if got.shape().entry(slot).is_some() {
+            check_value(*got_value, want, 1e-6, || format!("{what}: slot {slot}"));
+        }
+    }
+}
+
+/// Compares with the transpose, as K is stored.
+fn transposed(what: &str, got: &Dense, want: &Value) {
+    let (shape, data, want) = (got.shape(), got.read().unwrap(), numbers(want));
+    for (n, want) in want.into_iter().enumerate() {
+        let (b, i, j) = (n / shape.rows / shape.cols, n / shape.rows % shape.cols, n % shape.rows);
+        check_value(data[shape.index(b, j, i)], want, 1e-6, || format!("{what}: grad_k [{b}][{i}, {j}]"));
+    }
+}

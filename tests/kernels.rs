@@ -1,0 +1,165 @@
+//! Every kernel's shader: valid, in agreement with its Rust side, and translatable to every
+//! language that wgpu's backends take.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use bandsaw::{Kernel, kernels};
+use naga::back::{glsl, hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+
+/// What an expression becomes, for the kernels that take one.
+const FUNCTION: &str = "fn f(a: f32, b: f32, c: f32) -> f32 { return exp(a) + b * c; }";
+
+fn parse(kernel: &Kernel) -> Module {
+    let takes_function = |source: &str| source.contains("f(a, b, c)") || source.contains(" f(") && !source.contains("fn f(");
+    let plain = kernel.source(None);
+    let source = if takes_function(&plain) { kernel.source(Some(FUNCTION)) } else { plain };
+    naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&source)))
+}
+
+/// What the shader asks for beyond core WGSL, by its `enable` lines.
+fn capabilities(kernel: &Kernel) -> Capabilities {
+    let source = kernel.source(None);
+    let mut needed = Capabilities::empty();
+    for (line, capability) in [
+        ("enable f16;", Capabilities::SHADER_FLOAT16),
+        ("enable subgroups;", Capabilities::SUBGROUP),
+        ("enable wgpu_cooperative_matrix;", Capabilities::COOPERATIVE_MATRIX),
+    ] {
+        needed.set(capability, source.contains(line));
+    }
+    needed
+}
+
+fn validate(kernel: &Kernel, module: &Module) -> ModuleInfo {
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities(kernel));
+    validator.validate(module).unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&kernel.source(None))))
+}
+
+/// The module with its `override` constants at their defaults.
+fn resolved(kernel: &Kernel) -> (Module, ModuleInfo) {
+    let module = parse(kernel);
+    let info = validate(kernel, &module);
+    let entry = module.entry_points[0].name.clone();
+    let constants = Default::default();
+    let resolved = naga::back::pipeline_constants::process_overrides(&module, &info, Some((ShaderStage::Compute, &entry)), &constants);
+    let (module, info) = resolved.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+    (module.into_owned(), info.into_owned())
+}
+
+#[test]
+fn names_are_unique() {
+    let names: BTreeSet<_> = kernels().iter().map(|kernel| kernel.name).collect();
+    assert_eq!(names.len(), kernels().len());
+}
+
+#[test]
+fn every_shader_is_valid() {
+    for kernel in kernels() {
+        let module = parse(kernel);
+        validate(kernel, &module);
+        let entries: Vec<_> = module.entry_points.iter().map(|entry| (entry.name.as_str(), entry.stage)).collect();
+        assert_eq!(entries, [("main", ShaderStage::Compute)], "{}", kernel.name);
+    }
+}
+
+#[test]
+fn params_have_the_offsets_of_their_rust_struct() {
+    for kernel in kernels() {
+        let module = parse(kernel);
+        let params = module.global_variables.iter().map(|(_, variable)| variable);
+        let params = params.filter(|variable| variable.space == AddressSpace::Uniform).collect::<Vec<_>>();
+        assert_eq!(params.len(), 1, "{}: one uniform", kernel.name);
+        let TypeInner::Struct { members, span } = &module.types[params[0].ty].inner else {
+            panic!("{}: Params is no struct", kernel.name);
+        };
+        let members: Vec<_> = members.iter().map(|member| (member.name.as_deref().unwrap_or(""), member.offset as usize)).collect();
+        assert_eq!(members, kernel.params, "{}", kernel.name);
+        assert!(*span <= 64, "{}: Params has {span} bytes", kernel.name);
+    }
+}
+
+#[test]
+fn bindings_are_params_then_inputs_then_outputs() {
+    for kernel in kernels() {
+        let module = parse(kernel);
+        let mut bindings: Vec<_> =
+            module.global_variables.iter().filter_map(|(_, v)| v.binding.map(|at| (at.group, at.binding, v.space))).collect();
+        bindings.sort_by_key(|(group, binding, _)| (*group, *binding));
+        let read = AddressSpace::Storage { access: StorageAccess::LOAD };
+        let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
+        let storage = |n| if n < kernel.inputs { read } else { write };
+        let mut wanted = vec![(0, 0, AddressSpace::Uniform)];
+        wanted.extend((0..kernel.inputs + kernel.outputs).map(|n| (0, n as u32 + 1, storage(n))));
+        assert_eq!(bindings, wanted, "{}", kernel.name);
+    }
+}
+
+#[test]
+fn every_shader_translates_to_spir_v() {
+    for kernel in kernels() {
+        let (module, info) = resolved(kernel);
+        let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline));
+        let words = words.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+        assert_eq!(words[0], 0x0723_0203, "{}: the magic number", kernel.name);
+    }
+}
+
+#[test]
+fn every_shader_translates_to_msl() {
+    for kernel in kernels() {
+        let (module, info) = resolved(kernel);
+        let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..msl::Options::default() };
+        let text = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default());
+        let (text, _) = text.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+        assert!(text.contains("kernel void"), "{}", kernel.name);
+    }
+}
+
+#[test]
+fn every_shader_translates_to_hlsl() {
+    for kernel in kernels() {
+        let (module, info) = resolved(kernel);
+        let options = hlsl::Options { fake_missing_bindings: true, shader_model: hlsl::ShaderModel::V6_0, ..hlsl::Options::default() };
+        let pipeline = hlsl::PipelineOptions::default();
+        let mut text = String::new();
+        let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+        written.unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+        assert!(text.contains("[numthreads("), "{}", kernel.name);
+    }
+}
+
+#[test]
+fn every_shader_translates_to_glsl() {
+    for kernel in kernels() {
+        let (module, info) = resolved(kernel);
+        // OpenGL ES 3.1, the least that computes.
+        let options = glsl::Options { version: glsl::Version::new_gles(310), ..glsl::Options::default() };
+        let pipeline = glsl::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into(), multiview: None };
+        let mut text = String::new();
+        let writer = glsl::Writer::new(&mut text, &module, &info, &options, &pipeline, naga::proc::BoundsCheckPolicies::default());
+        writer.and_then(|mut writer| writer.write()).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+        assert!(text.contains("local_size_x"), "{}", kernel.name);
+    }
+}
+
+#[test]
+fn every_shader_file_is_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let mut texts = BTreeSet::new();
+    for kernel in kernels() {
+        texts.extend(kernel.wgsl.iter().copied());
+    }
+    let mut files = 0;
+    for folder in [folder.clone(), folder.join("shared")] {
+        for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(texts.contains(text.as_str()), "no kernel uses {}", file.display());
+            files += 1;
+        }
+    }
+    assert_eq!(files, texts.len(), "every text a kernel uses is a file in shaders/");
+}

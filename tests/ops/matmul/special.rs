@@ -1,0 +1,148 @@
+//! NaN, infinities, masks and wide ranges: in and out where the definition says.
+
+use super::*;
+
+const NAN: f32 = f32::NAN;
+const INF: f32 = f32::INFINITY;
+
+/// The shapes on which each special value is placed: each kernel, with edges inside tiles.
+fn shapes() -> [Case; 4] {
+    let square = |n, a, b| Case { name: "special", batch: 2, rows: n, inner: n, cols: n, a, b };
+    [square(5, (7, 8), (4, 4)), square(20, (1, 2), (2, 1)), square(70, (40, 24), (31, 29)), square(70, (69, 69), (-1, 40))]
+}
+
+/// Runs a product of these operands on every device, as bands in two layouts and as dense matrices.
+fn run(what: &str, a: &Host, b: &Host, rings: &[Semiring]) {
+    for tested in devices() {
+        for ring in rings.iter().copied() {
+            let what = format!("{}: {what}, {ring:?}, {} × {}", tested.label, a.rows, b.cols);
+            // Both contiguous along the terms, and neither.
+            for (left, right) in [(Layout::Rows, Layout::Columns), (Layout::Columns, Layout::Rows)] {
+                let left = a.banded(&tested.device, left, Dtype::F32, false);
+                let right = b.banded(&tested.device, right, Dtype::F32, false);
+                check_banded(&what, &banded_matmul(&left, &right, ring).unwrap(), a, b, ring, &Rows::All);
+            }
+            let (a, b) = (dense(a), dense(b));
+            let (left, right) =
+                (a.dense(&tested.device, Layout::Rows, Dtype::F32, false), b.dense(&tested.device, Layout::Rows, Dtype::F32, false));
+            check_dense(&what, &semiring_matmul(&left, &right, ring).unwrap(), &a, &b, ring, &Rows::All);
+        }
+    }
+}
+
+/// Puts a value at the ends of some rows' bands and somewhere inside.
+fn at_edges(host: &Host, value: f32) -> Host {
+    let band = host.band.unwrap();
+    host.with(move |b, i, j| {
+        let diagonal = j as i64 - i as i64;
+        let edge = diagonal == -band.lower() || diagonal == band.upper();
+        (b == 0 && (edge && i % 5 == 1 || i == 2 && j == 3)).then_some(value)
+    })
+}
+
+#[test]
+fn not_a_number_and_infinities_at_band_edges() {
+    // Padding must not meet them (0 · ∞, ∞ - ∞): what is not stored takes no part.
+    for case in shapes() {
+        let (a, b) = operands(&case, 5);
+        for value in [NAN, INF, -INF] {
+            run(&format!("{value} in a"), &at_edges(&a, value), &b, &RINGS[..4]);
+            run(&format!("{value} in b"), &a, &at_edges(&b, value), &RINGS[..4]);
+        }
+    }
+}
+
+#[test]
+fn infinities_of_both_signs_meet() {
+    for case in shapes() {
+        let (a, b) = operands(&case, 6);
+        run("+∞ against -∞", &at_edges(&a, INF), &at_edges(&b, -INF), &RINGS[..4]);
+        run("+∞ against +∞", &at_edges(&a, INF), &at_edges(&b, INF), &RINGS[..4]);
+        let zeros = at_edges(&b, 0.0);
+        run("∞ against zeros", &at_edges(&a, INF), &zeros, &RINGS[..4]);
+    }
+}
+
+#[test]
+fn rows_and_columns_of_nothing() {
+    for case in shapes() {
+        let (a, b) = operands(&case, 7);
+        let empty_rows = a.with(|_, i, _| (i % 3 == 0).then_some(-INF));
+        let empty_cols = b.with(|_, _, j| (j % 4 == 1).then_some(-INF));
+        run("rows of -∞", &empty_rows, &b, &RINGS[1..3]);
+        run("rows and columns of -∞", &empty_rows, &empty_cols, &RINGS[1..3]);
+        let all = a.with(|_, _, _| Some(-INF));
+        run("nothing but -∞", &all, &b, &RINGS[1..3]);
+        let most = a.with(|_, i, j| (i != j).then_some(-INF));
+        run("-∞ beside the diagonal", &most, &b, &RINGS[1..3]);
+    }
+}
+
+#[test]
+fn five_hundred_either_way() {
+    for case in shapes() {
+        let a = Host::random(2, case.rows, case.inner, Some(case.a()), 8, 500.0);
+        let b = Host::random(2, case.inner, case.cols, Some(case.b()), 9, 500.0);
+        run("±500", &a, &b, &[Semiring::Log]);
+        // The largest of the row meets the smallest of the column, so that both scales mislead.
+        let a = a.with(|_, i, p| (p % 2 == 0).then_some(500.0 - (i % 3) as f32));
+        let b = b.with(|_, p, j| Some(if p % 2 == 0 { -500.0 } else { 499.0 - (j % 7) as f32 }));
+        run("opposed scales", &a, &b, &[Semiring::Log]);
+        let a = a.with(|_, _, p| Some(if p % 2 == 0 { 80.0 } else { -20.0 }));
+        run("sums of 2^-144 after scaling", &a, &b, &[Semiring::Log]);
+    }
+}
+
+#[test]
+fn masks_leave_the_rest_exact() {
+    for case in shapes() {
+        let (a, b) = operands(&case, 10);
+        let masked = a.with(|_, i, p| ((i + p) % 3 == 0).then_some(-1e9));
+        run("-1e9 as a mask", &masked, &b, &[Semiring::Log, Semiring::Max]);
+        // The bound grows with the largest entry, mask included; what the mask hides must not.
+        for tested in devices() {
+            let left = masked.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let hidden = a.with(|_, i, p| ((i + p) % 3 == 0).then_some(-INF));
+            let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let got = banded_matmul(&left, &right, Semiring::Log).unwrap();
+            let shape = got.shape();
+            let same = Banded::from_slice(&Device::cpu(), shape, &got.read().unwrap()).unwrap();
+            for (i, j) in (0..case.rows).flat_map(|i| (0..case.cols).map(move |j| (i, j))) {
+                let terms = (0..case.inner).filter_map(|p| Some(hidden.entry(0, i, p)? + b.entry(0, p, j)?));
+                let want = terms.map(f64::exp).sum::<f64>().ln();
+                if want.is_finite() && shape.band.contains(i, j) {
+                    let place = || format!("{}: masked [{i}, {j}]", tested.label);
+                    check_value(same.get(0, i, j).unwrap(), want, 300.0 * EPSILON, place);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ties_and_signs() {
+    for case in shapes() {
+        let (a, b) = operands(&case, 11);
+        let equal = |host: &Host| host.with(|_, _, _| Some(1.0));
+        run("ties", &equal(&a), &equal(&b), &RINGS[1..4]);
+        let negative = |host: &Host| host.with(|_, i, j| Some(-1.0 - ((i * 7 + j) % 5) as f32));
+        run("negative against positive", &negative(&a), &equal(&b), &RINGS[..4]);
+        run("negative against negative", &negative(&a), &negative(&b), &RINGS[..4]);
+        run("zeros", &a.with(|_, _, _| Some(0.0)), &b, &RINGS[..4]);
+    }
+}
+
+#[test]
+fn halves_keep_special_values() {
+    let case = shapes()[1];
+    let (a, b) = operands(&case, 12);
+    for (value, tested) in [NAN, INF, -INF, 1e-7, 65504.0].into_iter().flat_map(|value| devices().iter().map(move |t| (value, t))) {
+        let (a, b) = (at_edges(&a, value).rounded(Dtype::F16), b.with(|_, _, _| Some(1.0)));
+        for ring in &RINGS[1..3] {
+            let left = a.banded(&tested.device, Layout::Rows, Dtype::F16, false);
+            let right = b.banded(&tested.device, Layout::Rows, Dtype::F16, false);
+            let what = format!("{}: half {value} {ring:?}", tested.label);
+            check_banded(&what, &banded_matmul(&left, &right, *ring).unwrap(), &a, &b, *ring, &Rows::All);
+        }
+    }
+}
