@@ -20,7 +20,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 pub use coordinates::Coordinates;
-pub use matrix_market::{read_matrix_market, write_matrix_market};
+pub use matrix_market::{parse_matrix_market, read_matrix_market, write_matrix_market};
 pub use npy::{read_npy_banded, read_npy_dense, write_npy_banded, write_npy_dense};
 
 use crate::{Error, Result};

@@ -44,7 +44,21 @@ struct Header {
 pub fn read_matrix_market(path: impl AsRef<Path>) -> Result<Coordinates> {
     let path = path.as_ref();
     let file = File::open(path).map_err(|error| failed(path, &error))?;
-    let mut lines = Lines { path, reader: BufReader::new(file), line: 0 };
+    parse_matrix_market(&path.display().to_string(), BufReader::new(file))
+}
+
+/// The same from text that is already here; `name` stands for the file in messages.
+///
+/// ```
+/// let text = "%%MatrixMarket matrix coordinate real general\n2 2 1\n1 3 5\n";
+/// let error = bandsaw::io::parse_matrix_market("mine", text.as_bytes()).unwrap_err();
+/// assert_eq!(error.to_string(), "mine:3: column \"3\", must be 1 to 2");
+/// ```
+///
+/// # Errors
+/// As [`read_matrix_market`].
+pub fn parse_matrix_market(name: &str, text: impl BufRead) -> Result<Coordinates> {
+    let mut lines = Lines { name, reader: text, line: 0 };
     let header = lines.header()?;
     let mut found = if header.coordinate { coordinate(&mut lines, &header)? } else { array(&mut lines, &header)? };
     if let Some(text) = lines.next()? {
@@ -85,21 +99,21 @@ pub fn write_matrix_market(path: impl AsRef<Path>, matrix: &Coordinates, comment
 }
 
 /// The file's lines, counted.
-struct Lines<'a> {
-    path: &'a Path,
-    reader: BufReader<File>,
+struct Lines<'a, R> {
+    name: &'a str,
+    reader: R,
     line: usize,
 }
 
-impl Lines<'_> {
+impl<R: BufRead> Lines<'_, R> {
     fn error(&self, message: impl Into<String>) -> Error {
-        Error::Parse { source_name: self.path.display().to_string(), line: self.line.max(1), message: message.into() }
+        Error::Parse { source_name: self.name.to_owned(), line: self.line.max(1), message: message.into() }
     }
 
     /// The next line, without its end.
     fn raw(&mut self) -> Result<Option<String>> {
         let mut bytes = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut bytes).map_err(|error| failed(self.path, &error))?;
+        let read = self.reader.read_until(b'\n', &mut bytes).map_err(|error| failed(Path::new(self.name), &error))?;
         if read == 0 {
             return Ok(None);
         }
@@ -199,7 +213,7 @@ impl Lines<'_> {
 /// Entries that memory is set aside for before they are seen; a header may promise anything.
 const PROMISED: usize = 1 << 16;
 
-fn coordinate(lines: &mut Lines<'_>, header: &Header) -> Result<Coordinates> {
+fn coordinate(lines: &mut Lines<'_, impl BufRead>, header: &Header) -> Result<Coordinates> {
     let [rows, cols, count] = lines.sizes("rows columns entries", header.symmetry)?;
     let form = if header.field == Field::Pattern { "row column" } else { "row column value" };
     let mut entries = Vec::with_capacity(count.min(PROMISED));
@@ -225,7 +239,7 @@ fn coordinate(lines: &mut Lines<'_>, header: &Header) -> Result<Coordinates> {
 
 /// One value a line, column after column; of a symmetric matrix from the diagonal down, of a
 /// skew-symmetric one from below it.
-fn array(lines: &mut Lines<'_>, header: &Header) -> Result<Coordinates> {
+fn array(lines: &mut Lines<'_, impl BufRead>, header: &Header) -> Result<Coordinates> {
     let [rows, cols] = lines.sizes("rows columns", header.symmetry)?;
     let mut entries = Vec::new();
     for j in 0..cols {

@@ -1,0 +1,54 @@
+//! `bandsaw info`.
+
+use bandsaw::{Device, Error, Info, Result};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n\n\
+    The name in front of each device is what --device and BANDSAW_DEVICE take; a * marks the one used by default.")]
+pub struct Args {}
+
+pub fn run(_: &Args, wanted: Option<&str>) -> Result<()> {
+    let default = Device::best().info().id;
+    let all = match wanted {
+        None | Some("") => Device::all(),
+        Some(name) => vec![Device::open(name, bandsaw::Options::default())?.info()],
+    };
+    for info in &all {
+        super::print(&describe(info, info.id == default));
+    }
+    if all.is_empty() {
+        return Err(Error::NoDevice { name: wanted.unwrap_or_default().into(), present: Vec::new() });
+    }
+    Ok(())
+}
+
+fn describe(info: &Info, default: bool) -> String {
+    let mark = if default { "*" } else { " " };
+    let mut lines = vec![vec![format!("{mark} {}", info.id), info.name.clone()]];
+    let mut line = |name: &str, value: String| lines.push(vec![format!("    {name}"), value]);
+    line("backend", format!("{}, {}", info.backend, info.kind));
+    if !info.driver.is_empty() {
+        line("driver", info.driver.clone());
+    }
+    line("one operand", size(info.max_binding));
+    line("one buffer", size(info.max_buffer));
+    if info.backend == "cpu" {
+        line("kernels", "the definition: plain loops on all cores, f64 accumulation".into());
+    } else {
+        line("workgroup", format!("{} invocations, {} memory", info.workgroup_size, size(info.workgroup_memory.into())));
+        line("features", if info.features.is_empty() { "none beyond core".into() } else { info.features.join(", ") });
+        line("kernels", "portable WGSL, f32 accumulation; f16 packed in pairs".into());
+    }
+    super::table(&lines) + "\n"
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "none".into(),
+        u64::MAX | 0x7fff_ffff_ffff_ffff => "no limit but memory".into(),
+        _ if bytes >= 1 << 40 => "no limit but memory".into(),
+        _ if bytes >= 1 << 30 => format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64),
+        _ if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} KiB", bytes >> 10),
+    }
+}
