@@ -18,77 +18,105 @@ var<private> a0: i32;
 var<private> b0: i32;
 var<private> batch: i32;
 var<private> redo: bool;
+var<private> taint: bool;
 
-fn fetch_a(i: i32, p: i32) -> f32 {
-    if i < params.rows && p < params.inner && in_band(i, p, params.a_lower, params.a_upper) {
-        let value = a[a0 + a_index(i, p)];
-        if ring_taints(value) { atomicStore(&tainted, 1u); }
-        return ring_stage_a(value, batch * params.rows + i);
-    }
-    return ring_pad();
+// The 16 values of an operand that an invocation brings into a tile: a walk along one direction,
+// of which the stretch lo .. lo + len is stored.
+struct Walk {
+    v: i32,     // the coordinate that moves
+    dv: i32,    // how far it moves
+    lo: i32,
+    len: u32,
+    at: i32,    // where the first value is
+    step: i32,  // how far the next one is
+    line: i32,  // row of A, column of B: what Log scales by
+    dline: i32,
 }
 
-fn fetch_b(p: i32, j: i32) -> f32 {
-    if j >= 0 && j < params.cols && p < params.inner && in_band(p, j, params.b_lower, params.b_upper) {
-        let value = b[b0 + b_index(p, j)];
-        if ring_taints(value) { atomicStore(&tainted, 1u); }
-        return ring_stage_b(value, batch * params.cols + j);
-    }
-    return ring_pad();
+// Neighbours read neighbours: along p where the operand is contiguous in p (16 invocations to a
+// line, 4 lines at once), along the lines otherwise (64 lines, one p at once).
+fn walk(t: i32, along_p: bool, p0: i32, line0: i32, lines: i32, below: i32, above: i32, stride: i32, origin: i32) -> Walk {
+    let p = p0 + select(0, t % DEPTH, along_p);
+    let line = line0 + select(t, t / DEPTH, along_p);
+    // Along the lines, those whose band holds p; along p, those that the line's band holds.
+    let lo = select(max(0, line - below), max(0, p - above), along_p);
+    let hi = select(min(params.inner, line + above + 1), min(lines, p + below + 1), along_p);
+    let inside = select((line >= 0) & (line < lines), p < params.inner, along_p);
+    var w: Walk;
+    w.v = select(p, line, along_p);
+    w.dv = select(1, TILE / DEPTH, along_p);
+    w.lo = lo;
+    w.len = select(0u, u32(max(0, hi - lo)), inside);
+    w.at = select(p, line, along_p) * stride + select(line, p, along_p) + origin;
+    w.step = w.dv * stride;
+    w.line = line;
+    w.dline = select(0, w.dv, along_p);
+    return w;
 }
 
-// Which (p, line) of a tile is value n of invocation t, so that neighbours read neighbours:
-// along p where the operand is contiguous in p, along the line otherwise.
-fn place(t: i32, n: i32, along_p: bool) -> vec2<i32> {
-    return select(vec2(n, t), vec2(t % DEPTH, t / DEPTH + n * (TILE / DEPTH)), along_p);
+fn pick_a(w: Walk, n: i32) -> f32 {
+    let stored = u32(w.v + n * w.dv - w.lo) < w.len;
+    let value = a[select(0, a0 + w.at + n * w.step, stored)];
+    taint = taint | (stored & ring_taints(value));
+    return select(ring_pad(), ring_stage_a(value, batch * params.rows + clamp(w.line + n * w.dline, 0, params.rows - 1)), stored);
 }
 
-fn load_a(i0: i32, p0: i32, t: i32, n: i32) -> vec4<f32> {
+fn pick_b(w: Walk, n: i32) -> f32 {
+    let stored = u32(w.v + n * w.dv - w.lo) < w.len;
+    let value = b[select(0, b0 + w.at + n * w.step, stored)];
+    taint = taint | (stored & ring_taints(value));
+    return select(ring_pad(), ring_stage_b(value, batch * params.cols + clamp(w.line + n * w.dline, 0, params.cols - 1)), stored);
+}
+
+fn load_a(w: Walk, n: i32) -> vec4<f32> { return vec4(pick_a(w, n), pick_a(w, n + 1), pick_a(w, n + 2), pick_a(w, n + 3)); }
+fn load_b(w: Walk, n: i32) -> vec4<f32> { return vec4(pick_b(w, n), pick_b(w, n + 1), pick_b(w, n + 2), pick_b(w, n + 3)); }
+
+// A walk over A, whose lines are rows, and over B, whose lines are columns.
+fn walk_a(t: i32, p0: i32, i0: i32) -> Walk {
+    let columns = (params.flags & 1u) != 0u;
+    let origin = a_index(0, 0);
+    return walk(t, !columns, p0, i0, params.rows, params.a_lower, params.a_upper, params.a_stride, origin);
+}
+
+fn walk_b(t: i32, p0: i32, j0: i32) -> Walk {
+    let columns = (params.flags & 4u) != 0u;
+    let origin = b_index(0, 0);
+    return walk(t, columns, p0, j0, params.cols, params.b_upper, params.b_lower, params.b_stride, origin);
+}
+
+// Where value n of invocation t stands in a staged tile, as vec4 and component.
+fn keep_a(t: u32, n: u32, value: f32) {
     let along_p = (params.flags & 1u) == 0u;
-    let x = place(t, n, along_p);
-    let y = place(t, n + 1, along_p);
-    let z = place(t, n + 2, along_p);
-    let w = place(t, n + 3, along_p);
-    return vec4(fetch_a(i0 + x.y, p0 + x.x), fetch_a(i0 + y.y, p0 + y.x), fetch_a(i0 + z.y, p0 + z.x), fetch_a(i0 + w.y, p0 + w.x));
+    let p = select(n, t % 16u, along_p);
+    let line = select(t, t / 16u + n * 4u, along_p);
+    tile_a[p * PITCH + line / 4u][line % 4u] = value;
 }
 
-fn load_b(p0: i32, j0: i32, t: i32, n: i32) -> vec4<f32> {
+fn keep_b(t: u32, n: u32, value: f32) {
     let along_p = (params.flags & 4u) != 0u;
-    let x = place(t, n, along_p);
-    let y = place(t, n + 1, along_p);
-    let z = place(t, n + 2, along_p);
-    let w = place(t, n + 3, along_p);
-    return vec4(fetch_b(p0 + x.x, j0 + x.y), fetch_b(p0 + y.x, j0 + y.y), fetch_b(p0 + z.x, j0 + z.y), fetch_b(p0 + w.x, j0 + w.y));
+    let p = select(n, t % 16u, along_p);
+    let line = select(t, t / 16u + n * 4u, along_p);
+    tile_b[p * PITCH + line / 4u][line % 4u] = value;
 }
 
-fn keep_a(t: i32, n: i32, value: f32) {
-    let at = vec2<u32>(place(t, n, (params.flags & 1u) == 0u));
-    tile_a[at.x * PITCH + at.y / 4u][at.y % 4u] = value;
+fn keep4_a(t: u32, n: u32, v: vec4<f32>) {
+    keep_a(t, n, v.x); keep_a(t, n + 1u, v.y); keep_a(t, n + 2u, v.z); keep_a(t, n + 3u, v.w);
 }
 
-fn keep_b(t: i32, n: i32, value: f32) {
-    let at = vec2<u32>(place(t, n, (params.flags & 4u) != 0u));
-    tile_b[at.x * PITCH + at.y / 4u][at.y % 4u] = value;
-}
-
-fn keep4_a(t: i32, n: i32, v: vec4<f32>) {
-    keep_a(t, n, v.x); keep_a(t, n + 1, v.y); keep_a(t, n + 2, v.z); keep_a(t, n + 3, v.w);
-}
-
-fn keep4_b(t: i32, n: i32, v: vec4<f32>) {
-    keep_b(t, n, v.x); keep_b(t, n + 1, v.y); keep_b(t, n + 2, v.z); keep_b(t, n + 3, v.w);
+fn keep4_b(t: u32, n: u32, v: vec4<f32>) {
+    keep_b(t, n, v.x); keep_b(t, n + 1u, v.y); keep_b(t, n + 2u, v.z); keep_b(t, n + 3u, v.w);
 }
 
 // Whether C has a slot for (i, j); j may lie outside the matrix, where the slot holds the fill.
 fn has_slot(i: i32, j: i32) -> bool {
-    let inside = j >= 0 && j < params.cols;
-    return i < params.rows && select(in_band(i, j, params.c_lower, params.c_upper), inside, (params.flags & 32u) != 0u);
+    let inside = (j >= 0) & (j < params.cols);
+    return (i < params.rows) & select(in_band(i, j, params.c_lower, params.c_upper), inside, (params.flags & 32u) != 0u);
 }
 
 fn put(c0: i32, i: i32, j: i32, acc: f32) {
     if !has_slot(i, j) { return; }
     var value = params.fill;
-    if j >= 0 && j < params.cols {
+    if (j >= 0) & (j < params.cols) {
         if ring_is_exact(acc) {
             value = ring_finish(acc, batch * params.rows + i, batch * params.cols + j);
         } else {
@@ -127,6 +155,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let x = local % 8u;
     let y = local / 8u;
     redo = false;
+    taint = false;
     if local == 0u { atomicStore(&tainted, 0u); }
 
     var c0l = vec4(ring_start()); var c0h = c0l;
@@ -146,20 +175,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var b_0 = a_0; var b_4 = a_0; var b_8 = a_0; var b_12 = a_0;
     workgroupBarrier();
     if p_first < p_end {
-        a_0 = load_a(i0, p_first, t, 0); a_4 = load_a(i0, p_first, t, 4); a_8 = load_a(i0, p_first, t, 8); a_12 = load_a(i0, p_first, t, 12);
-        b_0 = load_b(p_first, j0, t, 0); b_4 = load_b(p_first, j0, t, 4); b_8 = load_b(p_first, j0, t, 8); b_12 = load_b(p_first, j0, t, 12);
+        let wa = walk_a(t, p_first, i0);
+        let wb = walk_b(t, p_first, j0);
+        a_0 = load_a(wa, 0); a_4 = load_a(wa, 4); a_8 = load_a(wa, 8); a_12 = load_a(wa, 12);
+        b_0 = load_b(wb, 0); b_4 = load_b(wb, 4); b_8 = load_b(wb, 8); b_12 = load_b(wb, 12);
     }
     for (var p0 = p_first; p0 < p_end; p0 += DEPTH) {
         // Stage what was loaded.
-        keep4_a(t, 0, a_0); keep4_a(t, 4, a_4); keep4_a(t, 8, a_8); keep4_a(t, 12, a_12);
-        keep4_b(t, 0, b_0); keep4_b(t, 4, b_4); keep4_b(t, 8, b_8); keep4_b(t, 12, b_12);
+        keep4_a(local, 0u, a_0); keep4_a(local, 4u, a_4); keep4_a(local, 8u, a_8); keep4_a(local, 12u, a_12);
+        keep4_b(local, 0u, b_0); keep4_b(local, 4u, b_4); keep4_b(local, 8u, b_8); keep4_b(local, 12u, b_12);
         workgroupBarrier();
 
         // Load what comes next while computing.
         let next = p0 + DEPTH;
         if next < p_end {
-            a_0 = load_a(i0, next, t, 0); a_4 = load_a(i0, next, t, 4); a_8 = load_a(i0, next, t, 8); a_12 = load_a(i0, next, t, 12);
-            b_0 = load_b(next, j0, t, 0); b_4 = load_b(next, j0, t, 4); b_8 = load_b(next, j0, t, 8); b_12 = load_b(next, j0, t, 12);
+            let wa = walk_a(t, next, i0);
+            let wb = walk_b(t, next, j0);
+            a_0 = load_a(wa, 0); a_4 = load_a(wa, 4); a_8 = load_a(wa, 8); a_12 = load_a(wa, 12);
+            b_0 = load_b(wb, 0); b_4 = load_b(wb, 4); b_8 = load_b(wb, 8); b_12 = load_b(wb, 12);
         }
 
         for (var k = 0u; k < u32(DEPTH); k++) {
@@ -191,13 +224,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     put4(c0, i + 35, j, c7l); put4(c0, i + 35, j + 32, c7h);
 
     // What the fast path could not do, entry by entry.
+    if taint { atomicStore(&tainted, 1u); }
+    workgroupBarrier();
     let all = atomicLoad(&tainted) != 0u;
-    if !(redo || all) { return; }
+    if !(redo | all) { return; }
     for (var n = 0; n < 64; n++) {
         let row = i + n / 8 % 4 + n / 32 * 32;
         let col = j + n % 4 + n / 4 % 2 * 32;
-        if !has_slot(row, col) || col < 0 || col >= params.cols { continue; }
+        if !has_slot(row, col) | (col < 0) | (col >= params.cols) { continue; }
         let at = c0 + c_index(row, col);
-        if all || is_nan(c[at]) { c[at] = ring_exact(a0, b0, row, col); }
+        if all | is_nan(c[at]) { c[at] = ring_exact(a0, b0, row, col); }
     }
 }

@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if at % 32u < half { partial[at] = max(partial[at], partial[at + half]); }
         workgroupBarrier();
     }
-    if lane == 0 && line < lines {
+    if (lane == 0) & (line < lines) {
         scale[line] = select(0.0, partial[at], abs(partial[at]) <= 3.4028234e38);
     }
 }

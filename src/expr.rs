@@ -3,6 +3,7 @@
 mod derivative;
 mod parse;
 mod text;
+#[cfg_attr(not(feature = "wgpu"), allow(dead_code))]
 mod wgsl;
 
 use std::sync::Arc;

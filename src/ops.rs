@@ -1,8 +1,8 @@
 //! The operations. Each checks its operands, allocates the result, and launches a kernel.
 
-pub mod banded_matvec;
-pub mod banded_move;
-pub mod banded_zip;
+pub(crate) mod banded_matvec;
+pub(crate) mod banded_move;
+pub(crate) mod banded_zip;
 pub(crate) mod cast;
 pub(crate) mod common;
 pub mod matmul;

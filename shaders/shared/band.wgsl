@@ -14,8 +14,10 @@ fn band_len(rows: i32, cols: i32, stride: i32, flags: u32) -> i32 {
     return lines * select(stride + 1, stride, (flags & 2u) != 0u);
 }
 
+// Conditions are joined with & and |: && and || are branches, and a branch before a load keeps it
+// from being issued together with its neighbours.
 fn in_band(i: i32, j: i32, lower: i32, upper: i32) -> bool {
-    return j - i >= -lower && j - i <= upper;
+    return (j - i >= -lower) & (j - i <= upper);
 }
 
 fn is_nan(x: f32) -> bool {

@@ -13,6 +13,9 @@ fn expr_min(x: f32, y: f32) -> f32 { return select(x, y, y < x && !is_nan(x) && 
 fn expr_max(x: f32, y: f32) -> f32 { return select(x, y, y > x && !is_nan(x) && !is_nan(y)); }
 fn expr_ge(x: f32, y: f32) -> bool { return x >= y && !is_nan(x) && !is_nan(y); }
 
+// By bits, since compilers may also take it that nothing is infinite.
+fn expr_is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+
 fn expr_exp(x: f32) -> f32 {
     let value = select(exp(x), expr_infinity(), x > 89.0);
     return select(select(value, 0.0, x < -104.0), x, is_nan(x));
@@ -20,11 +23,11 @@ fn expr_exp(x: f32) -> f32 {
 
 fn expr_ln(x: f32) -> f32 {
     let value = select(log(x), minus_infinity(), x == 0.0);
-    return select(select(value, x, x > 3.4028234e38 || is_nan(x)), expr_nan(), x < 0.0);
+    return select(select(value, x, !expr_is_finite(x)), expr_nan(), x < 0.0);
 }
 
 fn expr_sqrt(x: f32) -> f32 {
-    let value = select(sqrt(x), x, x == 0.0 || x > 3.4028234e38 || is_nan(x));
+    let value = select(sqrt(x), x, x == 0.0 || !expr_is_finite(x));
     return select(value, expr_nan(), x < 0.0);
 }
 
@@ -38,9 +41,9 @@ fn expr_tanh(x: f32) -> f32 {
 }
 
 fn expr_sin(x: f32) -> f32 {
-    return select(expr_nan(), sin(x), abs(x) <= 3.4028234e38);
+    return select(expr_nan(), sin(x), expr_is_finite(x));
 }
 
 fn expr_cos(x: f32) -> f32 {
-    return select(expr_nan(), cos(x), abs(x) <= 3.4028234e38);
+    return select(expr_nan(), cos(x), expr_is_finite(x));
 }

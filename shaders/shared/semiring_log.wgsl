@@ -10,7 +10,7 @@ fn ring_stage_a(value: f32, line: i32) -> f32 { return exp(value - a_scale[line]
 fn ring_stage_b(value: f32, line: i32) -> f32 { return exp(value - b_scale[line]); }
 fn ring_taints(value: f32) -> bool { return false; }
 
-fn ring_is_exact(acc: f32) -> bool { return acc >= 8.673617e-19 && acc <= 3.4028234e38; }
+fn ring_is_exact(acc: f32) -> bool { return (acc >= 8.673617e-19) & (acc <= 3.4028234e38); }
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 {
     return log(acc) + (a_scale[a_line] + b_scale[b_line]);
 }
@@ -20,7 +20,7 @@ fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var nan = false;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
         let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
-        nan = nan || is_nan(value);
+        nan = nan | is_nan(value);
         largest = select(largest, value, value > largest);
     }
     if nan { return from_bits(0x7fc00000u); }

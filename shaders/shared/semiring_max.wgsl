@@ -9,7 +9,7 @@ fn ring_stage_b(value: f32, line: i32) -> f32 { return value; }
 // max may drop a NaN, and +∞ meets the padding's -∞: then every entry is computed one by one.
 fn ring_taints(value: f32) -> bool {
     let bits = bitcast<u32>(value);
-    return (bits & 0x7fffffffu) > 0x7f800000u || bits == 0x7f800000u;
+    return ((bits & 0x7fffffffu) > 0x7f800000u) | (bits == 0x7f800000u);
 }
 
 fn ring_is_exact(acc: f32) -> bool { return true; }
@@ -20,7 +20,7 @@ fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var nan = false;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
         let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
-        nan = nan || is_nan(value);
+        nan = nan | is_nan(value);
         best = select(best, value, value > best);
     }
     return select(best, from_bits(0x7fc00000u), nan);

@@ -114,7 +114,7 @@ impl Parser<'_> {
     }
 
     fn number(&mut self) -> Result<Expr, Error> {
-        let rest = self.text[self.at..].as_bytes();
+        let rest = &self.text.as_bytes()[self.at..];
         let mut len = 0;
         while len < rest.len() {
             let exponent_sign = matches!(rest[len], b'+' | b'-') && len > 0 && matches!(rest[len - 1], b'e' | b'E');

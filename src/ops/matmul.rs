@@ -24,20 +24,26 @@ params! {
     ScaleParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }
 }
 
+/// One kernel per tiling for a semiring: square tiles, a panel, a ring.
 macro_rules! product_kernels {
-    ($($name:ident $narrow:ident $text:literal $ring:literal $cpu:ident;)+) => {$(
-        pub(crate) static $name: Kernel = Kernel {
+    ($($tiles:ident $panel:ident $ring:ident $text:literal $file:literal $cpu:ident;)+) => {$(
+        pub(crate) static $tiles: Kernel = Kernel {
             name: concat!("matmul.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], include_str!($ring)],
+            wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
             cpu: cpu::matmul::$cpu,
             params: Params::FIELDS,
             inputs: 4,
             outputs: 1,
         };
-        pub(crate) static $narrow: Kernel = Kernel {
-            name: concat!("matmul.narrow.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.narrow.wgsl"), SHARED[0], SHARED[1], include_str!($ring)],
-            ..$name
+        pub(crate) static $panel: Kernel = Kernel {
+            name: concat!("matmul.panel.", $text),
+            wgsl: &[include_str!("../../shaders/matmul.panel.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
+            ..$tiles
+        };
+        pub(crate) static $ring: Kernel = Kernel {
+            name: concat!("matmul.ring.", $text),
+            wgsl: &[include_str!("../../shaders/matmul.ring.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
+            ..$tiles
         };
     )+};
 }
@@ -47,10 +53,10 @@ pub(crate) const SHARED: [&str; 2] =
     [include_str!("../../shaders/shared/matmul_params.wgsl"), include_str!("../../shaders/shared/band.wgsl")];
 
 product_kernels! {
-    SUM SUM_NARROW "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG LOG_NARROW "log" "../../shaders/shared/semiring_log.wgsl" log;
-    MAX MAX_NARROW "max" "../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX PRODMAX_NARROW "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+    SUM SUM_PANEL SUM_RING "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG LOG_PANEL LOG_RING "log" "../../shaders/shared/semiring_log.wgsl" log;
+    MAX MAX_PANEL MAX_RING "max" "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX PRODMAX_PANEL PRODMAX_RING "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
 pub(crate) static SCALE: Kernel = Kernel {
@@ -291,9 +297,20 @@ pub(crate) fn scale(_op: &'static str, a: &Operand) -> Result<crate::device::Buf
     Ok(scale)
 }
 
+/// How a product is cut into workgroups.
+#[derive(Clone, Copy)]
+enum Tiling {
+    /// 64 × 64 tiles: any operands, any device.
+    Square,
+    /// Everything a workgroup needs at once, in units of 4: bands of a few dozen diagonals.
+    Panel,
+    /// Block rows of B in a ring, in units of 8: bands of some hundred diagonals.
+    Ring,
+}
+
 /// Which kernel a product takes, and how many workgroups.
 struct Plan {
-    narrow: bool,
+    tiling: Tiling,
     /// Workgroups for one matrix.
     tiles: u32,
     constants: Vec<(&'static str, f64)>,
@@ -304,41 +321,61 @@ const TILE: usize = 64;
 
 impl Plan {
     fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {
-        if let Some((rows, blocks)) = Self::narrow(a, b, c) {
-            return Self {
-                narrow: true,
-                tiles: a.rows.div_ceil(rows as usize * 8) as u32,
-                constants: vec![("ROWS", f64::from(rows)), ("NB", f64::from(blocks))],
-            };
-        }
-        let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
-        let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
-        Self { narrow: false, tiles: tiles as u32, constants: Vec::new() }
+        let banded = !(a.dense || b.dense || c.dense);
+        let covered = c.lower <= a.lower + b.lower && c.upper <= a.upper + b.upper;
+        let along_band = (banded && covered).then(|| Self::panel(a, b).or_else(|| Self::ring(a, b))).flatten();
+        along_band.unwrap_or_else(|| {
+            let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
+            let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
+            Self { tiling: Tiling::Square, tiles: tiles as u32, constants: Vec::new() }
+        })
     }
 
-    /// Row groups per workgroup and column blocks of the kernel for narrow bands, if it applies:
-    /// its ring of block rows must fit workgroup memory with at least 4 row groups beside it.
-    fn narrow(a: &Operand, b: &Operand, c: &Operand) -> Option<(u32, u32)> {
-        if a.dense || b.dense || c.dense || c.lower > a.lower + b.lower || c.upper > a.upper + b.upper {
+    /// The panel, if it fits workgroup memory and an invocation per 4 × 4 tile does not exceed 256.
+    fn panel(a: &Operand, b: &Operand) -> Option<Self> {
+        let limits = a.device().workgroup_limits();
+        let units = |operand: &Operand| ((operand.lower + operand.upper + 1) as u32 + 3).div_ceil(4);
+        let (na, nb) = (units(a), units(b));
+        if na.max(nb) > 16 {
             return None;
         }
+        let lanes = na.max(nb);
+        let pool = |rows: u32| (4 * (rows + na - 1) * nb + 4 * rows * na).max(4 * rows * (na + nb - 1));
+        let rows = [32, 16].into_iter().find(|rows| {
+            let small = *rows == 16 || rows * lanes <= 192;
+            small && rows * lanes <= limits.invocations.min(256) && pool(*rows) * 16 + 4 <= limits.memory
+        })?;
+        let constants = [("ROWS", rows), ("NA", na), ("NB", nb), ("LANES", lanes), ("POOL", pool(rows))];
+        Some(Self::along_band(Tiling::Panel, a.rows.div_ceil(rows as usize * 4), &constants))
+    }
+
+    /// The ring, if it fits workgroup memory.
+    fn ring(a: &Operand, b: &Operand) -> Option<Self> {
         let limits = a.device().workgroup_limits();
-        let blocks = ((b.lower + b.upper + 1) as u32 + 7).div_ceil(8);
-        let bytes = |rows: u32| 16 * ((rows + 1) * 16 * blocks + 4 * rows * 17) + 4;
-        let fits = |rows: &u32| bytes(*rows) <= limits.memory && rows * blocks <= limits.invocations.min(256);
-        (4..=16).rev().find(fits).map(|rows| (rows, blocks))
+        let nb = ((b.lower + b.upper + 1) as u32 + 7).div_ceil(8);
+        if nb < 8 {
+            return None;
+        }
+        let bytes = |rows: u32| 16 * ((rows + 1) * 16 * nb + 4 * rows * 17) + 4;
+        let rows = [8, 4].into_iter().find(|rows| bytes(*rows) <= limits.memory && rows * nb <= limits.invocations.min(256))?;
+        Some(Self::along_band(Tiling::Ring, a.rows.div_ceil(rows as usize * 8), &[("ROWS", rows), ("NB", nb)]))
+    }
+
+    fn along_band(tiling: Tiling, tiles: usize, constants: &[(&'static str, u32)]) -> Self {
+        Self { tiling, tiles: tiles as u32, constants: constants.iter().map(|(name, value)| (*name, f64::from(*value))).collect() }
     }
 
     fn kernel(&self, ring: Semiring) -> &'static Kernel {
-        match (ring, self.narrow) {
-            (Semiring::Sum, false) => &SUM,
-            (Semiring::Sum, true) => &SUM_NARROW,
-            (Semiring::Log | Semiring::Sample { .. }, false) => &LOG,
-            (Semiring::Log | Semiring::Sample { .. }, true) => &LOG_NARROW,
-            (Semiring::Max, false) => &MAX,
-            (Semiring::Max, true) => &MAX_NARROW,
-            (Semiring::ProdMax, false) => &PRODMAX,
-            (Semiring::ProdMax, true) => &PRODMAX_NARROW,
+        let [square, panel, band_ring] = match ring {
+            Semiring::Sum => [&SUM, &SUM_PANEL, &SUM_RING],
+            Semiring::Log | Semiring::Sample { .. } => [&LOG, &LOG_PANEL, &LOG_RING],
+            Semiring::Max => [&MAX, &MAX_PANEL, &MAX_RING],
+            Semiring::ProdMax => [&PRODMAX, &PRODMAX_PANEL, &PRODMAX_RING],
+        };
+        match self.tiling {
+            Tiling::Square => square,
+            Tiling::Panel => panel,
+            Tiling::Ring => band_ring,
         }
     }
 }
