@@ -41,25 +41,27 @@ struct Line {
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     print(&format!("device: {device}\n\n"));
-    let copy = cases::copy(device, args.quick)?;
+    let copies = cases::copies(device, args.quick);
     let wanted = |case: &Case| args.only.as_ref().is_none_or(|text| case.operation.contains(text.as_str()));
-    let cases: Vec<Case> = cases::all(args.quick).into_iter().filter(wanted).collect();
-    let progress = Progress::new(cases.len() + 2);
-    progress.step("copy");
-    let speed = copy.bytes / median(device, &copy)?;
-    let mut lines = Vec::new();
-    for case in std::iter::once(copy).chain(cases) {
+    let cases: Vec<Case> = cases::all(args.quick)?.into_iter().filter(wanted).collect();
+    let progress = Progress::new(copies.len() + cases.len());
+    let mut measured = Vec::new();
+    for case in copies.iter().chain(&cases) {
         progress.step(&format!("{} {}", case.operation, case.shape));
-        let seconds = median(device, &case)?;
-        lines.push(Line {
+        measured.push((case, median(device, case)?));
+    }
+    let speed = measured.iter().take(copies.len()).map(|(copy, seconds)| copy.bytes / seconds).fold(0.0, f64::max);
+    let lines: Vec<Line> = measured
+        .iter()
+        .map(|(case, seconds)| Line {
             operation: case.operation.into(),
             shape: case.shape.clone(),
-            seconds,
+            seconds: *seconds,
             gigabytes: case.bytes / seconds / 1e9,
             of_copy: case.bytes / seconds / speed,
             gigaflops: case.flops / seconds / 1e9,
-        });
-    }
+        })
+        .collect();
     drop(progress);
     print(&table(&text(&lines)));
     print(&format!("\n{}\n", chain(device)?));
@@ -123,7 +125,7 @@ fn middle(mut times: Vec<f64>) -> f64 {
 /// Twenty operations on small matrices, one after the other: what a launch costs.
 fn chain(device: &Device) -> Result<String> {
     const OPERATIONS: usize = 20;
-    let a = cases::banded(device, 1, 64, 2, 1)?;
+    let a = cases::banded(device, 1, 64, 2)?;
     let (half, mean) = (bandsaw::a() * 0.5, (bandsaw::a() + bandsaw::b()) / 2.0);
     let run = || -> Result<Banded> { (0..OPERATIONS / 2).try_fold(a.clone(), |x, _| banded_zip(&banded_map(&x, &half)?, &a, &mean)) };
     run()?;

@@ -9,7 +9,7 @@ pub const NAN: Color = [230, 0, 200];
 pub const PLUS_INFINITY: Color = [255, 140, 0];
 pub const MINUS_INFINITY: Color = [40, 44, 52];
 /// What the band does not store.
-pub const UNSTORED: Color = [247, 247, 249];
+pub const UNSTORED: Color = [228, 232, 240];
 
 const GRADIENTS: [(&str, Gradient); 24] = [
     ("viridis", colorous::VIRIDIS),
@@ -99,6 +99,11 @@ impl Scale {
         let part = f64::from(part.clamp(0.0, 1.0));
         let color = self.gradient.eval_continuous(if self.reversed { 1.0 - part } else { part });
         [color.r, color.g, color.b]
+    }
+
+    /// Whether small values are spread out.
+    pub fn wide(&self) -> bool {
+        self.knee.is_some()
     }
 
     /// The value at the middle of the legend.

@@ -105,7 +105,7 @@ impl Figure {
         let keys_width = keys.iter().map(|(_, text)| text_width(small, text) + GLYPH * small * 4).sum::<u32>();
         let content = widths.iter().sum::<u32>() + EDGE * 2 * (widths.len().max(1) as u32 - 1);
         let bar = (GLYPH * small * 24).max(content.min(400 * small / 2));
-        let width = content.max(text_width(title, &self.title)).max(bar).max(keys_width) + 2 * EDGE;
+        let width = content.max(text_width(title, &self.title)).max(bar + text_width(small, " asinh")).max(keys_width) + 2 * EDGE;
         let height = self.grids.iter().map(|grid| grid.rows as u32 * cell).max().unwrap_or(0);
         let top = EDGE + GLYPH * title + EDGE;
         let views = top + GLYPH * small + 8;
@@ -152,7 +152,7 @@ impl Figure {
 
     fn grid(&self, canvas: &mut Canvas, grid: &Grid, x: u32, y: u32, cell: u32) {
         let gap = u32::from(cell >= 8);
-        canvas.fill([x, y, grid.cols as u32 * cell, grid.rows as u32 * cell], [225, 228, 232]);
+        canvas.fill([x, y, grid.cols as u32 * cell, grid.rows as u32 * cell], [208, 213, 222]);
         for (n, value) in grid.cells.iter().enumerate() {
             let (row, column) = ((n / grid.cols) as u32, (n % grid.cols) as u32);
             self.one(canvas, *value, [x + column * cell, y + row * cell, cell - gap, cell - gap]);
@@ -188,6 +188,9 @@ impl Figure {
         canvas.text(x, below, text, GREY, &low);
         canvas.text(x + (width - text_width(text, &middle)) / 2, below, text, GREY, &middle);
         canvas.text(x + width - text_width(text, &high), below, text, GREY, &high);
+        if self.scale.wide() {
+            canvas.text(x + width + GLYPH * text, y, text, GREY, "asinh");
+        }
     }
 
     /// What else the picture shows, in words.

@@ -32,7 +32,7 @@ fn random() -> impl FnMut() -> f32 {
     }
 }
 
-pub fn banded(device: &Device, batch: usize, n: usize, side: i64, _turn: usize) -> Result<Banded> {
+pub fn banded(device: &Device, batch: usize, n: usize, side: i64) -> Result<Banded> {
     let mut next = random();
     Banded::from_fn(device, BandedShape::new(n, n, Band::new(side, side)?).batch(batch), |_, _, _| next())
 }
@@ -42,23 +42,31 @@ fn dense(device: &Device, batch: usize, rows: usize, cols: usize) -> Result<Dens
     Dense::from_fn(device, DenseShape::new(rows, cols).batch(batch), |_, _, _| next())
 }
 
-fn turns<T>(make: impl Fn(usize) -> Result<T>) -> Result<Vec<T>> {
-    (0..TURNS).map(make).collect()
+fn turns<T>(make: impl Fn() -> Result<T>) -> Result<Vec<T>> {
+    (0..TURNS).map(|_| make()).collect()
 }
 
-/// A large matrix read and written once.
-pub fn copy(device: &Device, quick: bool) -> Result<Case> {
-    let rows = if quick || device.info().backend == "cpu" { 1 << 20 } else { 1 << 22 };
-    Ok(Case {
-        operation: "copy",
+/// A large matrix read and written once, in two ways; the faster counts as the device's copy.
+pub fn copies(device: &Device, quick: bool) -> Vec<Case> {
+    let rows = if quick || device.info().backend == "cpu" { 1 << 18 } else { 1 << 22 };
+    let copy = |operation, run: fn(&Banded) -> Result<Banded>| Case {
+        operation,
         shape: format!("1 · {rows} · 7"),
         bytes: rows as f64 * 15.0 * 8.0,
         flops: 0.0,
         setup: Box::new(move |device| {
-            let x = turns(|turn| banded(device, 1, rows, 7, turn))?;
-            Ok(Box::new(move |n| banded_map(&x[n % TURNS], &a()).map(drop)))
+            let x = turns(|| banded(device, 1, rows, 7))?;
+            Ok(Box::new(move |n| run(&x[n % TURNS]).map(drop)))
         }),
-    })
+    };
+    vec![copy("copy by map", |x| banded_map(x, &a())), copy("copy by shift", |x| banded_shift_cols(x, 1))]
+}
+
+/// Multiplications and additions of a product of two n × n matrices of this many diagonals a side.
+fn product_flops(batch: usize, n: usize, side: i64) -> Result<f64> {
+    let band = Band::new(side, side)?;
+    let terms: usize = (0..n).map(|p| band.rows_of_col(p, n).len() * band.cols_of_row(p, n).len()).sum();
+    Ok(2.0 * (batch * terms) as f64)
 }
 
 /// Batch, n and diagonals on each side of the four shapes that other libraries are compared on.
@@ -67,7 +75,7 @@ const SHAPES: [[usize; 3]; 4] = [[16, 4096, 16], [16, 4096, 64], [4, 65536, 8], 
 const RINGS: [(Semiring, &str); 3] =
     [(Semiring::Sum, "banded_matmul sum"), (Semiring::Log, "banded_matmul log"), (Semiring::Max, "banded_matmul max")];
 
-pub fn all(quick: bool) -> Vec<Case> {
+pub fn all(quick: bool) -> Result<Vec<Case>> {
     let small = |n: usize| if quick { n / 16 } else { n };
     let mut cases = Vec::new();
     for [batch, n, side] in SHAPES {
@@ -79,9 +87,9 @@ pub fn all(quick: bool) -> Vec<Case> {
                 operation,
                 shape: shape.clone(),
                 bytes: lines * (4.0 * width - 1.0) * 4.0,
-                flops: 2.0 * lines * width * width,
+                flops: product_flops(batch, n, side as i64)?,
                 setup: Box::new(move |device| {
-                    let x = turns(|turn| banded(device, batch, n, side as i64, turn))?;
+                    let x = turns(|| banded(device, batch, n, side as i64))?;
                     Ok(Box::new(move |n| banded_matmul(&x[n % TURNS], &x[(n + 1) % TURNS], ring).map(drop)))
                 }),
             });
@@ -97,14 +105,14 @@ pub fn all(quick: bool) -> Vec<Case> {
             bytes: 12.0 * (batch * side * side) as f64,
             flops: 2.0 * batch as f64 * (side as f64).powi(3),
             setup: Box::new(move |device| {
-                let x = turns(|_| dense(device, batch, side, side))?;
+                let x = turns(|| dense(device, batch, side, side))?;
                 Ok(Box::new(move |n| semiring_matmul(&x[n % TURNS], &x[(n + 1) % TURNS], ring).map(drop)))
             }),
         });
     }
     cases.extend(around_attention(quick));
     cases.extend(streaming(quick));
-    cases
+    Ok(cases)
 }
 
 /// Products between band and dense.
@@ -120,7 +128,7 @@ fn around_attention(quick: bool) -> Vec<Case> {
             bytes,
             flops,
             setup: Box::new(move |device| {
-                let (x, band) = (turns(|_| dense(device, batch, n, d))?, Band::window(side)?);
+                let (x, band) = (turns(|| dense(device, batch, n, d))?, Band::window(side)?);
                 Ok(Box::new(move |n| window_matmul(&x[n % TURNS], &x[(n + 1) % TURNS], band).map(drop)))
             }),
         },
@@ -130,7 +138,7 @@ fn around_attention(quick: bool) -> Vec<Case> {
             bytes,
             flops,
             setup: Box::new(move |device| {
-                let (x, v) = (turns(|turn| banded(device, batch, n, side as i64, turn))?, turns(|_| dense(device, batch, n, d))?);
+                let (x, v) = (turns(|| banded(device, batch, n, side as i64))?, turns(|| dense(device, batch, n, d))?);
                 Ok(Box::new(move |n| banded_matmul_dense(&x[n % TURNS], &v[n % TURNS], Semiring::Sum).map(drop)))
             }),
         },
@@ -142,7 +150,7 @@ fn streaming(quick: bool) -> Vec<Case> {
     let (batch, n, side) = if quick { (4, 1024, 16) } else { (16, 16384, 32) };
     let slots = batch as f64 * n as f64 * (2.0 * side as f64 + 1.0);
     let shape = format!("{batch} · {n} · {side}");
-    let operands = move |device: &Device| turns(|turn| banded(device, batch, n, side, turn));
+    let operands = move |device: &Device| turns(|| banded(device, batch, n, side));
     vec![
         Case {
             operation: "banded_zip",
@@ -170,7 +178,7 @@ fn streaming(quick: bool) -> Vec<Case> {
             bytes: 4.0 * (slots + 2.0 * (batch * n) as f64),
             flops: 2.0 * slots,
             setup: Box::new(move |device| {
-                let (x, v) = (operands(device)?, turns(|_| dense(device, batch, n, 1))?);
+                let (x, v) = (operands(device)?, turns(|| dense(device, batch, n, 1))?);
                 Ok(Box::new(move |n| banded_matvec(&x[n % TURNS], &v[n % TURNS]).map(drop)))
             }),
         },

@@ -121,7 +121,7 @@ fn pictures_of_the_notebook(cases: &mut Cases, m: &Banded) -> Result<()> {
         banded_matmul(&x, &banded_matmul(&x, &square, Semiring::Sum)?, Semiring::Sum)
     };
     let want = move || o.product(&o.product(&o.product(&o, Semiring::Sum), Semiring::Sum), Semiring::Sum);
-    cases.banded("multiply-thrice", "multiply(Aᵀ) three times: A · A · A · A", power, want);
+    cases.banded("multiply-thrice", "multiply(Aᵀ) thrice: A·A·A·A", power, want);
     let ((x, o), band) = (copy(), Band::new(-1, 4)?);
     cases.banded(
         "multiply-shifted",
