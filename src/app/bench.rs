@@ -140,7 +140,7 @@ fn chain(device: &Device) -> Result<String> {
     }
     let submissions = (device.submissions() - before) as f64 / 30.0;
     for _ in 0..30 {
-        times.push(device.time(&run)?.1.as_secs_f64());
+        times.push(device.time(run)?.1.as_secs_f64());
     }
     let each = |times| middle(times) * 1e6 / OPERATIONS as f64;
     Ok(format!(

@@ -265,9 +265,9 @@ fn band_view(shape: &BandedShape, values: &[f32], index: usize, limit: usize) ->
     let lines = per_matrix / width;
     let across = shape.layout == Layout::Columns;
     let mut grid = if across { Shrunk::new(width, lines, limit) } else { Shrunk::new(lines, width, limit) };
-    for slot in index * per_matrix..(index + 1) * per_matrix {
-        let cell = if shape.entry(slot).is_some() { Cell::Value(values[slot]) } else { Cell::Outside };
-        let (line, k) = (slot % per_matrix / width, slot % width);
+    for (n, value) in values.iter().skip(index * per_matrix).take(per_matrix).enumerate() {
+        let cell = if shape.entry(n).is_some() { Cell::Value(*value) } else { Cell::Outside };
+        let (line, k) = (n / width, n % width);
         if across { grid.put(k, line, cell) } else { grid.put(line, k, cell) }
     }
     let layout = if across { "columns" } else { "rows" };

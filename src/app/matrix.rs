@@ -49,6 +49,9 @@ pub struct Files {
     /// The other side of a matrix in band storage: columns if --layout rows, rows if columns [default: square]
     #[arg(long, value_name = "SIDE", requires = "stored")]
     pub other_side: Option<usize>,
+    /// The value outside a band that is read from band storage
+    #[arg(long, default_value_t = 0.0, requires = "stored", allow_hyphen_values = true)]
+    pub fill: f32,
     /// Storage type of the operands
     #[arg(long, value_enum, default_value_t)]
     pub dtype: DtypeName,
@@ -68,6 +71,15 @@ fn kind(path: &Path) -> Result<Kind> {
 }
 
 impl Files {
+    /// Band storage, which holds neither its band nor its fill.
+    fn read_stored(&self, device: &Device, path: &Path, band: Band) -> Result<Banded> {
+        let matrix = io::read_npy_banded(device, path, band, self.layout.into(), self.other_side)?;
+        if self.fill == 0.0 {
+            return Ok(matrix);
+        }
+        Banded::from_slice(device, matrix.shape().fill(self.fill), &matrix.read()?)
+    }
+
     fn stored(&self) -> Result<Option<Band>> {
         match self.stored[..] {
             [] => Ok(None),
@@ -86,7 +98,7 @@ impl Files {
         let layout = self.layout.into();
         let matrix = match (kind(path)?, self.stored()?) {
             (Kind::MatrixMarket, _) => io::read_matrix_market(path)?.to_banded(device, layout)?,
-            (Kind::Npy, Some(band)) => io::read_npy_banded(device, path, band, layout, self.other_side)?,
+            (Kind::Npy, Some(band)) => self.read_stored(device, path, band)?,
             (Kind::Npy, None) => {
                 let dense = io::read_npy_dense(device, path)?;
                 let band = find_band(&dense)?.map_or_else(|| Band::new(0, 0), Ok)?;
@@ -103,7 +115,7 @@ impl Files {
     pub fn dense(&self, device: &Device, path: &Path) -> Result<Dense> {
         let matrix = match (kind(path)?, self.stored()?) {
             (Kind::MatrixMarket, _) => io::read_matrix_market(path)?.to_dense(device)?,
-            (Kind::Npy, Some(band)) => banded_to_dense(&io::read_npy_banded(device, path, band, self.layout.into(), self.other_side)?)?,
+            (Kind::Npy, Some(band)) => banded_to_dense(&self.read_stored(device, path, band)?)?,
             (Kind::Npy, None) => io::read_npy_dense(device, path)?,
         };
         if self.dtype == DtypeName::F32 || matrix.shape().dtype == Dtype::F16 {
@@ -147,9 +159,10 @@ impl Matrix {
         let batch = |batch: usize| if batch == 1 { String::new() } else { format!("{batch} × ") };
         match self {
             Self::Banded(banded) => {
-                let BandedShape { batch: count, rows, cols, band, layout, dtype, .. } = banded.shape();
+                let BandedShape { batch: count, rows, cols, band, layout, dtype, fill } = banded.shape();
                 let layout = if layout == Layout::Rows { "rows" } else { "columns" };
-                format!("{}{rows} × {cols}, {band}, {layout} layout, {dtype}", batch(count))
+                let fill = if fill == 0.0 { String::new() } else { format!(", fill {fill}") };
+                format!("{}{rows} × {cols}, {band}, {layout} layout, {dtype}{fill}", batch(count))
             }
             Self::Dense(dense) => {
                 let DenseShape { batch: count, rows, cols, dtype, .. } = dense.shape();

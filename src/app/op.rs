@@ -9,6 +9,7 @@ use bandsaw::{
 };
 
 use super::matrix::{LayoutName, readable, writable};
+use super::progress::Progress;
 use super::{Files, Matrix};
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -173,9 +174,14 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     }
     readable(&args.inputs)?;
     writable(&args.output)?;
+    let progress = Progress::new(3);
+    progress.step("reading");
     let banded = |n| args.banded(device, n);
     let dense = |n| args.dense(device, n);
-    let timed = |work: &dyn Fn() -> Result<Matrix>| device.time(work);
+    let timed = |work: &dyn Fn() -> Result<Matrix>| {
+        progress.step("computing");
+        device.time(work)
+    };
     let (result, time) = match args.operation {
         Matmul => {
             let (a, b) = (banded(0)?, banded(1)?);
@@ -243,7 +249,9 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             timed(&|| banded_relayout(&a, to).map(Matrix::Banded))
         }
     }?;
+    progress.step("writing");
     result.write(&args.output, &format!("bandsaw op {}: {}", args.name(), result.describe()))?;
+    drop(progress);
     let milliseconds = time.as_secs_f64() * 1e3;
     super::print(&format!("{}: {} ({} on {device}, {milliseconds:.3} ms)\n", args.output.display(), result.describe(), args.name()));
     Ok(())

@@ -9,6 +9,7 @@ use bandsaw::{
 const TURNS: usize = 3;
 
 type Run = Box<dyn Fn(usize) -> Result<()>>;
+type Setup = Box<dyn Fn(&Device) -> Result<Run>>;
 
 /// One operation on one shape.
 pub struct Case {
@@ -18,7 +19,7 @@ pub struct Case {
     pub bytes: f64,
     pub flops: f64,
     /// Makes the operands; what comes back runs the operation on the n-th of them.
-    pub setup: Box<dyn Fn(&Device) -> Result<Run>>,
+    pub setup: Setup,
 }
 
 /// Uniform numbers in −1 … 1, the same every time.

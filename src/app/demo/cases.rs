@@ -2,9 +2,10 @@
 
 use bandsaw::io::parse_matrix_market;
 use bandsaw::{
-    Band, Banded, BandedShape, Dense, DenseShape, Device, Layout, Result, Semiring, a, b, banded_from_dense, banded_map, banded_matmul,
-    banded_matmul_dense, banded_matvec, banded_relayout, banded_resize, banded_shift_band, banded_shift_cols, banded_shift_rows,
-    banded_to_dense, banded_zip, semiring_matmul, window_matmul,
+    Band, Banded, BandedShape, Dense, DenseShape, Device, Layout, Result, Semiring, a, b, banded_from_dense, banded_map,
+    banded_map_backward, banded_matmul, banded_matmul_dense, banded_matvec, banded_matvec_backward, banded_relayout, banded_resize,
+    banded_resize_backward, banded_shift_band, banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_to_dense,
+    banded_zip, banded_zip_backward, semiring_matmul, window_matmul,
 };
 
 use super::oracle::{Oracle, full};
@@ -80,6 +81,7 @@ pub fn all(device: &Device) -> Result<Vec<Case>> {
     let mut cases = Cases::default();
     pictures_of_the_notebook(&mut cases, &notebook(device)?)?;
     other_operations(&mut cases, &notebook(device)?)?;
+    gradients(&mut cases, &notebook(device)?)?;
     published(&mut cases, device)?;
     Ok(cases.0)
 }
@@ -194,6 +196,52 @@ fn other_operations(cases: &mut Cases, m: &Banded) -> Result<()> {
         let (w, v) = (wave.clone(), of_wave.clone());
         cases.dense(file, title, move || semiring_matmul(&w, &w, ring), move || v.product_onto(&v, ring, full));
     }
+    Ok(())
+}
+
+/// Gradients, the upstream one a wave on the result's band.
+fn gradients(cases: &mut Cases, m: &Banded) -> Result<()> {
+    let device = m.device().clone();
+    let of = Oracle::of(m)?;
+    let wave = |band| Banded::from_fn(&device, BandedShape::new(20, 20, band), |_, i, j| ((i * 3 + j * 5) as f32 / 9.0).sin());
+    let own = m.shape().band;
+
+    let (x, o, g) = (m.clone(), of.clone(), wave(own.union(own.t()))?);
+    let (of_g, f) = (Oracle::of(&g)?.moved(own, 0, 0), || a() * b());
+    cases.banded(
+        "zip-backward",
+        "gradient of zip a·b of A and Aᵀ by A",
+        move || Ok(banded_zip_backward(&x, &x.t(), &f(), &g)?.0),
+        move || of_g.zip(&o.t().moved(own, 0, 0), &f()),
+    );
+    let (x, o, g) = (m.clone(), of.clone(), wave(own)?);
+    let (of_g, f) = (Oracle::of(&g)?, || a().exp());
+    cases.banded(
+        "map-backward",
+        "gradient of map exp(a)",
+        move || banded_map_backward(&x, &f(), &g),
+        move || of_g.zip(&o, &(a() * b().exp())),
+    );
+    let (x, g) = (m.clone(), wave(Band::new(3, 1)?)?);
+    let o = Oracle::of(&g)?;
+    cases.banded("resize-backward", "gradient of the resize", move || banded_resize_backward(&x, &g), move || o.moved(own, 0, 0));
+    let (x, g) = (m.clone(), wave(Band::new(2, 1)?)?);
+    let o = Oracle::of(&g)?;
+    cases.banded(
+        "column-shift-backward",
+        "gradient of the column shift by 1",
+        move || banded_shift_cols_backward(&x, 1, &g),
+        move || o.moved(own, 0, -1),
+    );
+    let column = |step: f32| Dense::from_fn(&device, DenseShape::new(20, 1), |_, i, _| (i as f32 / step).cos());
+    let (x, v, g) = (m.clone(), column(3.0)?, column(5.0)?);
+    let (of_v, of_g) = (Oracle::of_dense(&v)?, Oracle::of_dense(&g)?);
+    cases.banded(
+        "matvec-backward",
+        "gradient of A · x by A",
+        move || Ok(banded_matvec_backward(&x, &v, &g)?.0),
+        move || of_g.product_onto(&of_v.t(), Semiring::Sum, own),
+    );
     Ok(())
 }
 
