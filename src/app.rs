@@ -75,7 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Demo(args)) => return demo::run(&args, &open()?),
         Some(Command::Info(args)) => info::run(&args, cli.device.as_deref()),
         Some(Command::Op(args)) => op::run(&args, &open()?),
-        Some(Command::Render(args)) => render::run(&args, &open),
+        Some(Command::Render(args)) => render::run(&args),
         Some(Command::Bench(args)) => bench::run(&args, &open()?),
     }?;
     Ok(ExitCode::SUCCESS)

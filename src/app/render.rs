@@ -43,7 +43,7 @@ pub struct Args {
     files: Files,
 }
 
-pub fn run(args: &Args, _open: &dyn Fn() -> Result<Device>) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     readable(std::slice::from_ref(&args.file))?;
     let colors = args.colors.as_deref().map(colors::gradient).transpose()?;
     // Nothing to compute: a GPU would only be in the way.
