@@ -8,6 +8,7 @@ mod device;
 mod dtype;
 mod error;
 mod expr;
+pub mod io;
 mod kernel;
 mod operand;
 pub mod ops;

@@ -1,7 +1,7 @@
 //! The bandsaw command line.
 
-fn main() {
-    for info in bandsaw::Device::all() {
-        println!("{} {} {}", info.id, info.name, info.backend);
-    }
+mod app;
+
+fn main() -> std::process::ExitCode {
+    app::main()
 }

@@ -14,4 +14,4 @@ pub use banded_move::{
     banded_to_dense, banded_to_dense_backward, find_band,
 };
 pub use banded_zip::{banded_map, banded_map_backward, banded_zip, banded_zip_backward};
-pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, semiring_matmul, window_matmul};
+pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, banded_matmul_kernel, semiring_matmul, window_matmul};

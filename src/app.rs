@@ -1,0 +1,109 @@
+//! The command line.
+
+mod bench;
+mod canvas;
+mod colors;
+mod demo;
+mod figure;
+mod info;
+mod matrix;
+mod op;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use bandsaw::{Device, Options, Result};
+use clap::{Parser, Subcommand};
+
+pub use matrix::{Files, Matrix};
+
+/// Band matrices on any GPU.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+        bandsaw                       the demonstration, pictures in out/\n  \
+        bandsaw info                  which devices there are\n  \
+        bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
+        bandsaw render c.mtx -o c.png\n  \
+        bandsaw --device cpu bench --quick\n\n\
+        Without a command: demo."
+)]
+struct Cli {
+    /// Where to run: cpu, wgpu (the best adapter), wgpu:NUMBER or wgpu:PART-OF-NAME
+    #[arg(long, global = true, env = "BANDSAW_DEVICE", value_name = "DEVICE")]
+    device: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every operation on sample matrices, check it, draw it
+    Demo(demo::Args),
+    /// List devices and what they can do
+    Info(info::Args),
+    /// Apply an operation to files
+    Op(Box<op::Args>),
+    /// Draw a matrix file as PNG
+    Render(render::Args),
+    /// Measure the operations on a device
+    Bench(bench::Args),
+}
+
+/// Runs the program; an error is one line on stderr and exit code 1.
+pub fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BANDSAW_LOG").unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let open = || match cli.device.as_deref() {
+        None | Some("") => Device::from_env(),
+        Some(name) => Device::open(name, Options::default()),
+    };
+    match cli.command {
+        None => return demo::run(&demo::Args::default(), &open()?),
+        Some(Command::Demo(args)) => return demo::run(&args, &open()?),
+        Some(Command::Info(args)) => info::run(&args, cli.device.as_deref()),
+        Some(Command::Op(args)) => op::run(&args, &open()?),
+        Some(Command::Render(args)) => render::run(&args),
+        Some(Command::Bench(args)) => bench::run(&args, &open()?),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lines of cells, the first line a heading; numbers are told by their first character and go right.
+fn table(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let mut row = String::new();
+        for (n, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let number = |cell: &String| cell.starts_with(|first: char| first.is_ascii_digit() || first == '-' || first == '<');
+            let right = n > 0 && lines.iter().skip(1).filter_map(|line| line.get(n)).all(|cell| cell.is_empty() || number(cell));
+            let pad = " ".repeat(width - cell.chars().count());
+            let (before, after) = if right { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            row.push_str(&format!("{before}{cell}{after}  "));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A table on stdout. A reader that went away (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

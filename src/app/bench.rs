@@ -1,0 +1,151 @@
+//! `bandsaw bench`: how fast this device is.
+
+mod cases;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bandsaw::io::write_file;
+use bandsaw::{Banded, Device, Result, banded_map, banded_zip};
+
+use super::progress::Progress;
+use super::{print, table};
+use cases::Case;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench --only matmul -o speeds.csv\n  \
+    bandsaw --device cpu bench --quick\n\n\
+    Shapes are batch · n · diagonals on each side. ms is the median of many runs on warm, changing\n\
+    operands, by the GPU's own clock where it has one. GB/s counts every operand and result once;\n\
+    % of copy compares that with the device's own copy of a large matrix.")]
+pub struct Args {
+    /// Small shapes, for software devices and the CPU
+    #[arg(long)]
+    quick: bool,
+    /// Only operations whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Also write the table as CSV
+    #[arg(short, long, value_name = "CSV")]
+    output: Option<PathBuf>,
+}
+
+struct Line {
+    operation: String,
+    shape: String,
+    seconds: f64,
+    gigabytes: f64,
+    of_copy: f64,
+    gigaflops: f64,
+}
+
+pub fn run(args: &Args, device: &Device) -> Result<()> {
+    print(&format!("device: {device}\n\n"));
+    let copies = cases::copies(device, args.quick);
+    let wanted = |case: &Case| args.only.as_ref().is_none_or(|text| case.operation.contains(text.as_str()));
+    let cases: Vec<Case> = cases::all(args.quick)?.into_iter().filter(wanted).collect();
+    let progress = Progress::new(copies.len() + cases.len());
+    let mut measured = Vec::new();
+    for case in copies.iter().chain(&cases) {
+        progress.step(&format!("{} {}", case.operation, case.shape));
+        measured.push((case, median(device, case)?));
+    }
+    let speed = measured.iter().take(copies.len()).map(|(copy, seconds)| copy.bytes / seconds).fold(0.0, f64::max);
+    let lines: Vec<Line> = measured
+        .iter()
+        .map(|(case, seconds)| Line {
+            operation: case.operation.into(),
+            shape: case.shape.clone(),
+            seconds: *seconds,
+            gigabytes: case.bytes / seconds / 1e9,
+            of_copy: case.bytes / seconds / speed,
+            gigaflops: case.flops / seconds / 1e9,
+        })
+        .collect();
+    drop(progress);
+    print(&table(&text(&lines)));
+    print(&format!("\n{}\n", chain(device)?));
+    if let Some(path) = &args.output {
+        let info = device.info();
+        write_file(path, |file| {
+            writeln!(file, "device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s")?;
+            for Line { operation, shape, seconds, gigabytes, of_copy, gigaflops } in &lines {
+                let ms = seconds * 1e3;
+                let (name, backend) = (info.name.replace([',', '"'], " "), &info.backend);
+                writeln!(file, "{name},{backend},{operation},{shape},{ms:.6},{gigabytes:.3},{of_copy:.4},{gigaflops:.3}")?;
+            }
+            Ok(())
+        })?;
+        print(&format!("written to {}\n", path.display()));
+    }
+    Ok(())
+}
+
+fn text(lines: &[Line]) -> Vec<Vec<String>> {
+    let mut all = vec![["operation", "shape", "ms", "GB/s", "% of copy", "GFLOP/s"].map(str::to_owned).to_vec()];
+    all.extend(lines.iter().map(|line| {
+        let flops = if line.gigaflops > 0.0 { format!("{:.1}", line.gigaflops) } else { String::new() };
+        let ms = format!("{:.4}", line.seconds * 1e3);
+        vec![
+            line.operation.clone(),
+            line.shape.clone(),
+            ms,
+            format!("{:.1}", line.gigabytes),
+            format!("{:.0}", line.of_copy * 100.0),
+            flops,
+        ]
+    }));
+    all
+}
+
+/// Seconds of one run: the median of several measurements of up to 20 runs each.
+fn median(device: &Device, case: &Case) -> Result<f64> {
+    let run = (case.setup)(device)?;
+    run(0)?; // compiles the kernels
+    device.sync()?;
+    let start = Instant::now();
+    run(1)?;
+    device.sync()?;
+    let once = start.elapsed();
+    let repeats = (Duration::from_millis(200).as_secs_f64() / once.as_secs_f64().max(1e-6)).clamp(1.0, 20.0) as usize;
+    let samples = if once > Duration::from_millis(100) { 3 } else { 9 };
+    let mut times = Vec::new();
+    for _ in 0..samples {
+        let (_, time) = device.time(|| (0..repeats).try_for_each(&run))?;
+        times.push(time.as_secs_f64() / repeats as f64);
+    }
+    Ok(middle(times))
+}
+
+fn middle(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2].max(1e-9)
+}
+
+/// Twenty operations on small matrices, one after the other: what a launch costs.
+fn chain(device: &Device) -> Result<String> {
+    const OPERATIONS: usize = 20;
+    let a = cases::banded(device, 1, 64, 2)?;
+    let (half, mean) = (bandsaw::a() * 0.5, (bandsaw::a() + bandsaw::b()) / 2.0);
+    let run = || -> Result<Banded> { (0..OPERATIONS / 2).try_fold(a.clone(), |x, _| banded_zip(&banded_map(&x, &half)?, &a, &mean)) };
+    run()?;
+    device.sync()?;
+    let (mut walls, mut times) = (Vec::new(), Vec::new());
+    let before = device.submissions();
+    for _ in 0..30 {
+        let start = Instant::now();
+        run()?;
+        device.sync()?;
+        walls.push(start.elapsed().as_secs_f64());
+    }
+    let submissions = (device.submissions() - before) as f64 / 30.0;
+    for _ in 0..30 {
+        times.push(device.time(run)?.1.as_secs_f64());
+    }
+    let each = |times| middle(times) * 1e6 / OPERATIONS as f64;
+    Ok(format!(
+        "a chain of {OPERATIONS} small operations: {:.1} µs each on the device, {:.1} µs each with launch and wait, {submissions} submission(s) a chain",
+        each(times),
+        each(walls)
+    ))
+}

@@ -1,0 +1,187 @@
+//! Matrix files of either kind.
+
+use std::path::{Path, PathBuf};
+
+use bandsaw::io::{self, Coordinates};
+use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Layout, Result};
+use bandsaw::{banded_from_dense, banded_to_dense, find_band};
+
+/// A batch of one or the other kind.
+pub enum Matrix {
+    Banded(Banded),
+    Dense(Dense),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LayoutName {
+    /// Each row contiguous
+    #[default]
+    Rows,
+    /// Each column contiguous (LAPACK, genbmm)
+    Columns,
+}
+
+impl From<LayoutName> for Layout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Rows => Self::Rows,
+            LayoutName::Columns => Self::Columns,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum DtypeName {
+    #[default]
+    F32,
+    F16,
+}
+
+/// How matrix files are read.
+#[derive(Clone, Default, clap::Args)]
+pub struct Files {
+    /// Layout of band matrices
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: LayoutName,
+    /// A .npy input is band storage of this band, not a dense matrix
+    #[arg(long, value_name = "LOWER,UPPER", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
+    pub stored: Vec<i64>,
+    /// The other side of a matrix in band storage: columns if --layout rows, rows if columns [default: square]
+    #[arg(long, value_name = "SIDE", requires = "stored")]
+    pub other_side: Option<usize>,
+    /// The value outside a band that is read from band storage
+    #[arg(long, default_value_t = 0.0, requires = "stored", allow_hyphen_values = true)]
+    pub fill: f32,
+    /// Storage type of the operands
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: DtypeName,
+}
+
+enum Kind {
+    MatrixMarket,
+    Npy,
+}
+
+fn kind(path: &Path) -> Result<Kind> {
+    match path.extension().map(|extension| extension.to_ascii_lowercase()) {
+        Some(extension) if extension == "mtx" => Ok(Kind::MatrixMarket),
+        Some(extension) if extension == "npy" => Ok(Kind::Npy),
+        _ => Err(Error::Io { path: path.display().to_string(), message: "unknown kind of file, must end in .mtx or .npy".into() }),
+    }
+}
+
+impl Files {
+    /// Band storage, which holds neither its band nor its fill.
+    fn read_stored(&self, device: &Device, path: &Path, band: Band) -> Result<Banded> {
+        let matrix = io::read_npy_banded(device, path, band, self.layout.into(), self.other_side)?;
+        if self.fill == 0.0 {
+            return Ok(matrix);
+        }
+        Banded::from_slice(device, matrix.shape().fill(self.fill), &matrix.read()?)
+    }
+
+    fn stored(&self) -> Result<Option<Band>> {
+        match self.stored[..] {
+            [] => Ok(None),
+            [lower, upper] => Band::new(lower, upper).map(Some),
+            _ => Err(Error::Argument {
+                op: "op",
+                argument: "--stored",
+                got: format!("{} numbers", self.stored.len()),
+                allowed: "two: LOWER,UPPER".into(),
+            }),
+        }
+    }
+
+    /// The file as a band matrix; of a dense one, the band is found.
+    pub fn banded(&self, device: &Device, path: &Path) -> Result<Banded> {
+        let layout = self.layout.into();
+        let matrix = match (kind(path)?, self.stored()?) {
+            (Kind::MatrixMarket, _) => io::read_matrix_market(path)?.to_banded(device, layout)?,
+            (Kind::Npy, Some(band)) => self.read_stored(device, path, band)?,
+            (Kind::Npy, None) => {
+                let dense = io::read_npy_dense(device, path)?;
+                let band = find_band(&dense)?.map_or_else(|| Band::new(0, 0), Ok)?;
+                banded_from_dense(&dense, band, layout, 0.0)?
+            }
+        };
+        if self.dtype == DtypeName::F32 || matrix.shape().dtype == Dtype::F16 {
+            return Ok(matrix);
+        }
+        Banded::from_slice(device, matrix.shape().dtype(Dtype::F16), &matrix.read()?)
+    }
+
+    /// The file as a dense matrix.
+    pub fn dense(&self, device: &Device, path: &Path) -> Result<Dense> {
+        let matrix = match (kind(path)?, self.stored()?) {
+            (Kind::MatrixMarket, _) => io::read_matrix_market(path)?.to_dense(device)?,
+            (Kind::Npy, Some(band)) => banded_to_dense(&self.read_stored(device, path, band)?)?,
+            (Kind::Npy, None) => io::read_npy_dense(device, path)?,
+        };
+        if self.dtype == DtypeName::F32 || matrix.shape().dtype == Dtype::F16 {
+            return Ok(matrix);
+        }
+        Dense::from_slice(device, matrix.shape().dtype(Dtype::F16), &matrix.read()?)
+    }
+}
+
+impl Matrix {
+    pub fn batch(&self) -> usize {
+        match self {
+            Self::Banded(banded) => banded.shape().batch,
+            Self::Dense(dense) => dense.shape().batch,
+        }
+    }
+
+    pub fn read(&self) -> Result<Vec<f32>> {
+        match self {
+            Self::Banded(banded) => banded.read(),
+            Self::Dense(dense) => dense.read(),
+        }
+    }
+
+    /// Writes a .mtx or .npy file.
+    pub fn write(&self, path: &Path, comment: &str) -> Result<()> {
+        match (kind(path)?, self) {
+            (Kind::Npy, Self::Banded(banded)) => io::write_npy_banded(path, banded),
+            (Kind::Npy, Self::Dense(dense)) => io::write_npy_dense(path, dense),
+            (Kind::MatrixMarket, _) if self.batch() != 1 => Err(Error::Io {
+                path: path.display().to_string(),
+                message: format!("a .mtx file holds one matrix, the result has {}; write .npy", self.batch()),
+            }),
+            (Kind::MatrixMarket, Self::Banded(banded)) => io::write_matrix_market(path, &Coordinates::from_banded(banded, 0)?, comment),
+            (Kind::MatrixMarket, Self::Dense(dense)) => io::write_matrix_market(path, &Coordinates::from_dense(dense, 0)?, comment),
+        }
+    }
+
+    /// Size, band and layout in words.
+    pub fn describe(&self) -> String {
+        let batch = |batch: usize| if batch == 1 { String::new() } else { format!("{batch} × ") };
+        match self {
+            Self::Banded(banded) => {
+                let BandedShape { batch: count, rows, cols, band, layout, dtype, fill } = banded.shape();
+                let layout = if layout == Layout::Rows { "rows" } else { "columns" };
+                let fill = if fill == 0.0 { String::new() } else { format!(", fill {fill}") };
+                format!("{}{rows} × {cols}, {band}, {layout} layout, {dtype}{fill}", batch(count))
+            }
+            Self::Dense(dense) => {
+                let DenseShape { batch: count, rows, cols, dtype, .. } = dense.shape();
+                format!("{}{rows} × {cols}, dense, {dtype}", batch(count))
+            }
+        }
+    }
+}
+
+/// Whether the path exists, said before work begins.
+pub fn readable(paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        std::fs::File::open(path).map_err(|error| Error::Io { path: path.display().to_string(), message: error.to_string() })?;
+        kind(path)?;
+    }
+    Ok(())
+}
+
+/// Whether a result can be written there, said before work begins.
+pub fn writable(path: &Path) -> Result<()> {
+    kind(path).map(|_| ())
+}

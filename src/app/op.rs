@@ -1,0 +1,258 @@
+//! `bandsaw op`.
+
+use std::path::PathBuf;
+
+use bandsaw::{
+    Band, Banded, Dense, Device, Error, Expr, Layout, Result, Semiring, banded_from_dense, banded_map, banded_matmul, banded_matmul_dense,
+    banded_matvec, banded_relayout, banded_resize, banded_shift_band, banded_shift_cols, banded_shift_rows, banded_to_dense, banded_zip,
+    find_band, semiring_matmul, window_matmul,
+};
+
+use super::matrix::{LayoutName, readable, writable};
+use super::progress::Progress;
+use super::{Files, Matrix};
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Operation {
+    /// A · B, both band matrices, over --semiring
+    Matmul,
+    /// A · B, both dense, over --semiring
+    SemiringMatmul,
+    /// A · V, V dense, over --semiring
+    MatmulDense,
+    /// A · x, x a dense column
+    Matvec,
+    /// The entries of Q · Kᵀ in the band --lower --upper; Q and K dense
+    WindowMatmul,
+    /// --expr over the entries a and b of two matrices, on the union of their bands
+    Zip,
+    /// --expr over the entries a
+    Map,
+    /// The same matrix in the band --lower --upper
+    Resize,
+    /// C[i,j] = A[i + t, j], t from --by
+    ShiftRows,
+    /// C[i,j] = A[i, j + t], t from --by
+    ShiftCols,
+    /// Slots of the band storage move by t, from --by
+    ShiftBand,
+    /// Aᵀ, at no cost
+    Transpose,
+    /// All entries
+    ToDense,
+    /// The band found, or that of --lower --upper
+    FromDense,
+    /// Read in the other layout, stored in --layout
+    Relayout,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Ring {
+    /// (+, ×)
+    Sum,
+    /// (logsumexp, +)
+    Log,
+    /// (max, +)
+    Max,
+    /// (max, ×)
+    Prodmax,
+    /// as log; its index is a draw
+    Sample,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
+    bandsaw op matmul a.mtx a.mtx --transpose-b --semiring max -o c.npy\n  \
+    bandsaw op zip a.mtx b.mtx --expr '(a + b) / 2' -o mean.mtx\n  \
+    bandsaw op map a.mtx --expr 'clamp(a, -1, 1)' -o clamped.mtx\n  \
+    bandsaw op shift-cols a.mtx --by -1 -o shifted.mtx\n  \
+    bandsaw op resize a.mtx --lower 0 --upper 2 -o upper.mtx\n  \
+    bandsaw op window-matmul q.npy k.npy --lower 128 --upper 0 -o scores.npy\n  \
+    bandsaw op matvec a.npy x.npy --stored 1,2 -o y.npy\n\n\
+    .mtx files and dense .npy files become band matrices by the band found in them.")]
+pub struct Args {
+    #[arg(value_enum)]
+    operation: Operation,
+    /// One or two .mtx or .npy files
+    #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
+    inputs: Vec<PathBuf>,
+    /// The result, .mtx or .npy
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What a product sums with
+    #[arg(long, value_enum, default_value = "sum")]
+    semiring: Ring,
+    /// Seed of the semiring sample
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    /// Expression over a and b: + - * / exp ln abs sqrt tanh sin cos min max clamp select_ge
+    #[arg(long, allow_hyphen_values = true)]
+    expr: Option<String>,
+    /// Places to shift by
+    #[arg(long, visible_alias = "t", value_name = "T", allow_negative_numbers = true)]
+    by: Option<i64>,
+    /// Diagonals below the main one, may be negative
+    #[arg(long, allow_negative_numbers = true)]
+    lower: Option<i64>,
+    /// Diagonals above the main one, may be negative
+    #[arg(long, allow_negative_numbers = true)]
+    upper: Option<i64>,
+    /// Use the transpose of the first matrix
+    #[arg(long)]
+    transpose_a: bool,
+    /// Use the transpose of the second matrix
+    #[arg(long)]
+    transpose_b: bool,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Args {
+    fn name(&self) -> String {
+        use clap::ValueEnum;
+        self.operation.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn missing(&self, argument: &'static str, allowed: &str) -> Error {
+        Error::Argument { op: "op", argument, got: format!("nothing for {}", self.name()), allowed: allowed.into() }
+    }
+
+    fn ring(&self) -> Semiring {
+        match self.semiring {
+            Ring::Sum => Semiring::Sum,
+            Ring::Log => Semiring::Log,
+            Ring::Max => Semiring::Max,
+            Ring::Prodmax => Semiring::ProdMax,
+            Ring::Sample => Semiring::Sample { seed: self.seed },
+        }
+    }
+
+    fn expr(&self) -> Result<Expr> {
+        self.expr.as_deref().ok_or_else(|| self.missing("--expr", "an expression like '(a + b) / 2'"))?.parse()
+    }
+
+    fn by(&self) -> Result<i64> {
+        self.by.ok_or_else(|| self.missing("--by", "a whole number"))
+    }
+
+    fn band(&self) -> Result<Option<Band>> {
+        match (self.lower, self.upper) {
+            (None, None) => Ok(None),
+            (Some(lower), Some(upper)) => Band::new(lower, upper).map(Some),
+            _ => Err(self.missing("--lower, --upper", "both or neither")),
+        }
+    }
+
+    fn need_band(&self) -> Result<Band> {
+        self.band()?.ok_or_else(|| self.missing("--lower, --upper", "both"))
+    }
+
+    /// Input `n` as a band matrix.
+    fn banded(&self, device: &Device, n: usize) -> Result<Banded> {
+        let a = self.files.banded(device, &self.inputs[n])?;
+        Ok(if [self.transpose_a, self.transpose_b][n] { a.t() } else { a })
+    }
+
+    fn dense(&self, device: &Device, n: usize) -> Result<Dense> {
+        let a = self.files.dense(device, &self.inputs[n])?;
+        Ok(if [self.transpose_a, self.transpose_b][n] { a.t() } else { a })
+    }
+}
+
+pub fn run(args: &Args, device: &Device) -> Result<()> {
+    use Operation::*;
+    let two = matches!(args.operation, Matmul | SemiringMatmul | MatmulDense | Matvec | WindowMatmul | Zip);
+    if args.inputs.len() != 1 + usize::from(two) {
+        let allowed = if two { "two files" } else { "one file" };
+        return Err(Error::Argument {
+            op: "op",
+            argument: "FILE",
+            got: format!("{} for {}", args.inputs.len(), args.name()),
+            allowed: allowed.into(),
+        });
+    }
+    readable(&args.inputs)?;
+    writable(&args.output)?;
+    let progress = Progress::new(3);
+    progress.step("reading");
+    let banded = |n| args.banded(device, n);
+    let dense = |n| args.dense(device, n);
+    let timed = |work: &dyn Fn() -> Result<Matrix>| {
+        progress.step("computing");
+        device.time(work)
+    };
+    let (result, time) = match args.operation {
+        Matmul => {
+            let (a, b) = (banded(0)?, banded(1)?);
+            timed(&|| banded_matmul(&a, &b, args.ring()).map(Matrix::Banded))
+        }
+        SemiringMatmul => {
+            let (a, b) = (dense(0)?, dense(1)?);
+            timed(&|| semiring_matmul(&a, &b, args.ring()).map(Matrix::Dense))
+        }
+        MatmulDense => {
+            let (a, v) = (banded(0)?, dense(1)?);
+            timed(&|| banded_matmul_dense(&a, &v, args.ring()).map(Matrix::Dense))
+        }
+        Matvec => {
+            let (a, x) = (banded(0)?, dense(1)?);
+            timed(&|| banded_matvec(&a, &x).map(Matrix::Dense))
+        }
+        WindowMatmul => {
+            let (q, k, band) = (dense(0)?, dense(1)?, args.need_band()?);
+            timed(&|| window_matmul(&q, &k, band).map(Matrix::Banded))
+        }
+        Zip => {
+            let (a, b, f) = (banded(0)?, banded(1)?, args.expr()?);
+            timed(&|| banded_zip(&a, &b, &f).map(Matrix::Banded))
+        }
+        Map => {
+            let (a, f) = (banded(0)?, args.expr()?);
+            timed(&|| banded_map(&a, &f).map(Matrix::Banded))
+        }
+        Resize => {
+            let (a, band) = (banded(0)?, args.need_band()?);
+            timed(&|| banded_resize(&a, band).map(Matrix::Banded))
+        }
+        ShiftRows | ShiftCols | ShiftBand => {
+            let (a, t) = (banded(0)?, args.by()?);
+            let shift = match args.operation {
+                ShiftRows => banded_shift_rows,
+                ShiftCols => banded_shift_cols,
+                _ => banded_shift_band,
+            };
+            timed(&|| shift(&a, t).map(Matrix::Banded))
+        }
+        Transpose => {
+            let a = banded(0)?;
+            timed(&|| Ok(Matrix::Banded(a.t())))
+        }
+        ToDense => {
+            let a = banded(0)?;
+            timed(&|| banded_to_dense(&a).map(Matrix::Dense))
+        }
+        FromDense => {
+            let d = dense(0)?;
+            let band = match args.band()? {
+                Some(band) => band,
+                None => find_band(&d)?.map_or_else(|| Band::new(0, 0), Ok)?,
+            };
+            timed(&|| banded_from_dense(&d, band, args.files.layout.into(), 0.0).map(Matrix::Banded))
+        }
+        Relayout => {
+            let to: Layout = args.files.layout.into();
+            let from = if to == Layout::Rows { LayoutName::Columns } else { LayoutName::Rows };
+            let mut files = args.files.clone();
+            files.layout = from;
+            let a = files.banded(device, &args.inputs[0])?;
+            timed(&|| banded_relayout(&a, to).map(Matrix::Banded))
+        }
+    }?;
+    progress.step("writing");
+    result.write(&args.output, &format!("bandsaw op {}: {}", args.name(), result.describe()))?;
+    drop(progress);
+    let milliseconds = time.as_secs_f64() * 1e3;
+    super::print(&format!("{}: {} ({} on {device}, {milliseconds:.3} ms)\n", args.output.display(), result.describe(), args.name()));
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Files in and out: Matrix Market (`.mtx`) and NumPy (`.npy`).
+//!
+//! ```
+//! use bandsaw::{Device, Layout, io};
+//! # let folder = tempfile::tempdir().map_err(|error| bandsaw::Error::Io { path: String::new(), message: error.to_string() })?;
+//! # let path = folder.path().join("small.mtx");
+//! # std::fs::write(&path, "%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 3\n2 1 4\n").ok();
+//! let file = io::read_matrix_market(&path)?;
+//! let a = file.to_banded(&Device::cpu(), Layout::Rows)?;
+//! println!("{} × {}, {}", file.rows, file.cols, a.shape().band); // 2 × 2, lower 1, upper 0
+//! # Ok::<(), bandsaw::Error>(())
+//! ```
+
+mod coordinates;
+mod matrix_market;
+mod npy;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+pub use coordinates::Coordinates;
+pub use matrix_market::{parse_matrix_market, read_matrix_market, write_matrix_market};
+pub use npy::{read_npy_banded, read_npy_dense, write_npy_banded, write_npy_dense};
+
+use crate::{Error, Result};
+
+/// Writes a file whole or not at all: `write` fills a temporary one beside it, which then takes
+/// its name. Folders on the way are made.
+///
+/// ```
+/// # let folder = tempfile::tempdir().map_err(|error| bandsaw::Error::Io { path: String::new(), message: error.to_string() })?;
+/// # let path = folder.path().join("a/b.txt");
+/// bandsaw::io::write_file(&path, |file| file.write_all(b"all of it"))?;
+/// assert_eq!(std::fs::read(&path).ok().as_deref(), Some(&b"all of it"[..]));
+/// # Ok::<(), bandsaw::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] with the path; the file that was there before is then still there.
+pub fn write_file(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |error: std::io::Error| failed(path, &error);
+    let Some(name) = path.file_name() else {
+        return Err(Error::Io { path: path.display().to_string(), message: "no file name".into() });
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.part", std::process::id()));
+    let temporary = path.with_file_name(hidden);
+    let written = File::create(&temporary).and_then(|file| {
+        let mut writer = BufWriter::new(file);
+        write(&mut writer)?;
+        writer.flush()
+    });
+    written.and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
+        // The first error is the one to tell; what cannot be removed was never made.
+        let _ = fs::remove_file(&temporary);
+        failed(error)
+    })
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), message: error.to_string() }
+}
+
+/// A vector of `len` values, or the error that there is no memory for it. Sizes come from files.
+fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
+    let mut data = Vec::new();
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    data.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { device: "cpu".into(), bytes })?;
+    data.resize(len, value);
+    Ok(data)
+}

@@ -1,0 +1,183 @@
+//! The built binary, as a user runs it, on the CPU backend.
+#![cfg(feature = "app")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+type Test = Result<(), Box<dyn std::error::Error>>;
+
+fn bandsaw(folder: &Path, arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_bandsaw")).args(arguments).current_dir(folder).env("BANDSAW_DEVICE", "cpu").output()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs and must succeed; what it printed.
+fn fine(folder: &Path, arguments: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let output = bandsaw(folder, arguments)?;
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(format!("{arguments:?}: {}", text(&output.stderr)).into()) }
+}
+
+/// Runs and must fail with exit code 1 and one line; that line.
+fn fails(folder: &Path, arguments: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let output = bandsaw(folder, arguments)?;
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
+    let line = text(&output.stderr);
+    assert_eq!(line.lines().count(), 1, "{line}");
+    Ok(line.trim_end().to_owned())
+}
+
+fn asset(name: &str) -> String {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets").join(name).display().to_string()
+}
+
+const SMALL: &str = "%%MatrixMarket matrix coordinate real general\n3 3 4\n1 1 1\n2 1 2\n2 2 3\n3 3 4\n";
+
+fn folder() -> std::io::Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("a.mtx"), SMALL)?;
+    Ok(folder)
+}
+
+fn entries(path: &Path) -> bandsaw::Result<Vec<(usize, usize, f64)>> {
+    Ok(bandsaw::io::read_matrix_market(path)?.entries)
+}
+
+#[test]
+fn info_lists_the_cpu() -> Test {
+    let folder = folder()?;
+    let text = fine(folder.path(), &["info"])?;
+    assert!(text.contains("* cpu ") && text.contains("kernels"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn every_operation_runs() -> Test {
+    let folder = folder()?;
+    let lines: [&[&str]; 19] = [
+        &["matmul", "a.mtx", "a.mtx", "-o", "c.mtx"],
+        &["matmul", "a.mtx", "a.mtx", "--transpose-b", "--semiring", "log", "-o", "c.npy"],
+        &["semiring-matmul", "a.mtx", "a.mtx", "--semiring", "max", "-o", "c.mtx"],
+        &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "f16", "-o", "c.npy"],
+        &["window-matmul", "a.mtx", "a.mtx", "--lower", "1", "--upper", "-1", "-o", "c.mtx"],
+        &["zip", "a.mtx", "a.mtx", "--transpose-a", "--expr", "(a + b) / 2", "-o", "c.mtx"],
+        &["map", "a.mtx", "--expr", "-a", "-o", "c.mtx"],
+        &["resize", "a.mtx", "--lower", "0", "--upper", "2", "-o", "c.mtx"],
+        &["shift-rows", "a.mtx", "--by", "1", "-o", "c.mtx"],
+        &["shift-cols", "a.mtx", "--by", "-1", "-o", "c.mtx"],
+        &["shift-band", "a.mtx", "--t", "1", "--layout", "columns", "-o", "c.mtx"],
+        &["transpose", "a.mtx", "-o", "c.mtx"],
+        &["to-dense", "a.mtx", "-o", "d.npy"],
+        &["from-dense", "d.npy", "-o", "c.mtx"],
+        &["from-dense", "d.npy", "--lower", "0", "--upper", "0", "-o", "c.mtx"],
+        &["relayout", "a.mtx", "--layout", "columns", "-o", "b.npy"],
+        &["to-dense", "b.npy", "--stored", "1,0", "--layout", "columns", "-o", "d2.npy"],
+        &["matmul", "d.npy", "d.npy", "-o", "c.mtx"],
+        &["matvec", "a.mtx", "x.mtx", "-o", "y.mtx"],
+    ];
+    std::fs::write(folder.path().join("x.mtx"), "%%MatrixMarket matrix array real general\n3 1\n1\n10\n100\n")?;
+    for line in lines {
+        let arguments: Vec<&str> = ["op"].iter().chain(line).copied().collect();
+        let told = fine(folder.path(), &arguments)?;
+        assert!(told.starts_with(line[line.len() - 1]) && told.contains(" on cpu, "), "{told}");
+    }
+    assert_eq!(entries(&folder.path().join("y.mtx"))?, [(0, 0, 1.0), (1, 0, 32.0), (2, 0, 400.0)]);
+    assert_eq!(std::fs::read(folder.path().join("d.npy"))?, std::fs::read(folder.path().join("d2.npy"))?);
+    Ok(())
+}
+
+#[test]
+fn a_product_of_files_is_the_product() -> Test {
+    let folder = folder()?;
+    let told = fine(folder.path(), &["op", "matmul", "a.mtx", "a.mtx", "-o", "new/c.mtx"])?;
+    assert!(told.starts_with("new/c.mtx: 3 × 3, lower 2, upper 0, rows layout, f32 (matmul on cpu, "), "{told}");
+    let mut found = entries(&folder.path().join("new/c.mtx"))?;
+    found.retain(|(_, _, value)| *value != 0.0);
+    assert_eq!(found, [(0, 0, 1.0), (1, 0, 8.0), (1, 1, 9.0), (2, 2, 16.0)]);
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_told_in_one_line() -> Test {
+    let folder = folder()?;
+    std::fs::write(folder.path().join("cut.mtx"), &SMALL[..SMALL.len() - 7])?;
+    let cases: [(&[&str], &str); 13] = [
+        (&["op", "transpose", "none.mtx", "-o", "c.mtx"], "error: none.mtx: No such file or directory (os error 2)"),
+        (&["op", "transpose", "cut.mtx", "-o", "c.mtx"], "error: cut.mtx:5: the file ends where entry 4 of 4 should be"),
+        (&["op", "transpose", "a.mtx", "-o", "c.txt"], "error: c.txt: unknown kind of file, must end in .mtx or .npy"),
+        (&["op", "matmul", "a.mtx", "-o", "c.mtx"], "error: op: FILE has 1 for matmul, must have two files"),
+        (&["op", "map", "a.mtx", "a.mtx", "-o", "c.mtx"], "error: op: FILE has 2 for map, must have one file"),
+        (&["op", "map", "a.mtx", "-o", "c.mtx"], "error: op: --expr has nothing for map, must have an expression like '(a + b) / 2'"),
+        (&["op", "map", "a.mtx", "--expr", "a +", "-o", "c.mtx"], "error: expression \"a +\":1: column 4: unexpected end"),
+        (&["op", "shift-rows", "a.mtx", "-o", "c.mtx"], "error: op: --by has nothing for shift-rows, must have a whole number"),
+        (
+            &["op", "resize", "a.mtx", "--lower", "1", "-o", "c.mtx"],
+            "error: op: --lower, --upper has nothing for resize, must have both or neither",
+        ),
+        (
+            &["op", "resize", "a.mtx", "--lower", "-3", "--upper", "1", "-o", "c.mtx"],
+            "error: Band::new: band has lower -3, upper 1 (width -1), must have width lower + upper + 1 of at least 1",
+        ),
+        (&["render", "a.mtx", "--index", "1"], "error: render: --index has 1, must have less than the batch, 1"),
+        (&["render", "a.mtx", "-o", "a.mtx/b.png"], "error: a.mtx/b.png: File exists (os error 17)"),
+        (&["render", "none.npy"], "error: none.npy: No such file or directory (os error 2)"),
+    ];
+    for (arguments, message) in cases {
+        assert_eq!(fails(folder.path(), arguments)?, message);
+    }
+    assert!(!folder.path().join("c.mtx").exists());
+    let colors = fails(folder.path(), &["render", "a.mtx", "--colors", "mud"])?;
+    assert!(colors.starts_with("error: render: --colors has \"mud\", must have one of viridis, "), "{colors}");
+    let device = fails(folder.path(), &["--device", "wgpu:none such", "info"])?;
+    assert!(device.starts_with("error: no device \"wgpu:none such\"; present: cpu ("), "{device}");
+    assert_eq!(bandsaw(folder.path(), &["op", "fold", "a.mtx"])?.status.code(), Some(2));
+    Ok(())
+}
+
+#[test]
+fn every_command_has_help_with_examples() -> Test {
+    let folder = folder()?;
+    for command in
+        [&["--help"][..], &["demo", "--help"], &["info", "--help"], &["op", "--help"], &["render", "--help"], &["bench", "--help"]]
+    {
+        let help = fine(folder.path(), command)?;
+        assert!(help.contains("Examples:"), "{help}");
+    }
+    Ok(())
+}
+
+#[test]
+fn render_draws_what_it_is_asked_for() -> Test {
+    let folder = folder()?;
+    let size = |name: &str| image::image_dimensions(folder.path().join(name));
+    fine(folder.path(), &["render", &asset("lund_a.mtx"), "-o", "both.png", "--wide"])?;
+    fine(folder.path(), &["render", &asset("lund_a.mtx"), "-o", "dense.png", "--view", "dense", "--colors", "greys"])?;
+    fine(folder.path(), &["render", "a.mtx"])?;
+    assert!(size("both.png")?.0 > size("dense.png")?.0 && size("dense.png")?.0 > 588);
+    assert!(folder.path().join("a.png").exists());
+    Ok(())
+}
+
+#[test]
+fn demo_checks_and_draws_everything() -> Test {
+    let folder = folder()?;
+    let told = fine(folder.path(), &["demo", "-o", "pictures"])?;
+    assert!(told.starts_with("device: cpu") && !told.contains("WRONG"), "{told}");
+    let pictures = std::fs::read_dir(folder.path().join("pictures"))?.count();
+    assert!(pictures >= 32, "{pictures}");
+    assert!(folder.path().join("pictures/overview.png").exists());
+    Ok(())
+}
+
+#[test]
+fn bench_measures_and_writes_csv() -> Test {
+    let folder = folder()?;
+    let told = fine(folder.path(), &["bench", "--quick", "--only", "banded_zip", "-o", "speeds.csv"])?;
+    assert!(told.contains("banded_zip") && told.contains("a chain of 20 small operations"), "{told}");
+    let csv = std::fs::read_to_string(folder.path().join("speeds.csv"))?;
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert!(csv.starts_with("device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s\n"));
+    Ok(())
+}
