@@ -15,9 +15,9 @@ fn random(counter: vec3<u32>) -> u32 {
 fn draw(a0: i32, b0: i32, i: i32, j: i32, u: f32) -> u32 {
     var largest = minus_infinity();
     var top = 0xffffffffu;
-    let from = first_p(i, j);
+    let begin = first_p(i, j);
     let end = end_p(i, j);
-    for (var p = from; p < end; p++) {
+    for (var p = begin; p < end; p++) {
         let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
         if is_nan(value) { return u32(p); }
         let take = value > largest;
@@ -27,12 +27,12 @@ fn draw(a0: i32, b0: i32, i: i32, j: i32, u: f32) -> u32 {
     // -∞ alone or nothing: no p. +∞: all the mass is at the first.
     if (top == 0xffffffffu) | !is_finite(largest) { return top; }
     var sum = 0.0;
-    for (var p = from; p < end; p++) {
+    for (var p = begin; p < end; p++) {
         sum += exp_of(a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)] - largest);
     }
     let goal = u * sum;
     var upto = 0.0;
-    for (var p = from; p < end; p++) {
+    for (var p = begin; p < end; p++) {
         let mass = exp_of(a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)] - largest);
         upto += mass;
         if upto > goal { return u32(p); }

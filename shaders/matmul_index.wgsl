@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let j = j0 + t;
     // Half a workgroup walks the same p, so that its loads stay together.
     let half = j0 + t / 32 * 32;
-    let from = first_p(i0, half);
+    let begin = first_p(i0, half);
     let to = end_p(i0 + ROWS - 1, half + 31);
     // The p that B's column stores.
     let lo = max(0, j - params.b_upper);
@@ -69,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         workgroupBarrier();
         let stop = min(to, p0 + DEPTH);
-        for (var p = max(from, p0); p < stop; p++) {
+        for (var p = max(begin, p0); p < stop; p++) {
             let stored = u32(p - lo) < len;
             let value = b[select(0, column + p * step, stored)];
             taint = taint | (stored & pick_taints(value));

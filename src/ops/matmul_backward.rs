@@ -6,7 +6,7 @@ use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
 use crate::kernel::Kernel;
 use crate::operand::Operand;
-use crate::{Banded, BandedShape, Dense, DenseShape, Error, Result, Semiring, cpu};
+use crate::{Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, Semiring, cpu};
 
 pub(crate) static LOG: Kernel = Kernel {
     name: "matmul_backward.log",
@@ -251,7 +251,10 @@ fn backward(op: &'static str, operands: [&Operand; 4], ring: Semiring) -> Result
 /// ga where one term makes each entry.
 fn pick(kernel: &'static Kernel, [a, b, index, g]: [&Operand; 4], ga: &Operand) -> Result<()> {
     let wide = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 8 };
-    let tiles = a.rows.div_ceil(8) * wide.div_ceil(32);
+    // In columns layout there are slots above and below the matrix.
+    let beyond = !a.dense && a.layout == Layout::Columns;
+    let lines = if beyond { a.cols + (a.lower + a.upper) as usize } else { a.rows };
+    let tiles = lines.div_ceil(8) * wide.div_ceil(32);
     let params = Params { tiles: tiles as u32, ..gradient_params(a, b, index, g) };
     launch(kernel, params, &[a, b, index, g].map(|operand| &operand.buffer), ga, a.batch * tiles)
 }
