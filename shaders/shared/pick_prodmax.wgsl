@@ -9,5 +9,7 @@ fn pick_taints(value: f32) -> bool {
     return (bitcast<u32>(value) & 0x7fffffffu) >= 0x7f800000u;
 }
 
-// What the winning term's gradient is multiplied by for one factor, given the other.
+// What the winning term's gradient is multiplied by for one factor, given the other, and whether
+// the other matters.
+const PICK_FACTOR = true;
 fn pick_slope(other: f32) -> f32 { return other; }

@@ -250,13 +250,24 @@ fn backward(op: &'static str, operands: [&Operand; 4], ring: Semiring) -> Result
 
 /// ga where one term makes each entry.
 fn pick(kernel: &'static Kernel, [a, b, index, g]: [&Operand; 4], ga: &Operand) -> Result<()> {
-    let wide = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 8 };
     // In columns layout there are slots above and below the matrix.
     let beyond = !a.dense && a.layout == Layout::Columns;
     let lines = if beyond { a.cols + (a.lower + a.upper) as usize } else { a.rows };
-    let tiles = lines.div_ceil(8) * wide.div_ceil(32);
+    // As many p as workgroup memory has room for beside what is staged.
+    let wide = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
+    let room = (a.device().workgroup_limits().memory.clamp(16 << 10, 40 << 10) as usize - 32 * 33 * 8) / (33 * 4) - 1;
+    let places = wide.div_ceil(wide.div_ceil(room));
+    let tiles = lines.div_ceil(32) * wide.div_ceil(places);
     let params = Params { tiles: tiles as u32, ..gradient_params(a, b, index, g) };
-    launch(kernel, params, &[a, b, index, g].map(|operand| &operand.buffer), ga, a.batch * tiles)
+    a.device().launch(&Launch {
+        kernel,
+        params: bytemuck::bytes_of(&params),
+        inputs: &[a, b, index, g].map(|operand| &operand.buffer),
+        outputs: &[&ga.buffer],
+        groups: (a.batch * tiles) as u64,
+        constants: &[("PLACES", places as f64)],
+        function: None,
+    })
 }
 
 /// Both gradients of (logsumexp, +). P = exp(a − row scale) · exp(b − column scale) · exp(scales − c),
