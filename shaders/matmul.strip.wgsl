@@ -58,7 +58,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let c0 = batch * c_len();
     let width_a = params.a_lower + params.a_upper + 1;
     let width_b = params.b_lower + params.b_upper + 1;
-    let column = i32(in_matrix % strips * BLOCKS * 32u); // the strip's first, counted from C's band
+    // The strip's first column, counted from where the bands of A and B put C's band; C's own may be
+    // narrower or wider.
+    let column = i32(in_matrix % strips * BLOCKS * 32u) + params.a_lower + params.b_lower - params.c_lower;
     let j0 = i0 - params.a_lower - params.b_lower + column + lane;
     let k_first = max(0, column - width_b + 1);
     let k_end = min(width_a + 15, column + i32(BLOCKS * 32u));

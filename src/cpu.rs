@@ -5,6 +5,9 @@ pub(crate) mod banded_move;
 pub(crate) mod banded_zip;
 pub(crate) mod cast;
 pub(crate) mod matmul;
+pub(crate) mod matmul_backward;
+pub(crate) mod matmul_double_backward;
+pub(crate) mod matmul_index;
 pub(crate) mod matmul_scale;
 
 use crate::device::cpu::Args;

@@ -1,7 +1,7 @@
 //! A kernel: one computation in every language, and the one list of all of them.
 
 use crate::device::cpu::{Args, Outputs};
-use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul};
+use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul, matmul_backward, matmul_double_backward, matmul_index};
 
 /// One computation in every language it exists in.
 ///
@@ -48,18 +48,24 @@ pub static ALL: &[&Kernel] = &[
     &cast::WIDEN,
     &cast::NARROW,
     &matmul::SUM,
-    &matmul::SUM_PANEL,
-    &matmul::SUM_RING,
+    &matmul::SUM_STRIP,
     &matmul::LOG,
-    &matmul::LOG_PANEL,
-    &matmul::LOG_RING,
+    &matmul::LOG_STRIP,
     &matmul::MAX,
-    &matmul::MAX_PANEL,
-    &matmul::MAX_RING,
+    &matmul::MAX_STRIP,
     &matmul::PRODMAX,
-    &matmul::PRODMAX_PANEL,
-    &matmul::PRODMAX_RING,
+    &matmul::PRODMAX_STRIP,
     &matmul::SCALE,
+    &matmul_backward::LOG,
+    &matmul_backward::WEIGHT,
+    &matmul_backward::EXP,
+    &matmul_backward::MAX,
+    &matmul_backward::PRODMAX,
+    &matmul_double_backward::KERNEL,
+    &matmul_double_backward::MEAN,
+    &matmul_index::MAX,
+    &matmul_index::PRODMAX,
+    &matmul_index::SAMPLE,
 ];
 
 /// Every kernel, for the tests.

@@ -6,6 +6,9 @@ pub(crate) mod banded_zip;
 pub(crate) mod cast;
 pub(crate) mod common;
 pub mod matmul;
+pub(crate) mod matmul_backward;
+pub(crate) mod matmul_double_backward;
+pub(crate) mod matmul_index;
 
 pub use banded_matvec::{banded_matvec, banded_matvec_backward};
 pub use banded_move::{
@@ -15,3 +18,6 @@ pub use banded_move::{
 };
 pub use banded_zip::{banded_map, banded_map_backward, banded_zip, banded_zip_backward};
 pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, banded_matmul_kernel, semiring_matmul, window_matmul};
+pub use matmul_backward::{banded_matmul_backward, banded_matmul_dense_backward, semiring_matmul_backward, window_matmul_backward};
+pub use matmul_double_backward::{banded_matmul_double_backward, semiring_matmul_double_backward};
+pub use matmul_index::{banded_matmul_index, semiring_matmul_index};

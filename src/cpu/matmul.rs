@@ -47,24 +47,24 @@ pub(crate) fn product<T: bytemuck::Pod + Send + Sync>(
     args: &Args<'_>,
     out: Outputs<'_, '_>,
     fill: T,
-    reduce: impl Fn(usize, &Terms<'_>) -> T + Sync,
+    reduce: impl Fn(usize, &Terms<'_>, [i32; 2]) -> T + Sync,
 ) {
     let params: Params = args.params();
     for_slots(bytemuck::cast_slice_mut(&mut *out[0]), params.c(), fill, |matrix_index, i, j| {
         let terms =
             Terms { params: &params, a: matrix(args, 0, params.a(), matrix_index), b: matrix(args, 1, params.b(), matrix_index), i, j };
-        reduce(matrix_index, &terms)
+        reduce(matrix_index, &terms, [i, j])
     });
 }
 
 /// (+, ×).
 pub(crate) fn sum(args: &Args<'_>, out: Outputs<'_, '_>) {
-    product(args, out, 0.0, |_, terms| terms.iter().map(|(_, a, b)| a * b).sum::<f64>() as f32);
+    product(args, out, 0.0, |_, terms, _| terms.iter().map(|(_, a, b)| a * b).sum::<f64>() as f32);
 }
 
 /// (logsumexp, +): ln Σ exp(x - m) + m with m the largest term.
 pub(crate) fn log(args: &Args<'_>, out: Outputs<'_, '_>) {
-    product(args, out, f32::NEG_INFINITY, |_, terms| logsumexp(terms) as f32);
+    product(args, out, f32::NEG_INFINITY, |_, terms, _| logsumexp(terms) as f32);
 }
 
 pub(crate) fn logsumexp(terms: &Terms<'_>) -> f64 {
@@ -77,12 +77,12 @@ pub(crate) fn logsumexp(terms: &Terms<'_>) -> f64 {
 
 /// (max, +).
 pub(crate) fn max(args: &Args<'_>, out: Outputs<'_, '_>) {
-    product(args, out, f32::NEG_INFINITY, |_, terms| terms.iter().map(|(_, a, b)| a + b).fold(f64::NEG_INFINITY, largest) as f32);
+    product(args, out, f32::NEG_INFINITY, |_, terms, _| terms.iter().map(|(_, a, b)| a + b).fold(f64::NEG_INFINITY, largest) as f32);
 }
 
 /// (max, ×); 0 where there is no term.
 pub(crate) fn prodmax(args: &Args<'_>, out: Outputs<'_, '_>) {
-    product(args, out, 0.0, |_, terms| terms.iter().map(|(_, a, b)| a * b).reduce(largest).unwrap_or(0.0) as f32);
+    product(args, out, 0.0, |_, terms, _| terms.iter().map(|(_, a, b)| a * b).reduce(largest).unwrap_or(0.0) as f32);
 }
 
 /// The larger of the two; NaN if either is.

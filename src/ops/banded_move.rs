@@ -419,7 +419,8 @@ fn to_dense(op: &'static str, (name, a): (&'static str, &Operand), shape: DenseS
     Ok(Dense::from_buffer(shape, output.finish()?))
 }
 
-fn run(op: &'static str, a: &Operand, c: &Operand, [di, dj]: [i32; 2], fill: f32) -> Result<()> {
+/// Launches C\[i,j\] = A\[i + di, j + dj\] into `c`.
+pub(crate) fn run(op: &'static str, a: &Operand, c: &Operand, [di, dj]: [i32; 2], fill: f32) -> Result<()> {
     let a = widened(a)?;
     for part in parts(op, &[&a, c])? {
         let (a, c) = (a.slice(part.clone()), c.slice(part));

@@ -24,9 +24,9 @@ params! {
     ScaleParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }
 }
 
-/// One kernel per tiling for a semiring: square tiles, a panel, a ring.
+/// Two kernels for a semiring: square tiles, and strips along a band.
 macro_rules! product_kernels {
-    ($($tiles:ident $panel:ident $ring:ident $text:literal $file:literal $cpu:ident;)+) => {$(
+    ($($tiles:ident $strips:ident $text:literal $file:literal $cpu:ident;)+) => {$(
         pub(crate) static $tiles: Kernel = Kernel {
             name: concat!("matmul.", $text),
             wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
@@ -35,14 +35,9 @@ macro_rules! product_kernels {
             inputs: 4,
             outputs: 1,
         };
-        pub(crate) static $panel: Kernel = Kernel {
-            name: concat!("matmul.panel.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.panel.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
-            ..$tiles
-        };
-        pub(crate) static $ring: Kernel = Kernel {
-            name: concat!("matmul.ring.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.ring.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
+        pub(crate) static $strips: Kernel = Kernel {
+            name: concat!("matmul.strip.", $text),
+            wgsl: &[include_str!("../../shaders/matmul.strip.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
             ..$tiles
         };
     )+};
@@ -53,10 +48,10 @@ pub(crate) const SHARED: [&str; 2] =
     [include_str!("../../shaders/shared/matmul_params.wgsl"), include_str!("../../shaders/shared/band.wgsl")];
 
 product_kernels! {
-    SUM SUM_PANEL SUM_RING "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG LOG_PANEL LOG_RING "log" "../../shaders/shared/semiring_log.wgsl" log;
-    MAX MAX_PANEL MAX_RING "max" "../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX PRODMAX_PANEL PRODMAX_RING "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+    SUM SUM_STRIP "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG LOG_STRIP "log" "../../shaders/shared/semiring_log.wgsl" log;
+    MAX MAX_STRIP "max" "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX PRODMAX_STRIP "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
 pub(crate) static SCALE: Kernel = Kernel {
@@ -315,20 +310,10 @@ pub(crate) fn scale(_op: &'static str, a: &Operand) -> Result<crate::device::Buf
     Ok(scale)
 }
 
-/// How a product is cut into workgroups.
-#[derive(Clone, Copy)]
-enum Tiling {
-    /// 64 × 64 tiles: any operands, any device.
-    Square,
-    /// Everything a workgroup needs at once, in units of 4: bands of a few dozen diagonals.
-    Panel,
-    /// Block rows of B in a ring, in units of 8: bands of some hundred diagonals.
-    Ring,
-}
-
 /// Which kernel a product takes, and how many workgroups.
 struct Plan {
-    tiling: Tiling,
+    /// Strips along the band, or square tiles.
+    strips: bool,
     /// Workgroups for one matrix.
     tiles: u32,
     constants: Vec<(&'static str, f64)>,
@@ -337,66 +322,33 @@ struct Plan {
 /// Rows and columns of a square tile.
 const TILE: usize = 64;
 
+/// Rows of a workgroup's two strips.
+const STRIP_ROWS: usize = 32;
+
 impl Plan {
     fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {
         let banded = !(a.dense || b.dense || c.dense);
-        let covered = c.lower <= a.lower + b.lower && c.upper <= a.upper + b.upper;
-        let along_band = (banded && covered).then(|| Self::panel(a, b).or_else(|| Self::ring(a, b))).flatten();
-        along_band.unwrap_or_else(|| {
-            let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
-            let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
-            Self { tiling: Tiling::Square, tiles: tiles as u32, constants: Vec::new() }
-        })
-    }
-
-    /// The panel, if it fits workgroup memory and an invocation per 4 × 4 tile does not exceed 256.
-    fn panel(a: &Operand, b: &Operand) -> Option<Self> {
-        let limits = a.device().workgroup_limits();
-        let units = |operand: &Operand| ((operand.lower + operand.upper + 1) as u32 + 3).div_ceil(4);
-        let (na, nb) = (units(a), units(b));
-        if na.max(nb) > 16 {
-            return None;
+        if banded {
+            // A strip's rows see C's band shifted by up to 15; it is cut into blocks of 32 columns,
+            // 2 to 4 to a strip, as many as leave the fewest idle.
+            let wide = (c.lower + c.upper) as usize + 16;
+            let strips = |blocks: usize| wide.div_ceil(32 * blocks);
+            let blocks = [4, 3, 2].into_iter().min_by_key(|blocks| blocks * strips(*blocks)).unwrap_or(4);
+            let constants = vec![("BLOCKS", blocks as f64), ("B_COLUMNS", f64::from(b.flags() & 1))];
+            return Self { strips: true, tiles: (a.rows.div_ceil(STRIP_ROWS) * strips(blocks)) as u32, constants };
         }
-        let lanes = na.max(nb);
-        // Values of B that an invocation brings, in eights, and what all of it takes in vec4s.
-        let bring = |rows: u32| (16 * (rows + na - 1)).div_ceil(rows).next_multiple_of(8);
-        let pool = |rows: u32| (bring(rows) * rows / 4 * nb + 4 * rows * na).max(4 * rows * (na + nb - 1));
-        let rows = [32, 16].into_iter().find(|rows| {
-            let small = *rows == 16 || rows * lanes <= 192;
-            small && rows * lanes <= limits.invocations.min(256) && pool(*rows) * 16 + 4 <= limits.memory
-        })?;
-        let constants = [("ROWS", rows), ("NA", na), ("NB", nb), ("LANES", lanes), ("POOL", pool(rows)), ("BRING", bring(rows))];
-        Some(Self::along_band(Tiling::Panel, a.rows.div_ceil(rows as usize * 4), &constants))
-    }
-
-    /// The ring, if it fits workgroup memory.
-    fn ring(a: &Operand, b: &Operand) -> Option<Self> {
-        let limits = a.device().workgroup_limits();
-        let nb = ((b.lower + b.upper + 1) as u32 + 7).div_ceil(8);
-        // Beyond 64 blocks not even 4 rows of invocations fit; the sizes below stay in 32 bits.
-        if !(8..=64).contains(&nb) {
-            return None;
-        }
-        let bytes = 16 * (9 * 16 * nb + 4 * 8 * 17) + 4;
-        let fits = bytes <= limits.memory && 8 * nb <= limits.invocations;
-        fits.then(|| Self::along_band(Tiling::Ring, a.rows.div_ceil(64), &[("NB", nb)]))
-    }
-
-    fn along_band(tiling: Tiling, tiles: usize, constants: &[(&'static str, u32)]) -> Self {
-        Self { tiling, tiles: tiles as u32, constants: constants.iter().map(|(name, value)| (*name, f64::from(*value))).collect() }
+        let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
+        let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
+        Self { strips: false, tiles: tiles as u32, constants: Vec::new() }
     }
 
     fn kernel(&self, ring: Semiring) -> &'static Kernel {
-        let [square, panel, band_ring] = match ring {
-            Semiring::Sum => [&SUM, &SUM_PANEL, &SUM_RING],
-            Semiring::Log | Semiring::Sample { .. } => [&LOG, &LOG_PANEL, &LOG_RING],
-            Semiring::Max => [&MAX, &MAX_PANEL, &MAX_RING],
-            Semiring::ProdMax => [&PRODMAX, &PRODMAX_PANEL, &PRODMAX_RING],
+        let [tiles, strips] = match ring {
+            Semiring::Sum => [&SUM, &SUM_STRIP],
+            Semiring::Log | Semiring::Sample { .. } => [&LOG, &LOG_STRIP],
+            Semiring::Max => [&MAX, &MAX_STRIP],
+            Semiring::ProdMax => [&PRODMAX, &PRODMAX_STRIP],
         };
-        match self.tiling {
-            Tiling::Square => square,
-            Tiling::Panel => panel,
-            Tiling::Ring => band_ring,
-        }
+        if self.strips { strips } else { tiles }
     }
 }
