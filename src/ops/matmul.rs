@@ -323,7 +323,10 @@ impl Plan {
     fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {
         let banded = !(a.dense || b.dense || c.dense);
         let covered = c.lower <= a.lower + b.lower && c.upper <= a.upper + b.upper;
-        let along_band = (banded && covered).then(|| Self::panel(a, b).or_else(|| Self::ring(a, b))).flatten();
+        // The ring computes the whole product, which pays only where most of it is kept.
+        let kept = 4 * (c.lower + c.upper) >= 3 * (a.lower + a.upper + b.lower + b.upper);
+        let ring = || kept.then(|| Self::ring(a, b)).flatten();
+        let along_band = (banded && covered).then(|| Self::panel(a, b).or_else(ring)).flatten();
         along_band.unwrap_or_else(|| {
             let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
             let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
