@@ -95,15 +95,6 @@ pub struct Info {
     pub features: Vec<String>,
 }
 
-/// What a workgroup may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WorkgroupLimits {
-    /// Bytes of workgroup memory.
-    pub memory: u32,
-    /// Invocations.
-    pub invocations: u32,
-}
-
 /// Bytes on a device; a view when it starts inside a larger allocation.
 #[derive(Clone)]
 pub(crate) struct Buffer {
@@ -364,12 +355,12 @@ impl Device {
         }
     }
 
-    /// What a workgroup may take.
-    pub(crate) fn workgroup_limits(&self) -> WorkgroupLimits {
+    /// Bytes of memory that a workgroup may share.
+    pub(crate) fn workgroup_memory(&self) -> u32 {
         match &self.0.backend {
-            Backend::Cpu(_) => WorkgroupLimits { memory: 0, invocations: 1 },
+            Backend::Cpu(_) => 0,
             #[cfg(feature = "wgpu")]
-            Backend::Wgpu(gpu) => gpu.workgroup_limits(),
+            Backend::Wgpu(gpu) => gpu.workgroup_memory(),
         }
     }
 

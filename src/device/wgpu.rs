@@ -11,7 +11,7 @@ pub(crate) use pool::Memory;
 use pool::Pool;
 use record::Recorder;
 
-use super::{Info, Launch, Memory as AnyMemory, Options, WorkgroupLimits};
+use super::{Info, Launch, Memory as AnyMemory, Options};
 use crate::{Error, Result};
 
 /// One adapter, opened.
@@ -215,8 +215,8 @@ impl Wgpu {
         self.info.max_binding
     }
 
-    pub fn workgroup_limits(&self) -> WorkgroupLimits {
-        WorkgroupLimits { memory: self.info.workgroup_memory, invocations: self.info.workgroup_size }
+    pub fn workgroup_memory(&self) -> u32 {
+        self.info.workgroup_memory
     }
 
     pub fn submissions(&self) -> u64 {

@@ -255,7 +255,7 @@ fn pick(kernel: &'static Kernel, [a, b, index, g]: [&Operand; 4], ga: &Operand) 
     let lines = if beyond { a.cols + (a.lower + a.upper) as usize } else { a.rows };
     // As many p as workgroup memory has room for beside what is staged.
     let wide = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
-    let room = (a.device().workgroup_limits().memory.clamp(16 << 10, 40 << 10) as usize - 32 * 33 * 8) / (33 * 4);
+    let room = (a.device().workgroup_memory().clamp(16 << 10, 40 << 10) as usize - 32 * 33 * 8) / (33 * 4);
     let places = wide.div_ceil(wide.div_ceil(room));
     let tiles = lines.div_ceil(32) * wide.div_ceil(places);
     let params = Params { tiles: tiles as u32, ..gradient_params(a, b, index, g) };
