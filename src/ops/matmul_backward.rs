@@ -48,8 +48,9 @@ pub(crate) static PRODMAX: Kernel = Kernel {
     ..MAX
 };
 
-/// The gradients of [`banded_matmul`](crate::banded_matmul), [`banded_matmul_band`](crate::banded_matmul_band)
-/// and [`window_matmul`](crate::window_matmul)'s like: ga\[i,p\] = Σⱼ g\[i,j\] · ∂C\[i,j\]/∂A\[i,p\] on A's band, gb on B's.
+/// The gradients of [`banded_matmul`](crate::banded_matmul) and
+/// [`banded_matmul_band`](crate::banded_matmul_band): ga\[i,p\] = Σⱼ g\[i,j\] · ∂C\[i,j\]/∂A\[i,p\] on
+/// A's band, gb on B's.
 ///
 /// `c` is the product and `g` the gradient of C, of C's size and band. The derivative of C\[i,j\] is
 ///
