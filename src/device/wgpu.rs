@@ -215,10 +215,6 @@ impl Wgpu {
         self.info.max_binding
     }
 
-    pub fn workgroup_memory(&self) -> u32 {
-        self.info.workgroup_memory
-    }
-
     pub fn submissions(&self) -> u64 {
         lock(&self.recorder).submissions
     }
@@ -348,7 +344,7 @@ impl Wgpu {
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
         self.guarded(|| {
-            self.recorder()?.launch(launch, bound, temporary, &self.name())?;
+            self.recorder()?.launch(launch, bound, temporary, || self.name())?;
             self.fault.check()
         })
     }
