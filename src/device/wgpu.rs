@@ -66,8 +66,17 @@ fn adapters() -> Vec<wgpu::Adapter> {
         ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
     });
     let mut all = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    all.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    all.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && !is_old_gl(adapter));
     all
+}
+
+/// Desktop OpenGL before 4.3: a driver may bring compute shaders as an extension, but no shader can
+/// be written for it.
+fn is_old_gl(adapter: &wgpu::Adapter) -> bool {
+    let info = adapter.get_info();
+    let mut numbers = info.driver_info.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (numbers.next(), numbers.next());
+    info.backend == wgpu::Backend::Gl && matches!(version, (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < (4, 3))
 }
 
 /// 0 for the adapter that a program wants most.
