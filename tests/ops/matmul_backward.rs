@@ -315,8 +315,8 @@ fn what_cannot_be_is_refused() {
         window_matmul_backward(&q, &k, &a).unwrap_err().to_string(),
         "window_matmul_backward: k has columns 2, must have columns 3 (the columns of q)"
     );
-    for device in devices().iter().skip(1) {
-        let far = Dense::from_fn(device, DenseShape::new(4, 3).batch(2), |_, _, _| 0.0).unwrap();
+    for device in devices().skip(1) {
+        let far = Dense::from_fn(&device, DenseShape::new(4, 3).batch(2), |_, _, _| 0.0).unwrap();
         let near = semiring_matmul(&q, &q.t(), Semiring::Log).unwrap();
         let error = semiring_matmul_backward(&q, &q.t(), &near, &far, Semiring::Log).unwrap_err().to_string();
         assert_eq!(error, format!("semiring_matmul_backward: g is on {device}, must be on cpu like the first operand"));
