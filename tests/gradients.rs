@@ -106,8 +106,7 @@ const EPS: f64 = 1.0 / (1 << 24) as f64;
 /// batch, rows, inner size, columns, band of A, band of B.
 type Sizes = (usize, usize, usize, usize, (i64, i64), (i64, i64));
 
-/// Where bands are degenerate, sizes meet a
-/// workgroup's edge, and a batch has none, one and many.
+/// Where bands are degenerate, sizes meet a workgroup's edge, and a batch has none, one and many.
 const CASES: [Sizes; 14] = [
     (1, 1, 1, 1, (0, 0), (0, 0)),
     (1, 1, 1, 1, (3, 2), (1, 4)),
