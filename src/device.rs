@@ -123,6 +123,7 @@ pub(crate) struct Launch<'a> {
     /// Workgroups, counted along one line; launch folds them into the grid.
     pub groups: u64,
     /// `override` constants of the shader.
+    #[cfg_attr(not(feature = "wgpu"), allow(dead_code))] // the CPU has no shader
     pub constants: &'a [(&'static str, f64)],
     /// The expression that becomes the kernel's function `f`.
     pub function: Option<&'a Expr>,

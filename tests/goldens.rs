@@ -13,7 +13,5 @@ mod banded;
 mod dense;
 #[path = "goldens/entry.rs"]
 mod entry;
-#[path = "goldens/pending.rs"]
-mod pending;
 #[path = "goldens/window.rs"]
 mod window;

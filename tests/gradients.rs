@@ -1,8 +1,9 @@
 //! Gradients of products and what they need: argmax and draws, first and second derivatives, on
 //! every device, against naive dense loops in f64.
 
-use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout, Options};
+use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout};
 
+mod common;
 #[path = "ops/matmul_backward.rs"]
 mod matmul_backward;
 #[path = "ops/matmul_double_backward.rs"]
@@ -10,19 +11,9 @@ mod matmul_double_backward;
 #[path = "ops/matmul_index.rs"]
 mod matmul_index;
 
-/// The CPU and every adapter, as programs open them and in the ways that show mistakes.
-fn devices() -> Vec<Device> {
-    let plain = Options { poison: true, ..Options::default() };
-    let mut all = vec![Device::open("cpu", plain).unwrap()];
-    for info in Device::all().iter().skip(1) {
-        for options in [plain, Options { checked: true, ..plain }, Options { portable: true, ..plain }] {
-            all.push(Device::open(&info.id, options).unwrap());
-        }
-    }
-    static PRINTED: std::sync::Once = std::sync::Once::new();
-    PRINTED.call_once(|| all.iter().for_each(|device| println!("{device} {:?}", device.options())));
-    assert!(all.len() > 1, "no wgpu adapter is present");
-    all
+/// Every device under test.
+fn devices() -> impl Iterator<Item = Device> {
+    common::devices().iter().map(|tested| tested.device.clone())
 }
 
 /// A pseudo-random value in -2 ..= 2 with an eighth as step, so that f16 holds it.

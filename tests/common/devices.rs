@@ -15,7 +15,7 @@ use bandsaw::{Device, Info, Options};
 /// How a device was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// As programs open it.
+    /// As programs open it; the CPU with outputs poisoned.
     Default,
     /// WebGPU's default limits and core WGSL; outputs poisoned.
     Portable,
@@ -35,7 +35,7 @@ pub struct Tested {
 impl Tested {
     fn open(info: &Info, variant: Variant) -> Self {
         let options = match variant {
-            Variant::Default => Options::default(),
+            Variant::Default => Options { poison: info.id == "cpu", ..Options::default() },
             Variant::Portable => Options { portable: true, poison: true, ..Options::default() },
             Variant::Checked => Options { checked: true, poison: true, ..Options::default() },
         };

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::common::{Tested, devices};
 use crate::entry::{Entry, Matrix, load, same, upload};
-use crate::pending;
 
 #[test]
 fn every_banded_result() {
@@ -139,16 +138,55 @@ fn multiply(device: &Device, entry: &Entry<'_>, a: &Matrix, b: &Matrix) {
     want.same(what, &banded_matmul(&left, &right, ring).unwrap());
 
     let Some(grad_out) = entry.maybe("grad_out") else { return };
-    // C = Bᵀ·A: the gradients of A and B are B·G and A·Gᵀ on their bands.
-    if ring == Semiring::Sum {
-        let g = Matrix::with(want.shape.fill(0.0), grad_out).upload(device);
-        let (a_grad, b_grad) = (Matrix::with(a.shape, entry.field("grad_A")), Matrix::with(b.shape, entry.field("grad_B")));
-        let ga = banded_matmul_band(&left.t(), &g, ring, a.shape.band).unwrap();
-        let gb = banded_matmul_band(&right, &g.t(), ring, b.shape.band).unwrap();
-        a_grad.same(what, &ga);
-        b_grad.same(what, &gb);
-        Matrix::new(entry.field("multiply_back_simple")).same(what, &ga.t());
-        return;
+    let gradient = |shape: BandedShape, name| Matrix::with(shape.fill(0.0), entry.field(name));
+    let c = banded_matmul(&left, &right, ring).unwrap();
+    if grad_out == "ones" {
+        return ties(device, entry, [&left, &right, &c], gradient(a.shape, "grad_A"), gradient(b.shape, "grad_B"));
     }
-    pending::leave(entry, if ring == Semiring::Log { &[pending::FIRST, pending::SECOND] } else { &[pending::FIRST] });
+    // C = Bᵀ·A, so the first gradient is that of Bᵀ.
+    let g = Matrix::with(want.shape.fill(0.0), grad_out).upload(device);
+    let (gb, ga) = banded_matmul_backward(&left, &right, &c, &g, ring).unwrap();
+    gradient(a.shape, "grad_A").same(what, &ga);
+    gradient(b.shape, "grad_B").same(what, &gb.t());
+    match ring {
+        Semiring::Sum => {
+            Matrix::new(entry.field("multiply_back_simple")).same(what, &ga.t());
+            // As products: B·G and A·Gᵀ on the bands of A and B.
+            gradient(a.shape, "grad_A").same(what, &banded_matmul_band(&left.t(), &g, ring, a.shape.band).unwrap());
+            gradient(b.shape, "grad_B").same(what, &banded_matmul_band(&right, &g.t(), ring, b.shape.band).unwrap());
+        }
+        Semiring::Log => {
+            let (va, vb) = (gradient(a.shape, "v_A").upload(device), gradient(b.shape, "v_B").upload(device));
+            let (hb, ha, hg) = banded_matmul_double_backward(&left, &right, &c, &g, &vb.t(), &va).unwrap();
+            gradient(a.shape, "hvp_A").same(what, &ha);
+            gradient(b.shape, "hvp_B").same(what, &hb.t());
+            gradient(want.shape, "hvp_grad_out").same(what, &hg);
+        }
+        _ => {}
+    }
+}
+
+/// Everything ties: genbmm on the CPU halves a gradient at every tie, where bandsaw, as genbmm on
+/// CUDA, gives all of it to the first p. What arrives in a row of Bᵀ and in a column of A is the same.
+fn ties(device: &Device, entry: &Entry<'_>, [left, right, c]: [&Banded; 3], a_grad: Matrix, b_grad: Matrix) {
+    let what = entry.name.as_str();
+    let (a, b, n) = (a_grad.shape, b_grad.shape, c.shape().rows);
+    let ones = Banded::from_fn(device, c.shape().fill(0.0), |_, _, _| 1.0).unwrap();
+    let (gb, ga) = banded_matmul_backward(left, right, c, &ones, Semiring::Max).unwrap();
+    // A and B are 0 on their bands: the p of C[i,j] is the first that both store.
+    let mut first = [vec![0.0; n * n], vec![0.0; n * n]];
+    let stored = |shape: BandedShape, i: usize, j: usize| (-shape.band.lower()..=shape.band.upper()).contains(&(j as i64 - i as i64));
+    for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        if let Some(p) = (0..n).find(|p| stored(a, *p, j) && stored(b, *p, i)) {
+            first[0][p * n + j] += 1.0;
+            first[1][p * n + i] += 1.0;
+        }
+    }
+    for (grad, got, first) in [(a_grad, ga, &first[0]), (b_grad, gb.t(), &first[1])] {
+        grad.check(what, &got, |[_, i, j], _| first[i * n + j]);
+        for j in 0..n {
+            let theirs: f64 = (0..n).filter_map(|i| grad.get(0, i, j)).sum();
+            assert_eq!(theirs, (0..n).map(|i| first[i * n + j]).sum::<f64>(), "{what}: column {j}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! pytorch-window-matmul: window products, their use on values, and the gradients of both, which
-//! are products of the same two kinds.
+//! pytorch-window-matmul: window products, their use on values, and the gradients of both, by the
+//! gradient operations and as the products of the same two kinds that they are.
 
 use bandsaw::*;
 use serde_json::Value;
@@ -38,16 +38,26 @@ fn run(device: &Device, entry: &Entry<'_>) {
     assert_eq!((k.shape().rows, k.shape().cols), (depth, rows), "{what}");
     same_band(what, &window_matmul(&q, &k.t(), band).unwrap(), entry.field("a"));
     let ga = banded("grad_a");
-    same(what, &banded_matmul_dense(&ga, &k.t(), Semiring::Sum).unwrap(), entry.field("grad_q"));
-    let gk = banded_matmul_dense(&ga.t(), &q, Semiring::Sum).unwrap();
-    transposed(what, &gk, entry.field("grad_k"));
+    let (gq, gk) = window_matmul_backward(&q, &k.t(), &ga).unwrap();
+    for gq in [gq, banded_matmul_dense(&ga, &k.t(), Semiring::Sum).unwrap()] {
+        same(what, &gq, entry.field("grad_q"));
+    }
+    for gk in [gk, banded_matmul_dense(&ga.t(), &q, Semiring::Sum).unwrap()] {
+        transposed(what, &gk, entry.field("grad_k"));
+    }
 
     // Values: O = P·V.
     let (p, v) = (banded("p"), dense("v"));
-    same(what, &banded_matmul_dense(&p, &v, Semiring::Sum).unwrap(), entry.field("o"));
+    let o = banded_matmul_dense(&p, &v, Semiring::Sum).unwrap();
+    same(what, &o, entry.field("o"));
     let go = dense("grad_o");
-    same_band(what, &window_matmul(&go, &v, band).unwrap(), entry.field("grad_p"));
-    same(what, &banded_matmul_dense(&p.t(), &go, Semiring::Sum).unwrap(), entry.field("grad_v"));
+    let (gp, gv) = banded_matmul_dense_backward(&p, &v, &o, &go, Semiring::Sum).unwrap();
+    for gp in [gp, window_matmul(&go, &v, band).unwrap()] {
+        same_band(what, &gp, entry.field("grad_p"));
+    }
+    for gv in [gv, banded_matmul_dense(&p.t(), &go, Semiring::Sum).unwrap()] {
+        same(what, &gv, entry.field("grad_v"));
+    }
 }
 
 /// Every slot: outside the matrix both hold 0.

@@ -84,11 +84,11 @@ fn check_banded(what: &str, a: &Banded, b: &Banded, ring: Semiring, g_layout: La
 #[test]
 fn banded_gradients_are_the_definition() {
     for device in devices() {
-        for n in 0..CASES.len() {
+        for (n, sizes) in CASES.iter().enumerate() {
             for (k, layouts) in PAIRS.into_iter().enumerate() {
                 let (a, b) = operands(&device, n, layouts, Dtype::F32);
                 for ring in RINGS {
-                    check_banded(&format!("{device} {:?} {layouts:?} {ring:?}", CASES[n]), &a, &b, ring, LAYOUTS[(n + k) % 2]);
+                    check_banded(&format!("{device} {:?} {layouts:?} {ring:?}", sizes), &a, &b, ring, LAYOUTS[(n + k) % 2]);
                 }
             }
         }
@@ -314,8 +314,8 @@ fn what_cannot_be_is_refused() {
         window_matmul_backward(&q, &k, &a).unwrap_err().to_string(),
         "window_matmul_backward: k has columns 2, must have columns 3 (the columns of q)"
     );
-    for device in devices().iter().skip(1) {
-        let far = Dense::from_fn(device, DenseShape::new(4, 3).batch(2), |_, _, _| 0.0).unwrap();
+    for device in devices().skip(1) {
+        let far = Dense::from_fn(&device, DenseShape::new(4, 3).batch(2), |_, _, _| 0.0).unwrap();
         let near = semiring_matmul(&q, &q.t(), Semiring::Log).unwrap();
         let error = semiring_matmul_backward(&q, &q.t(), &near, &far, Semiring::Log).unwrap_err().to_string();
         assert_eq!(error, format!("semiring_matmul_backward: g is on {device}, must be on cpu like the first operand"));

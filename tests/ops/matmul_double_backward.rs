@@ -45,7 +45,7 @@ fn second(case: &Case, c: &Full, g: &Full, va: &Full, vb: &Full) -> [Want; 3] {
 #[test]
 fn banded_second_derivative_is_the_definition() {
     for device in devices() {
-        for n in 0..CASES.len() {
+        for (n, sizes) in CASES.iter().enumerate() {
             for (k, layouts) in PAIRS.into_iter().enumerate() {
                 let (a, b) = operands(&device, n, layouts, Dtype::F32);
                 let c = banded_matmul(&a, &b, Semiring::Log).unwrap();
@@ -54,7 +54,7 @@ fn banded_second_derivative_is_the_definition() {
                 let vb = banded(&device, 9, b.shape().layout(LAYOUTS[n % 2]));
                 let (ha, hb, hg) = banded_matmul_double_backward(&a, &b, &c, &g, &va, &vb).unwrap();
                 assert_eq!([ha.shape(), hb.shape(), hg.shape()], [a.shape(), b.shape(), c.shape()].map(|shape| shape.fill(0.0)));
-                let case = Case { what: format!("{device} {:?} {layouts:?}", CASES[n]), a: full(&a), b: full(&b) };
+                let case = Case { what: format!("{device} {:?} {layouts:?}", sizes), a: full(&a), b: full(&b) };
                 let want = second(&case, &full(&c), &full(&g), &full(&va), &full(&vb));
                 for (name, got, want) in [("ha", &ha, &want[0]), ("hb", &hb, &want[1]), ("hg", &hg, &want[2])] {
                     assert_within(&format!("{}: {name}", case.what), &full(got), want, Dtype::F32);

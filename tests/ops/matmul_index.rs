@@ -49,7 +49,7 @@ fn assert_dense(what: &str, index: &Dense, want: impl Fn(usize, usize, usize) ->
 #[test]
 fn index_is_the_first_largest() {
     for device in devices() {
-        for (n, sizes) in CASES.into_iter().enumerate() {
+        for (n, sizes) in CASES.iter().enumerate() {
             for layouts in PAIRS {
                 let (a, b) = operands(&device, n, layouts, Dtype::F32);
                 for ring in [Semiring::Max, Semiring::ProdMax] {
@@ -155,7 +155,7 @@ fn assert_drawn(case: &Case, got: u32, (b, i, j): (usize, usize, usize), u: f64)
 #[test]
 fn draws_follow_the_uniform_number() {
     for device in devices() {
-        for (n, sizes) in CASES.into_iter().enumerate() {
+        for (n, sizes) in CASES.iter().enumerate() {
             for layouts in PAIRS {
                 let (a, b) = operands(&device, n, layouts, Dtype::F32);
                 let case = Case { what: format!("{device} {:?} {layouts:?}", sizes), a: full(&a), b: full(&b) };
