@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bandsaw::io::write_file;
-use bandsaw::{Banded, Device, Result, banded_map, banded_zip};
+use bandsaw::{Banded, Device, Result, Semiring, banded_map, banded_matmul, banded_zip};
 
 use super::progress::Progress;
 use super::{print, table};
@@ -16,8 +16,9 @@ use cases::Case;
 #[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench --only matmul -o speeds.csv\n  \
     bandsaw --device cpu bench --quick\n\n\
     Shapes are batch · n · diagonals on each side. ms is the median of many runs on warm, changing\n\
-    operands, by the GPU's own clock where it has one. GB/s counts every operand and result once;\n\
-    % of copy compares that with the device's own copy of a large matrix.")]
+    operands, by the GPU's own clock where it has one; a GPU works for a second before each, so\n\
+    that its clocks are up. GB/s counts every operand and result once; % of copy compares that with\n\
+    the device's own copy of a large matrix. A case \"… backward\" is the product and its gradients.")]
 pub struct Args {
     /// Small shapes, for software devices and the CPU
     #[arg(long)]
@@ -48,7 +49,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     let mut measured = Vec::new();
     for case in copies.iter().chain(&cases) {
         progress.step(&format!("{} {}", case.operation, case.shape));
-        measured.push((case, median(device, case)?));
+        measured.push((case, median(device, case, args.quick)?));
     }
     let speed = measured.iter().take(copies.len()).map(|(copy, seconds)| copy.bytes / seconds).fold(0.0, f64::max);
     let lines: Vec<Line> = measured
@@ -64,7 +65,8 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         .collect();
     drop(progress);
     print(&table(&text(&lines)));
-    print(&format!("\n{}\n", chain(device)?));
+    let chain = chain(device, args.quick)?;
+    print(&format!("\n{chain}\n"));
     if let Some(path) = &args.output {
         let info = device.info();
         write_file(path, |file| {
@@ -74,7 +76,13 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
                 let (name, backend) = (info.name.replace([',', '"'], " "), &info.backend);
                 writeln!(file, "{name},{backend},{operation},{shape},{ms:.6},{gigabytes:.3},{of_copy:.4},{gigaflops:.3}")?;
             }
-            Ok(())
+            let (name, backend) = (info.name.replace([',', '"'], " "), &info.backend);
+            writeln!(
+                file,
+                "{name},{backend},one of a chain of {OPERATIONS} with launch and wait,{CHAIN_SHAPE},{:.6},,,",
+                chain.wall * 1e3
+            )?;
+            writeln!(file, "{name},{backend},one of a chain of {OPERATIONS} on the device,{CHAIN_SHAPE},{:.6},,,", chain.device * 1e3)
         })?;
         print(&format!("written to {}\n", path.display()));
     }
@@ -98,11 +106,30 @@ fn text(lines: &[Line]) -> Vec<Vec<String>> {
     all
 }
 
-/// Seconds of one run: the median of several measurements of up to 20 runs each.
-fn median(device: &Device, case: &Case) -> Result<f64> {
-    let run = (case.setup)(device)?;
+/// Runs until the device's clocks are up: a GPU that was idle needs about a second of work.
+fn warm_up(device: &Device, quick: bool, run: impl Fn(usize) -> Result<()>) -> Result<()> {
+    let real = !matches!(device.info().kind.as_str(), "software" | "cpu") && device.info().backend != "cpu";
+    let least = Duration::from_millis(if !real {
+        0
+    } else if quick {
+        200
+    } else {
+        1000
+    });
     run(0)?; // compiles the kernels
     device.sync()?;
+    let start = Instant::now();
+    while start.elapsed() < least {
+        (0..8).try_for_each(&run)?;
+        device.sync()?;
+    }
+    Ok(())
+}
+
+/// Seconds of one run: the median of several measurements of up to 20 runs each.
+fn median(device: &Device, case: &Case, quick: bool) -> Result<f64> {
+    let run = (case.setup)(device)?;
+    warm_up(device, quick, &run)?;
     let start = Instant::now();
     run(1)?;
     device.sync()?;
@@ -122,9 +149,34 @@ fn middle(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2].max(1e-9)
 }
 
+/// How many operations the chain has, and on what.
+const OPERATIONS: usize = 20;
+const CHAIN_SHAPE: &str = "1 · 64 · 2";
+
+/// What a small operation costs when it is one of a chain.
+struct Chain {
+    /// Seconds on the device.
+    device: f64,
+    /// Seconds with launch and wait.
+    wall: f64,
+    /// Submissions of the whole chain.
+    submissions: f64,
+}
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (wall, device) = (self.wall * 1e6, self.device * 1e6);
+        let plural = if self.submissions == 1.0 { "" } else { "s" };
+        write!(f, "a chain of {OPERATIONS} small operations ({CHAIN_SHAPE}): {wall:.1} µs each with launch and wait, ")?;
+        write!(f, "{device:.1} µs each on the device, {} submission{plural} for the chain", self.submissions)
+    }
+}
+
 /// Twenty operations on small matrices, one after the other: what a launch costs.
-fn chain(device: &Device) -> Result<String> {
-    const OPERATIONS: usize = 20;
+fn chain(device: &Device, quick: bool) -> Result<Chain> {
+    const RUNS: usize = 31;
+    let heat = cases::banded(device, 4, 1024, 16)?;
+    warm_up(device, quick, |_| banded_matmul(&heat, &heat, Semiring::Sum).map(drop))?;
     let a = cases::banded(device, 1, 64, 2)?;
     let (half, mean) = (bandsaw::a() * 0.5, (bandsaw::a() + bandsaw::b()) / 2.0);
     let run = || -> Result<Banded> { (0..OPERATIONS / 2).try_fold(a.clone(), |x, _| banded_zip(&banded_map(&x, &half)?, &a, &mean)) };
@@ -132,20 +184,16 @@ fn chain(device: &Device) -> Result<String> {
     device.sync()?;
     let (mut walls, mut times) = (Vec::new(), Vec::new());
     let before = device.submissions();
-    for _ in 0..30 {
+    for _ in 0..RUNS {
         let start = Instant::now();
         run()?;
         device.sync()?;
         walls.push(start.elapsed().as_secs_f64());
     }
-    let submissions = (device.submissions() - before) as f64 / 30.0;
-    for _ in 0..30 {
+    let submissions = (device.submissions() - before) as f64 / RUNS as f64;
+    for _ in 0..RUNS {
         times.push(device.time(run)?.1.as_secs_f64());
     }
-    let each = |times| middle(times) * 1e6 / OPERATIONS as f64;
-    Ok(format!(
-        "a chain of {OPERATIONS} small operations: {:.1} µs each on the device, {:.1} µs each with launch and wait, {submissions} submission(s) a chain",
-        each(times),
-        each(walls)
-    ))
+    let each = |times| middle(times) / OPERATIONS as f64;
+    Ok(Chain { device: each(times), wall: each(walls), submissions })
 }
