@@ -2,7 +2,7 @@
 
 mod cases;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bandsaw::io::write_file;
@@ -68,25 +68,26 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     let chain = chain(device, args.quick)?;
     print(&format!("\n{chain}\n"));
     if let Some(path) = &args.output {
-        let info = device.info();
-        write_file(path, |file| {
-            writeln!(file, "device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s")?;
-            for Line { operation, shape, seconds, gigabytes, of_copy, gigaflops } in &lines {
-                let ms = seconds * 1e3;
-                let (name, backend) = (info.name.replace([',', '"'], " "), &info.backend);
-                writeln!(file, "{name},{backend},{operation},{shape},{ms:.6},{gigabytes:.3},{of_copy:.4},{gigaflops:.3}")?;
-            }
-            let (name, backend) = (info.name.replace([',', '"'], " "), &info.backend);
-            writeln!(
-                file,
-                "{name},{backend},one of a chain of {OPERATIONS} with launch and wait,{CHAIN_SHAPE},{:.6},,,",
-                chain.wall * 1e3
-            )?;
-            writeln!(file, "{name},{backend},one of a chain of {OPERATIONS} on the device,{CHAIN_SHAPE},{:.6},,,", chain.device * 1e3)
-        })?;
+        write(path, device, &lines, &chain)?;
         print(&format!("written to {}\n", path.display()));
     }
     Ok(())
+}
+
+fn write(path: &Path, device: &Device, lines: &[Line], chain: &Chain) -> Result<()> {
+    let info = device.info();
+    let start = format!("\"{}\",{}", info.name.replace('"', " "), info.backend);
+    write_file(path, |file| {
+        writeln!(file, "device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s")?;
+        for Line { operation, shape, seconds, gigabytes, of_copy, gigaflops } in lines {
+            let ms = seconds * 1e3;
+            writeln!(file, "{start},\"{operation}\",\"{shape}\",{ms:.6},{gigabytes:.3},{of_copy:.4},{gigaflops:.3}")?;
+        }
+        for (seconds, how) in [(chain.wall, "with launch and wait"), (chain.device, "on the device")] {
+            writeln!(file, "{start},\"one of a chain of {OPERATIONS}, {how}\",\"{CHAIN_SHAPE}\",{:.6},,,", seconds * 1e3)?;
+        }
+        Ok(())
+    })
 }
 
 fn text(lines: &[Line]) -> Vec<Vec<String>> {
@@ -108,7 +109,7 @@ fn text(lines: &[Line]) -> Vec<Vec<String>> {
 
 /// Runs until the device's clocks are up: a GPU that was idle needs about a second of work.
 fn warm_up(device: &Device, quick: bool, run: impl Fn(usize) -> Result<()>) -> Result<()> {
-    let real = !matches!(device.info().kind.as_str(), "software" | "cpu") && device.info().backend != "cpu";
+    let real = !matches!(device.info().kind.as_str(), "software" | "cpu");
     let least = Duration::from_millis(if !real {
         0
     } else if quick {
@@ -166,9 +167,13 @@ struct Chain {
 impl std::fmt::Display for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (wall, device) = (self.wall * 1e6, self.device * 1e6);
-        let plural = if self.submissions == 1.0 { "" } else { "s" };
         write!(f, "a chain of {OPERATIONS} small operations ({CHAIN_SHAPE}): {wall:.1} µs each with launch and wait, ")?;
-        write!(f, "{device:.1} µs each on the device, {} submission{plural} for the chain", self.submissions)
+        write!(f, "{device:.1} µs each on the device")?;
+        match self.submissions {
+            0.0 => Ok(()),
+            1.0 => write!(f, ", 1 submission for the chain"),
+            more => write!(f, ", {more} submissions for the chain"),
+        }
     }
 }
 
