@@ -112,9 +112,11 @@ fn band(lower: i64, upper: i64) -> Band {
 /// 2⁻²⁴, half a unit in the last place of an f32.
 const EPS: f64 = 1.0 / (1 << 24) as f64;
 
-/// batch, rows, inner size, columns, band of A, band of B: where bands are degenerate, sizes meet a
-/// workgroup's edge, and a batch has none, one and many.
-const CASES: [(usize, usize, usize, usize, (i64, i64), (i64, i64)); 14] = [
+/// batch, rows, inner size, columns, band of A, band of B.
+type Sizes = (usize, usize, usize, usize, (i64, i64), (i64, i64));
+
+/// Where bands are degenerate, sizes meet a workgroup's edge, and a batch has none, one and many.
+const CASES: [Sizes; 14] = [
     (1, 1, 1, 1, (0, 0), (0, 0)),
     (1, 1, 1, 1, (3, 2), (1, 4)),
     (2, 6, 6, 6, (9, 8), (7, 9)),
