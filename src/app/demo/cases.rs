@@ -3,9 +3,10 @@
 use bandsaw::io::parse_matrix_market;
 use bandsaw::{
     Band, Banded, BandedShape, Dense, DenseShape, Device, Layout, Result, Semiring, a, b, banded_from_dense, banded_map,
-    banded_map_backward, banded_matmul, banded_matmul_backward, banded_matmul_dense, banded_matmul_double_backward, banded_matvec,
-    banded_matvec_backward, banded_relayout, banded_resize, banded_resize_backward, banded_shift_band, banded_shift_cols,
-    banded_shift_cols_backward, banded_shift_rows, banded_to_dense, banded_zip, banded_zip_backward, semiring_matmul, window_matmul,
+    banded_map_backward, banded_matmul, banded_matmul_backward, banded_matmul_band, banded_matmul_dense, banded_matmul_double_backward,
+    banded_matmul_index, banded_matvec, banded_matvec_backward, banded_relayout, banded_resize, banded_resize_backward, banded_shift_band,
+    banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_to_dense, banded_zip, banded_zip_backward, semiring_matmul,
+    window_matmul,
 };
 
 use super::oracle::{Oracle, full};
@@ -151,6 +152,20 @@ fn other_operations(cases: &mut Cases, m: &Banded) -> Result<()> {
         let (x, o) = copy();
         cases.banded(file, title, move || banded_matmul(&x, &x, ring), move || o.product(&o, ring));
     }
+    let ((x, o), band) = (copy(), Band::new(1, 1)?);
+    cases.banded(
+        "matmul-band",
+        "A · A onto lower 1, upper 1",
+        move || banded_matmul_band(&x, &x, Semiring::Sum, band),
+        move || o.product_onto(&o, Semiring::Sum, band),
+    );
+    let (x, o) = copy();
+    cases.banded(
+        "matmul-index",
+        "the p that makes A · A over max",
+        move || banded_matmul_index(&x, &x, Semiring::Max),
+        move || o.max_index(&o),
+    );
     let (x, o) = copy();
     let decay = || (-(a() * 3.0)).exp() - 0.5;
     cases.banded("map", "map exp(−3a) − 0.5", move || banded_map(&x, &decay()), move || o.zip(&o, &decay()));

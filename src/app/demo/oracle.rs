@@ -132,17 +132,25 @@ impl Oracle {
         })
     }
 
-    /// The gradient of a product over max by A: g goes to the first p whose f32 term is largest.
+    /// The gradient of a product over max by A: g goes to the p that makes each entry.
     pub fn max_gradient(a: &Self, b: &Self, g: &Self) -> Self {
-        let term = |i, p, j| (a.at(i, p).0 + b.at(p, j).0) as f32;
-        let winner = |i, j| {
-            let terms = a.band.cols_of_row(i, a.cols).filter(|p| b.band.contains(*p, j));
-            terms.reduce(|best, p| if term(i, p, j) > term(i, best, j) { p } else { best })
-        };
         Self::new(a.rows, a.cols, a.band, 0.0, |i, p| {
-            let won = b.band.cols_of_row(p, b.cols).filter(|j| winner(i, *j) == Some(p)).map(|j| (g.at(i, j), (1.0, 0.0)));
+            let won = b.band.cols_of_row(p, b.cols).filter(|j| a.winner(b, i, *j) == Some(p)).map(|j| (g.at(i, j), (1.0, 0.0)));
             sum(won)
         })
+    }
+
+    /// The p that makes each entry of a product over max; u32::MAX where there is none.
+    pub fn max_index(&self, other: &Self) -> Self {
+        let none = f64::from(u32::MAX as f32);
+        Self::new(self.rows, other.cols, self.band * other.band, none, |i, j| (self.winner(other, i, j).map_or(none, |p| p as f64), 0.0))
+    }
+
+    /// The first p whose term, rounded to f32, is the largest.
+    fn winner(&self, other: &Self, i: usize, j: usize) -> Option<usize> {
+        let term = |p| (self.at(i, p).0 + other.at(p, j).0) as f32;
+        let terms = self.band.cols_of_row(i, self.cols).filter(|p| *p < other.rows && other.band.contains(*p, j));
+        terms.reduce(|best, p| if term(p) > term(best) { p } else { best })
     }
 
     /// The largest error of a result over its bound; infinite if its size, band or fill differ.
