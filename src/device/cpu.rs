@@ -122,14 +122,15 @@ impl Cpu {
 }
 
 /// What no allocation can be backed by. A system that overcommits would grant it and end the process
-/// once it is written. Eight times what Linux tells, since a virtual machine's memory may grow.
+/// once it is written. Twice what Linux tells, since a virtual
+/// machine's memory may grow.
 fn memory_limit() -> u64 {
     let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kilobytes = |name: &str| {
         let line = told.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     };
-    kilobytes("MemTotal:").map_or(u64::MAX, |memory| 8 * 1024 * (memory + kilobytes("SwapTotal:").unwrap_or(0)))
+    kilobytes("MemTotal:").map_or(u64::MAX, |memory| 2 * 1024 * (memory + kilobytes("SwapTotal:").unwrap_or(0)))
 }
 
 fn read(memory: &Memory) -> RwLockReadGuard<'_, Vec<u32>> {
