@@ -1,4 +1,116 @@
-//! Band, window and block-sparse matrices on any GPU.
+//! Band matrices on any GPU: products over semirings, their gradients, and what belongs around them.
+//!
+//! A band matrix is stored by its diagonals, so that n × n entries become n × width. What is stored
+//! is the *structure* ([`BandedShape`]: size, [`Band`], [`Layout`], fill, [`Dtype`]) and the *values*
+//! on a [`Device`]. Operations are free functions that take batches and give new ones; values never
+//! change. The same operations run on the CPU, where they are the readable definition, and through
+//! wgpu on Vulkan, Metal, DX12 and OpenGL.
+//!
+//! # Make a matrix, multiply, read
+//!
+//! ```
+//! use bandsaw::*;
+//! let device = Device::best(); // a GPU where there is one, else the CPU
+//! let shape = BandedShape::new(100, 100, Band::new(1, 2)?).batch(4); // 1 diagonal below, 2 above
+//! let a = Banded::from_fn(&device, shape, |batch, i, j| (batch + i + j) as f32)?;
+//! let c = banded_matmul(&a, &a.t(), Semiring::Sum)?;
+//! assert_eq!(c.shape().band, Band::new(3, 3)?);
+//! assert_eq!(c.get(0, 0, 0)?, 0.0 + 1.0 + 4.0); // 0² + 1² + 2²
+//! assert_eq!(c.read()?.len(), 4 * 100 * 7); // all slots, in storage order
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! A transpose is a change of labels and moves nothing, so there is one product and no variants of
+//! it for transposed operands. Work is recorded when an operation is called and runs when a result
+//! is read: a chain of small operations costs one submission.
+//!
+//! # Sum over paths, find the best one
+//!
+//! A product of transition matrices over [`Semiring::Log`] sums over all paths, in logarithms;
+//! [`Semiring::Max`] finds the best path's score, and [`banded_matmul_index`] the state it goes
+//! through. What a band leaves out takes no part, as if it were −∞.
+//!
+//! ```
+//! use bandsaw::*;
+//! let device = Device::best();
+//! let steps = BandedShape::new(6, 6, Band::new(0, 1)?).fill(f32::NEG_INFINITY); // stay, or go on
+//! let a = Banded::from_fn(&device, steps, |_, i, j| if i == j { 0.5f32.ln() } else { 0.25f32.ln() })?;
+//! let all = banded_matmul(&a, &a, Semiring::Log)?;
+//! let best = banded_matmul(&a, &a, Semiring::Max)?;
+//! // From 0 to 1 in two steps: stay then go, or go then stay.
+//! assert!((all.get(0, 0, 1)?.exp() - 0.25).abs() < 1e-6);
+//! assert!((best.get(0, 0, 1)?.exp() - 0.125).abs() < 1e-6);
+//! let through = banded_matmul_index(&a, &a, Semiring::Max)?;
+//! assert_eq!(through.read_u32()?[..3], [0, 0, 1]); // the first of equals; slots (0,0), (0,1), (0,2)
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! `Log` is exact over all of f32: entries of ±500 in one sum are no problem, and a sum over nothing
+//! is −∞.
+//!
+//! # Gradients
+//!
+//! Every differentiable operation has a `…_backward` that takes the operands and the gradient of the
+//! result, so any framework's tape can call it. Products over `Log` have a second derivative too,
+//! [`banded_matmul_double_backward`].
+//!
+//! ```
+//! use bandsaw::*;
+//! let device = Device::best();
+//! let a = Banded::from_fn(&device, BandedShape::new(5, 5, Band::new(1, 1)?), |_, i, j| (i * j) as f32 / 10.0)?;
+//! let c = banded_matmul(&a, &a, Semiring::Log)?;
+//! let g = Banded::from_fn(&device, c.shape().fill(0.0), |_, _, _| 1.0)?; // of the sum of all entries
+//! let (ga, gb) = banded_matmul_backward(&a, &a, &c, &g, Semiring::Log)?;
+//! // Adding to every entry of A adds as much to every entry of C, of which 19 are stored.
+//! let total: f32 = ga.read()?.iter().sum();
+//! assert!((total - 19.0).abs() < 1e-4);
+//! # let _ = gb;
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Windowed attention's two products
+//!
+//! [`window_matmul`] computes just the entries of Q·Kᵀ in a band, [`banded_matmul_dense`] takes a band
+//! matrix times a dense one. Nothing of size n × n is made.
+//!
+//! ```
+//! use bandsaw::*;
+//! let device = Device::best();
+//! let shape = DenseShape::new(256, 16).batch(2);
+//! let q = Dense::from_fn(&device, shape, |_, i, d| ((i + d) as f32).sin())?;
+//! let scores = window_matmul(&q, &q, Band::window(8)?)?; // upper 0 would make it causal
+//! let weights = banded_map(&scores, &(a() / 4.0).exp())?;
+//! let out = banded_matmul_dense(&weights, &q, Semiring::Sum)?;
+//! assert_eq!(out.shape(), shape);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Entry by entry
+//!
+//! [`banded_zip`] and [`banded_map`] apply an expression that is built in Rust, or parsed from text,
+//! and runs on every device.
+//!
+//! ```
+//! use bandsaw::*;
+//! let m = Banded::from_fn(&Device::best(), BandedShape::new(4, 4, Band::new(1, 0)?), |_, i, j| (i + j) as f32)?;
+//! let symmetric = banded_zip(&m, &m.t(), &((a() + b()) / 2.0))?; // on the union of the bands
+//! assert_eq!(symmetric.shape().band, Band::new(1, 1)?);
+//! assert_eq!(symmetric.get(0, 0, 1)?, 0.5);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # More
+//!
+//! - Files, Matrix Market and NumPy: [`io`].
+//! - Which device: [`Device::open`], the variable `BANDSAW_DEVICE`, [`Device::from_wgpu`] for one that
+//!   the program already has.
+//! - How a band is stored: [`Layout`]. Half precision: [`Dtype`].
+//! - What can go wrong: [`Error`]. Operands stay usable after any error but a lost device.
+//!
+//! # Features
+//!
+//! `wgpu` (GPUs) and `app` (the command line) are on by default. A library user wants
+//! `default-features = false, features = ["wgpu"]`; with no feature at all the CPU backend works.
 
 mod band;
 mod banded;
@@ -25,3 +137,8 @@ pub use expr::{Expr, a, b};
 pub use kernel::{Kernel, kernels};
 pub use ops::*;
 pub use semiring::Semiring;
+
+/// The README's example, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -17,7 +17,7 @@ pub use banded_move::{
     banded_to_dense, banded_to_dense_backward, find_band,
 };
 pub use banded_zip::{banded_map, banded_map_backward, banded_zip, banded_zip_backward};
-pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, banded_matmul_kernel, semiring_matmul, window_matmul};
+pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, semiring_matmul, window_matmul};
 pub use matmul_backward::{banded_matmul_backward, banded_matmul_dense_backward, semiring_matmul_backward, window_matmul_backward};
 pub use matmul_double_backward::{banded_matmul_double_backward, semiring_matmul_double_backward};
 pub use matmul_index::{banded_matmul_index, semiring_matmul_index};

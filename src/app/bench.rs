@@ -2,11 +2,11 @@
 
 mod cases;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bandsaw::io::write_file;
-use bandsaw::{Banded, Device, Result, banded_map, banded_zip};
+use bandsaw::{Banded, Device, Result, Semiring, banded_map, banded_matmul, banded_zip};
 
 use super::progress::Progress;
 use super::{print, table};
@@ -16,8 +16,9 @@ use cases::Case;
 #[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench --only matmul -o speeds.csv\n  \
     bandsaw --device cpu bench --quick\n\n\
     Shapes are batch · n · diagonals on each side. ms is the median of many runs on warm, changing\n\
-    operands, by the GPU's own clock where it has one. GB/s counts every operand and result once;\n\
-    % of copy compares that with the device's own copy of a large matrix.")]
+    operands, by the GPU's own clock where it has one; a GPU works for a second before each, so\n\
+    that its clocks are up. GB/s counts every operand and result once; % of copy compares that with\n\
+    the device's own copy of a large matrix. A case \"… backward\" is the product and its gradients.")]
 pub struct Args {
     /// Small shapes, for software devices and the CPU
     #[arg(long)]
@@ -48,7 +49,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     let mut measured = Vec::new();
     for case in copies.iter().chain(&cases) {
         progress.step(&format!("{} {}", case.operation, case.shape));
-        measured.push((case, median(device, case)?));
+        measured.push((case, median(device, case, args.quick)?));
     }
     let speed = measured.iter().take(copies.len()).map(|(copy, seconds)| copy.bytes / seconds).fold(0.0, f64::max);
     let lines: Vec<Line> = measured
@@ -64,21 +65,29 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         .collect();
     drop(progress);
     print(&table(&text(&lines)));
-    print(&format!("\n{}\n", chain(device)?));
+    let chain = chain(device, args.quick)?;
+    print(&format!("\n{chain}\n"));
     if let Some(path) = &args.output {
-        let info = device.info();
-        write_file(path, |file| {
-            writeln!(file, "device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s")?;
-            for Line { operation, shape, seconds, gigabytes, of_copy, gigaflops } in &lines {
-                let ms = seconds * 1e3;
-                let (name, backend) = (info.name.replace([',', '"'], " "), &info.backend);
-                writeln!(file, "{name},{backend},{operation},{shape},{ms:.6},{gigabytes:.3},{of_copy:.4},{gigaflops:.3}")?;
-            }
-            Ok(())
-        })?;
+        write(path, device, &lines, &chain)?;
         print(&format!("written to {}\n", path.display()));
     }
     Ok(())
+}
+
+fn write(path: &Path, device: &Device, lines: &[Line], chain: &Chain) -> Result<()> {
+    let info = device.info();
+    let start = format!("\"{}\",{}", info.name.replace('"', " "), info.backend);
+    write_file(path, |file| {
+        writeln!(file, "device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s")?;
+        for Line { operation, shape, seconds, gigabytes, of_copy, gigaflops } in lines {
+            let ms = seconds * 1e3;
+            writeln!(file, "{start},\"{operation}\",\"{shape}\",{ms:.6},{gigabytes:.3},{of_copy:.4},{gigaflops:.3}")?;
+        }
+        for (seconds, how) in [(chain.wall, "with launch and wait"), (chain.device, "on the device")] {
+            writeln!(file, "{start},\"one of a chain of {OPERATIONS}, {how}\",\"{CHAIN_SHAPE}\",{:.6},,,", seconds * 1e3)?;
+        }
+        Ok(())
+    })
 }
 
 fn text(lines: &[Line]) -> Vec<Vec<String>> {
@@ -98,11 +107,30 @@ fn text(lines: &[Line]) -> Vec<Vec<String>> {
     all
 }
 
-/// Seconds of one run: the median of several measurements of up to 20 runs each.
-fn median(device: &Device, case: &Case) -> Result<f64> {
-    let run = (case.setup)(device)?;
+/// Runs until the device's clocks are up: a GPU that was idle needs about a second of work.
+fn warm_up(device: &Device, quick: bool, run: impl Fn(usize) -> Result<()>) -> Result<()> {
+    let real = !matches!(device.info().kind.as_str(), "software" | "cpu");
+    let least = Duration::from_millis(if !real {
+        0
+    } else if quick {
+        200
+    } else {
+        1000
+    });
     run(0)?; // compiles the kernels
     device.sync()?;
+    let start = Instant::now();
+    while start.elapsed() < least {
+        (0..8).try_for_each(&run)?;
+        device.sync()?;
+    }
+    Ok(())
+}
+
+/// Seconds of one run: the median of several measurements of up to 20 runs each.
+fn median(device: &Device, case: &Case, quick: bool) -> Result<f64> {
+    let run = (case.setup)(device)?;
+    warm_up(device, quick, &run)?;
     let start = Instant::now();
     run(1)?;
     device.sync()?;
@@ -122,9 +150,38 @@ fn middle(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2].max(1e-9)
 }
 
+/// How many operations the chain has, and on what.
+const OPERATIONS: usize = 20;
+const CHAIN_SHAPE: &str = "1 · 64 · 2";
+
+/// What a small operation costs when it is one of a chain.
+struct Chain {
+    /// Seconds on the device.
+    device: f64,
+    /// Seconds with launch and wait.
+    wall: f64,
+    /// Submissions of the whole chain.
+    submissions: f64,
+}
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (wall, device) = (self.wall * 1e6, self.device * 1e6);
+        write!(f, "a chain of {OPERATIONS} small operations ({CHAIN_SHAPE}): {wall:.1} µs each with launch and wait, ")?;
+        write!(f, "{device:.1} µs each on the device")?;
+        match self.submissions {
+            0.0 => Ok(()),
+            1.0 => write!(f, ", 1 submission for the chain"),
+            more => write!(f, ", {more} submissions for the chain"),
+        }
+    }
+}
+
 /// Twenty operations on small matrices, one after the other: what a launch costs.
-fn chain(device: &Device) -> Result<String> {
-    const OPERATIONS: usize = 20;
+fn chain(device: &Device, quick: bool) -> Result<Chain> {
+    const RUNS: usize = 31;
+    let heat = cases::banded(device, 4, 1024, 16)?;
+    warm_up(device, quick, |_| banded_matmul(&heat, &heat, Semiring::Sum).map(drop))?;
     let a = cases::banded(device, 1, 64, 2)?;
     let (half, mean) = (bandsaw::a() * 0.5, (bandsaw::a() + bandsaw::b()) / 2.0);
     let run = || -> Result<Banded> { (0..OPERATIONS / 2).try_fold(a.clone(), |x, _| banded_zip(&banded_map(&x, &half)?, &a, &mean)) };
@@ -132,20 +189,16 @@ fn chain(device: &Device) -> Result<String> {
     device.sync()?;
     let (mut walls, mut times) = (Vec::new(), Vec::new());
     let before = device.submissions();
-    for _ in 0..30 {
+    for _ in 0..RUNS {
         let start = Instant::now();
         run()?;
         device.sync()?;
         walls.push(start.elapsed().as_secs_f64());
     }
-    let submissions = (device.submissions() - before) as f64 / 30.0;
-    for _ in 0..30 {
+    let submissions = (device.submissions() - before) as f64 / RUNS as f64;
+    for _ in 0..RUNS {
         times.push(device.time(run)?.1.as_secs_f64());
     }
-    let each = |times| middle(times) * 1e6 / OPERATIONS as f64;
-    Ok(format!(
-        "a chain of {OPERATIONS} small operations: {:.1} µs each on the device, {:.1} µs each with launch and wait, {submissions} submission(s) a chain",
-        each(times),
-        each(walls)
-    ))
+    let each = |times| middle(times) / OPERATIONS as f64;
+    Ok(Chain { device: each(times), wall: each(walls), submissions })
 }

@@ -4,7 +4,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use bandsaw::{Error, Result, io::write_file};
-use image::{ImageFormat, Rgb, RgbImage};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{Rgb, RgbImage};
 
 pub type Color = [u8; 3];
 
@@ -78,9 +79,9 @@ impl Canvas {
 
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut bytes = Cursor::new(Vec::new());
-        self.0
-            .write_to(&mut bytes, ImageFormat::Png)
-            .map_err(|error| Error::Io { path: path.display().to_string(), message: error.to_string() })?;
+        // Flat colours: small without a filter.
+        let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::NoFilter);
+        self.0.write_with_encoder(encoder).map_err(|error| Error::Io { path: path.display().to_string(), message: error.to_string() })?;
         write_file(path, |file| file.write_all(bytes.get_ref()))
     }
 }

@@ -208,6 +208,9 @@ impl Figure {
 }
 
 fn fill(value: f32) -> String {
+    if value == u32::MAX as f32 {
+        return "none".into(); // of an index
+    }
     if value.is_infinite() { if value > 0.0 { "∞" } else { "-∞" }.into() } else { colors::short(value) }
 }
 

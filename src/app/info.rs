@@ -1,6 +1,6 @@
 //! `bandsaw info`.
 
-use bandsaw::{Band, Banded, BandedShape, Device, Error, Info, Options, Result, Semiring, banded_matmul_kernel};
+use bandsaw::{Device, Error, Info, Options, Result};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n\n\
@@ -14,8 +14,7 @@ pub fn run(_: &Args, wanted: Option<&str>) -> Result<()> {
         Some(name) => vec![Device::open(name, Options::default())?.info()],
     };
     for info in &all {
-        let variants = products(info).unwrap_or_else(|error| format!("none: {error}"));
-        super::print(&describe(info, &variants, info.id == default));
+        super::print(&describe(info, info.id == default));
     }
     if all.is_empty() {
         return Err(Error::NoDevice { name: wanted.unwrap_or_default().into(), present: Vec::new() });
@@ -23,23 +22,7 @@ pub fn run(_: &Args, wanted: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The kernel of a band product for some widths, as the library picks it on this device.
-fn products(info: &Info) -> Result<String> {
-    let device = Device::open(&info.id, Options::default())?;
-    let mut found: Vec<(&str, Vec<String>)> = Vec::new();
-    for side in [1, 8, 16, 32, 64, 128] {
-        let a = Banded::identity(&device, BandedShape::new(4, 4, Band::new(side, side)?))?;
-        let name = banded_matmul_kernel(&a, &a, Semiring::Sum)?;
-        match found.last_mut() {
-            Some((last, sides)) if *last == name => sides.push(side.to_string()),
-            _ => found.push((name, vec![side.to_string()])),
-        }
-    }
-    let all: Vec<String> = found.iter().map(|(name, sides)| format!("{name} for {}", sides.join(", "))).collect();
-    Ok(format!("{} diagonals a side", all.join("; ")))
-}
-
-fn describe(info: &Info, products: &str, default: bool) -> String {
+fn describe(info: &Info, default: bool) -> String {
     let mark = if default { "*" } else { " " };
     let mut lines = vec![vec![format!("{mark} {}", info.id), info.name.clone()]];
     let mut line = |name: &str, value: String| lines.push(vec![format!("    {name}"), value]);
@@ -54,8 +37,11 @@ fn describe(info: &Info, products: &str, default: bool) -> String {
     } else {
         line("workgroup", format!("{} invocations, {} memory", info.workgroup_size, size(info.workgroup_memory.into())));
         line("features", if info.features.is_empty() { "none beyond core".into() } else { info.features.join(", ") });
-        line("kernels", "portable WGSL, f32 accumulation; f16 packed in pairs".into());
-        line("products", products.to_owned());
+        line("kernels", "portable WGSL that needs no optional feature; f32 accumulation, f16 packed in pairs".into());
+        line("products", "band × band in strips along the band, with a dense operand in tiles of 64 × 64".into());
+        let timestamps = info.features.iter().any(|feature| feature == "timestamps");
+        line("timing", if timestamps { "by the GPU's timestamps" } else { "by the wall clock around a wait" }.into());
+        line("batches", format!("split where an operand is over {}", size(info.max_binding)));
     }
     super::table(&lines) + "\n"
 }

@@ -190,24 +190,6 @@ pub fn semiring_matmul(a: &Dense, b: &Dense, ring: Semiring) -> Result<Dense> {
     onto_dense("semiring_matmul", &a.operand(), &b.operand(), ring)
 }
 
-/// The name of the kernel that [`banded_matmul`] takes for operands like these on their device.
-///
-/// ```
-/// use bandsaw::*;
-/// let a = Banded::identity(&Device::best(), BandedShape::new(4, 4, Band::new(1, 1)?))?;
-/// assert!(banded_matmul_kernel(&a, &a, Semiring::Sum)?.starts_with("matmul"));
-/// # Ok::<(), Error>(())
-/// ```
-///
-/// # Errors
-/// As [`banded_matmul`].
-pub fn banded_matmul_kernel(a: &Banded, b: &Banded, ring: Semiring) -> Result<&'static str> {
-    let c = banded_matmul(a, b, ring)?.operand();
-    let columns = c.layout == Layout::Columns;
-    let (a, b, c) = if columns { (b.operand().t(), a.operand().t(), c.t()) } else { (a.operand(), b.operand(), c) };
-    Ok(Plan::new(&a, &b, &c).kernel(ring).name)
-}
-
 /// The checked product as a band matrix.
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiring, band: Band, layout: Layout) -> Result<Banded> {
     check(op, a, b)?;

@@ -1,8 +1,8 @@
 //! What is measured.
 
 use bandsaw::{
-    Band, Banded, BandedShape, Dense, DenseShape, Device, Result, Semiring, a, b, banded_map, banded_matmul, banded_matmul_dense,
-    banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
+    Band, Banded, BandedShape, Dense, DenseShape, Device, Result, Semiring, a, b, banded_map, banded_matmul, banded_matmul_backward,
+    banded_matmul_dense, banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
 };
 
 /// Operands are taken in turn, so that no cache holds them all.
@@ -73,8 +73,11 @@ fn product_flops(batch: usize, n: usize, side: i64) -> Result<f64> {
 /// Batch, n and diagonals on each side of the four shapes that other libraries are compared on.
 const SHAPES: [[usize; 3]; 4] = [[16, 4096, 16], [16, 4096, 64], [4, 65536, 8], [1, 4096, 256]];
 
-const RINGS: [(Semiring, &str); 3] =
-    [(Semiring::Sum, "banded_matmul sum"), (Semiring::Log, "banded_matmul log"), (Semiring::Max, "banded_matmul max")];
+const RINGS: [(Semiring, &str, &str); 3] = [
+    (Semiring::Sum, "banded_matmul sum", "banded_matmul sum, forward + backward"),
+    (Semiring::Log, "banded_matmul log", "banded_matmul log, forward + backward"),
+    (Semiring::Max, "banded_matmul max", "banded_matmul max, forward + backward"),
+];
 
 pub fn all(quick: bool) -> Result<Vec<Case>> {
     let small = |n: usize| if quick { n / 16 } else { n };
@@ -83,7 +86,7 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
         let (n, width) = (small(n), 2.0 * side as f64 + 1.0);
         let lines = (batch * n) as f64;
         let shape = format!("{batch} · {n} · {side}");
-        for (ring, operation) in RINGS {
+        for (ring, operation, _) in RINGS {
             cases.push(Case {
                 operation,
                 shape: shape.clone(),
@@ -94,6 +97,11 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
                     Ok(Box::new(move |n| banded_matmul(&x[n % TURNS], &x[(n + 1) % TURNS], ring).map(drop)))
                 }),
             });
+        }
+    }
+    for [batch, n, side] in SHAPES {
+        for (ring, _, operation) in RINGS {
+            cases.push(with_gradients(operation, ring, [batch, small(n), side])?);
         }
     }
     let (batch, side) = (if quick { 2 } else { 10 }, if quick { 128 } else { 512 });
@@ -114,6 +122,27 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
     cases.extend(around_attention(quick));
     cases.extend(streaming(quick));
     Ok(cases)
+}
+
+/// A product of bands and both its gradients.
+fn with_gradients(operation: &'static str, ring: Semiring, [batch, n, side]: [usize; 3]) -> Result<Case> {
+    let width = 2.0 * side as f64 + 1.0;
+    Ok(Case {
+        operation,
+        shape: format!("{batch} · {n} · {side}"),
+        // a, b, ga and gb; c and g.
+        bytes: (batch * n) as f64 * (4.0 * width + 2.0 * (2.0 * width - 1.0)) * 4.0,
+        flops: 3.0 * product_flops(batch, n, side as i64)?,
+        setup: Box::new(move |device| {
+            let x = turns(|| banded(device, batch, n, side as i64))?;
+            let g = banded(device, batch, n, 2 * side as i64)?;
+            Ok(Box::new(move |n| {
+                let (a, b) = (&x[n % TURNS], &x[(n + 1) % TURNS]);
+                let c = banded_matmul(a, b, ring)?;
+                banded_matmul_backward(a, b, &c, &g, ring).map(drop)
+            }))
+        }),
+    })
 }
 
 /// Products between band and dense.

@@ -3,9 +3,10 @@
 use bandsaw::io::parse_matrix_market;
 use bandsaw::{
     Band, Banded, BandedShape, Dense, DenseShape, Device, Layout, Result, Semiring, a, b, banded_from_dense, banded_map,
-    banded_map_backward, banded_matmul, banded_matmul_dense, banded_matvec, banded_matvec_backward, banded_relayout, banded_resize,
-    banded_resize_backward, banded_shift_band, banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_to_dense,
-    banded_zip, banded_zip_backward, semiring_matmul, window_matmul,
+    banded_map_backward, banded_matmul, banded_matmul_backward, banded_matmul_band, banded_matmul_dense, banded_matmul_double_backward,
+    banded_matmul_index, banded_matvec, banded_matvec_backward, banded_relayout, banded_resize, banded_resize_backward, banded_shift_band,
+    banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_to_dense, banded_zip, banded_zip_backward, semiring_matmul,
+    window_matmul,
 };
 
 use super::oracle::{Oracle, full};
@@ -82,6 +83,7 @@ pub fn all(device: &Device) -> Result<Vec<Case>> {
     pictures_of_the_notebook(&mut cases, &notebook(device)?)?;
     other_operations(&mut cases, &notebook(device)?)?;
     gradients(&mut cases, &notebook(device)?)?;
+    gradients_of_products(&mut cases, &notebook(device)?)?;
     published(&mut cases, device)?;
     Ok(cases.0)
 }
@@ -150,6 +152,20 @@ fn other_operations(cases: &mut Cases, m: &Banded) -> Result<()> {
         let (x, o) = copy();
         cases.banded(file, title, move || banded_matmul(&x, &x, ring), move || o.product(&o, ring));
     }
+    let ((x, o), band) = (copy(), Band::new(1, 1)?);
+    cases.banded(
+        "matmul-band",
+        "A · A onto lower 1, upper 1",
+        move || banded_matmul_band(&x, &x, Semiring::Sum, band),
+        move || o.product_onto(&o, Semiring::Sum, band),
+    );
+    let (x, o) = copy();
+    cases.banded(
+        "matmul-index",
+        "the p that makes A · A over max",
+        move || banded_matmul_index(&x, &x, Semiring::Max),
+        move || o.max_index(&o),
+    );
     let (x, o) = copy();
     let decay = || (-(a() * 3.0)).exp() - 0.5;
     cases.banded("map", "map exp(−3a) − 0.5", move || banded_map(&x, &decay()), move || o.zip(&o, &decay()));
@@ -241,6 +257,43 @@ fn gradients(cases: &mut Cases, m: &Banded) -> Result<()> {
         "gradient of A · x by A",
         move || Ok(banded_matvec_backward(&x, &v, &g)?.0),
         move || of_g.product_onto(&of_v.t(), Semiring::Sum, own),
+    );
+    Ok(())
+}
+
+/// Gradients of A · A by the left A, and the second derivative over log.
+fn gradients_of_products(cases: &mut Cases, m: &Banded) -> Result<()> {
+    let of = Oracle::of(m)?;
+    let own = m.shape().band;
+    let wave =
+        |band, step: f32| Banded::from_fn(m.device(), BandedShape::new(20, 20, band), |_, i, j| ((i * 3 + j * 5) as f32 / step).sin());
+    let g = wave(own * own, 9.0)?;
+    let of_g = Oracle::of(&g)?;
+    for (file, title, ring) in [
+        ("matmul-backward", "gradient of A · A by the left A", Semiring::Sum),
+        ("matmul-backward-log", "gradient of A · A over log", Semiring::Log),
+        ("matmul-backward-max", "gradient of A · A over max", Semiring::Max),
+    ] {
+        let (x, o, g, of_g) = (m.clone(), of.clone(), g.clone(), of_g.clone());
+        let c = banded_matmul(&x, &x, ring)?;
+        cases.banded(
+            file,
+            title,
+            move || Ok(banded_matmul_backward(&x, &x, &c, &g, ring)?.0),
+            move || match ring {
+                Semiring::Log => Oracle::log_gradient(&o, &o, &of_g, None),
+                Semiring::Max => Oracle::max_gradient(&o, &o, &of_g),
+                _ => of_g.product_onto(&o.t(), ring, own),
+            },
+        );
+    }
+    let (x, o, va, vb) = (m.clone(), of, wave(own, 7.0)?, wave(own, 5.0)?);
+    let (of_va, of_vb, c) = (Oracle::of(&va)?, Oracle::of(&vb)?, banded_matmul(&x, &x, Semiring::Log)?);
+    cases.banded(
+        "matmul-double-backward",
+        "second derivative of A · A over log",
+        move || Ok(banded_matmul_double_backward(&x, &x, &c, &g, &va, &vb)?.0),
+        move || Oracle::log_gradient(&o, &o, &of_g, Some((&of_va, &of_vb))),
     );
     Ok(())
 }

@@ -101,6 +101,58 @@ impl Oracle {
         })
     }
 
+    /// The gradient of a product over log by A: Σⱼ g · P with P = exp(A[i,p] + B[p,j] − C[i,j]);
+    /// with cotangents (va, vb) of both gradients the second derivative, Σⱼ g · P · (v − s) with
+    /// v = va[i,p] + vb[p,j] and s[i,j] = Σₚ P · v.
+    pub fn log_gradient(a: &Self, b: &Self, g: &Self, v: Option<(&Self, &Self)>) -> Self {
+        let c = a.product_onto(b, Semiring::Log, g.band);
+        let weight = |i, p, j| (a.at(i, p).0 + b.at(p, j).0 - c.at(i, j).0).exp();
+        let direction = |i, p, j| v.map_or(1.0, |(va, vb)| va.at(i, p).0 + vb.at(p, j).0);
+        // The weighted mean of the direction over p, and of its size.
+        let mean = |i, j| {
+            let terms = a.band.cols_of_row(i, a.cols).filter(|p| b.band.contains(*p, j));
+            terms.fold((0.0, 0.0), |(mean, size), p| {
+                let (weight, v): (f64, f64) = (weight(i, p, j), direction(i, p, j));
+                (mean + weight * v, size + weight * v.abs())
+            })
+        };
+        let wide = (a.band.width() + b.band.width()) as f64;
+        Self::new(a.rows, a.cols, a.band, 0.0, |i, p| {
+            let (mut value, mut bound) = (0.0, 0.0);
+            for j in b.band.cols_of_row(p, b.cols) {
+                let (mean, size) = if v.is_some() { mean(i, j) } else { (0.0, 0.0) };
+                let (direction, share) = (direction(i, p, j), g.at(i, j).0 * weight(i, p, j));
+                value += share * (direction - mean);
+                let exponent = a.at(i, p).0.abs() + b.at(p, j).0.abs() + c.at(i, j).0.abs();
+                // Each factor's relative error: the sums', the exponent's, and that of C itself.
+                let relative = EPSILON * (4.0 * (wide + 2.0) + 8.0 * exponent) + c.at(i, j).1;
+                bound += share.abs() * (direction.abs() + size) * relative;
+            }
+            (value, bound)
+        })
+    }
+
+    /// The gradient of a product over max by A: g goes to the p that makes each entry.
+    pub fn max_gradient(a: &Self, b: &Self, g: &Self) -> Self {
+        Self::new(a.rows, a.cols, a.band, 0.0, |i, p| {
+            let won = b.band.cols_of_row(p, b.cols).filter(|j| a.winner(b, i, *j) == Some(p)).map(|j| (g.at(i, j), (1.0, 0.0)));
+            sum(won)
+        })
+    }
+
+    /// The p that makes each entry of a product over max; u32::MAX where there is none.
+    pub fn max_index(&self, other: &Self) -> Self {
+        let none = f64::from(u32::MAX as f32);
+        Self::new(self.rows, other.cols, self.band * other.band, none, |i, j| (self.winner(other, i, j).map_or(none, |p| p as f64), 0.0))
+    }
+
+    /// The first p whose term, rounded to f32, is the largest.
+    fn winner(&self, other: &Self, i: usize, j: usize) -> Option<usize> {
+        let term = |p| (self.at(i, p).0 + other.at(p, j).0) as f32;
+        let terms = self.band.cols_of_row(i, self.cols).filter(|p| *p < other.rows && other.band.contains(*p, j));
+        terms.reduce(|best, p| if term(p) > term(best) { p } else { best })
+    }
+
     /// The largest error of a result over its bound; infinite if its size, band or fill differ.
     pub fn error(&self, result: &Matrix) -> Result<f64> {
         let got = match result {
