@@ -87,11 +87,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         keep(batch, j0, at.y + along.y * 6, at.x + along.x * 6, e6);
         keep(batch, j0, at.y + along.y * 7, at.x + along.x * 7, e7);
         workgroupBarrier();
-        for (var k = 0; k < WIDE; k++) {
-            let found = indices[k * PITCH + t];
-            let place = found - u32(mine);
-            let own = (found != 0xffffffffu) & (place < PLACES) & (place % 4u == u32(sharer));
-            if own { sums[i32(place) * PITCH + t] += slopes[k * PITCH + t]; }
+        for (var k = 0; k < WIDE; k += 4) {
+            let found = vec4(indices[k * PITCH + t], indices[(k + 1) * PITCH + t], indices[(k + 2) * PITCH + t], indices[(k + 3) * PITCH + t]);
+            let slope = vec4(slopes[k * PITCH + t], slopes[(k + 1) * PITCH + t], slopes[(k + 2) * PITCH + t], slopes[(k + 3) * PITCH + t]);
+            let place = found - vec4(u32(mine));
+            let own = (found != vec4(0xffffffffu)) & (place < vec4(PLACES)) & (place % vec4(4u) == vec4(u32(sharer)));
+            let at = vec4<i32>(place) * PITCH + t;
+            if own.x { sums[at.x] += slope.x; }
+            if own.y { sums[at.y] += slope.y; }
+            if own.z { sums[at.z] += slope.z; }
+            if own.w { sums[at.w] += slope.w; }
         }
     }
     workgroupBarrier();

@@ -1,5 +1,5 @@
 // The largest entry of each row, or 0 where that is not finite: what (logsumexp, +) scales by.
-// 32 invocations share a row, 4 rows to a workgroup.
+// LANES invocations share a row, 128 / LANES rows to a workgroup.
 
 struct Params {
     batch: u32,
@@ -15,30 +15,35 @@ struct Params {
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read_write> scale: array<f32>;
 
+override LANES: u32 = 32u; // 4 to 32, a power of two
+
 var<workgroup> partial: array<f32, 128>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    // In columns layout the 4 lines go to neighbours, so that what is contiguous is read together.
+    // In columns layout neighbours take neighbouring lines, so that what is contiguous is read
+    // together.
     let columns = (params.flags & 1u) != 0u;
-    let line = i32(group_index(group, groups)) * 4 + i32(select(local / 32u, local % 4u, columns));
-    let lane = i32(select(local % 32u, local / 4u, columns));
+    let shared_lines = 128u / LANES;
+    let in_group = select(local / LANES, local % shared_lines, columns);
+    let lane = i32(select(local % LANES, local / shared_lines, columns));
+    let line = i32(group_index(group, groups) * shared_lines + in_group);
     let lines = i32(params.batch) * params.rows;
     var best = minus_infinity();
     if line < lines {
         let i = line % params.rows;
         let start = line / params.rows * band_len(params.rows, params.cols, params.stride, params.flags);
         let end = min(params.cols, i + params.upper + 1);
-        for (var j = max(0, i - params.lower) + lane; j < end; j += 32) {
+        for (var j = max(0, i - params.lower) + lane; j < end; j += i32(LANES)) {
             let value = a[start + band_index(i, j, params.stride, params.lower, params.upper, params.flags)];
             best = select(best, value, value > best);
         }
     }
-    let at = select(local, u32(line % 4) * 32u + u32(lane), columns);
+    let at = in_group * LANES + u32(lane);
     partial[at] = best;
     workgroupBarrier();
-    for (var half = 16u; half > 0u; half /= 2u) {
-        if at % 32u < half { partial[at] = max(partial[at], partial[at + half]); }
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        if u32(lane) < half { partial[at] = max(partial[at], partial[at + half]); }
         workgroupBarrier();
     }
     if (lane == 0) & (line < lines) {

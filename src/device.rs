@@ -356,15 +356,6 @@ impl Device {
         }
     }
 
-    /// Bytes of memory that a workgroup may share.
-    pub(crate) fn workgroup_memory(&self) -> u32 {
-        match &self.0.backend {
-            Backend::Cpu(_) => 0,
-            #[cfg(feature = "wgpu")]
-            Backend::Wgpu(gpu) => gpu.workgroup_memory(),
-        }
-    }
-
     /// Whether this is the CPU backend.
     pub(crate) fn is_cpu(&self) -> bool {
         matches!(self.0.backend, Backend::Cpu(_))

@@ -16,6 +16,12 @@ fn expr_ge(x: f32, y: f32) -> bool { return x >= y && !is_nan(x) && !is_nan(y); 
 // By bits, since compilers may also take it that nothing is infinite.
 fn expr_is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
 
+// A driver may divide by multiplying with the reciprocal, which beyond 2^126 is flushed to 0.
+fn expr_div(x: f32, y: f32) -> f32 {
+    let scale = select(1.0, 0.0625, abs(y) > 8.507059e37);
+    return (x * scale) / (y * scale);
+}
+
 fn expr_exp(x: f32) -> f32 {
     let value = select(exp(x), expr_infinity(), x > 89.0);
     return select(select(value, 0.0, x < -104.0), x, is_nan(x));

@@ -81,6 +81,9 @@ impl Cpu {
     }
 
     pub fn alloc(&self, bytes: usize) -> Result<Memory> {
+        if bytes > 1 << 30 && bytes as u64 > memory_limit() {
+            return Err(Error::OutOfMemory { device: "cpu".into(), bytes: bytes as u64 });
+        }
         let mut words = Vec::new();
         words.try_reserve_exact(bytes / 4).map_err(|_| Error::OutOfMemory { device: "cpu".into(), bytes: bytes as u64 })?;
         words.resize(bytes / 4, 0);
@@ -116,6 +119,18 @@ impl Cpu {
         (launch.kernel.cpu)(&args, &mut outputs);
         Ok(())
     }
+}
+
+/// What no allocation can be backed by. A system that overcommits would grant it and end the process
+/// once it is written. Twice what Linux tells, since a virtual
+/// machine's memory may grow.
+fn memory_limit() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = |name: &str| {
+        let line = told.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    kilobytes("MemTotal:").map_or(u64::MAX, |memory| 2 * 1024 * (memory + kilobytes("SwapTotal:").unwrap_or(0)))
 }
 
 fn read(memory: &Memory) -> RwLockReadGuard<'_, Vec<u32>> {

@@ -66,8 +66,17 @@ fn adapters() -> Vec<wgpu::Adapter> {
         ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
     });
     let mut all = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    all.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    all.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && !is_old_gl(adapter));
     all
+}
+
+/// Desktop OpenGL before 4.3: a driver may bring compute shaders as an extension, but no shader can
+/// be written for it.
+fn is_old_gl(adapter: &wgpu::Adapter) -> bool {
+    let info = adapter.get_info();
+    let mut numbers = info.driver_info.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (numbers.next(), numbers.next());
+    info.backend == wgpu::Backend::Gl && matches!(version, (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < (4, 3))
 }
 
 /// 0 for the adapter that a program wants most.
@@ -215,10 +224,6 @@ impl Wgpu {
         self.info.max_binding
     }
 
-    pub fn workgroup_memory(&self) -> u32 {
-        self.info.workgroup_memory
-    }
-
     pub fn submissions(&self) -> u64 {
         lock(&self.recorder).submissions
     }
@@ -348,7 +353,7 @@ impl Wgpu {
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
         self.guarded(|| {
-            self.recorder()?.launch(launch, bound, temporary, &self.name())?;
+            self.recorder()?.launch(launch, bound, temporary, || self.name())?;
             self.fault.check()
         })
     }

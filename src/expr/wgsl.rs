@@ -69,7 +69,7 @@ impl Op {
                     Binary::Add => format!("{x} + {y}"),
                     Binary::Sub => format!("{x} - {y}"),
                     Binary::Mul => format!("{x} * {y}"),
-                    Binary::Div => format!("{x} / {y}"),
+                    Binary::Div => format!("expr_div({x}, {y})"),
                     Binary::Min => format!("expr_min({x}, {y})"),
                     Binary::Max => format!("expr_max({x}, {y})"),
                 }

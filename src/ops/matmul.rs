@@ -289,6 +289,9 @@ pub(crate) fn params(a: &Operand, b: &Operand, c: &Operand) -> Params {
 pub(crate) fn scale(_op: &'static str, a: &Operand) -> Result<crate::device::Buffer> {
     let device = a.device();
     let scale = device.alloc(a.batch * a.rows * 4)?;
+    // About four values to an invocation.
+    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
+    let lanes = (stored / 4).next_power_of_two().clamp(4, 32);
     let params = ScaleParams {
         batch: a.batch as u32,
         rows: a.rows as i32,
@@ -303,8 +306,8 @@ pub(crate) fn scale(_op: &'static str, a: &Operand) -> Result<crate::device::Buf
         params: bytemuck::bytes_of(&params),
         inputs: &[&a.buffer],
         outputs: &[&scale],
-        groups: (a.batch * a.rows).div_ceil(4) as u64,
-        constants: &[],
+        groups: (a.batch * a.rows).div_ceil(128 / lanes) as u64,
+        constants: &[("LANES", lanes as f64)],
         function: None,
     })?;
     Ok(scale)

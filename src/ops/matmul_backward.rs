@@ -48,8 +48,9 @@ pub(crate) static PRODMAX: Kernel = Kernel {
     ..MAX
 };
 
-/// The gradients of [`banded_matmul`](crate::banded_matmul), [`banded_matmul_band`](crate::banded_matmul_band)
-/// and [`window_matmul`](crate::window_matmul)'s like: ga\[i,p\] = Σⱼ g\[i,j\] · ∂C\[i,j\]/∂A\[i,p\] on A's band, gb on B's.
+/// The gradients of [`banded_matmul`](crate::banded_matmul) and
+/// [`banded_matmul_band`](crate::banded_matmul_band): ga\[i,p\] = Σⱼ g\[i,j\] · ∂C\[i,j\]/∂A\[i,p\] on
+/// A's band, gb on B's.
 ///
 /// `c` is the product and `g` the gradient of C, of C's size and band. The derivative of C\[i,j\] is
 ///
@@ -253,9 +254,10 @@ fn pick(kernel: &'static Kernel, [a, b, index, g]: [&Operand; 4], ga: &Operand) 
     // In columns layout there are slots above and below the matrix.
     let beyond = !a.dense && a.layout == Layout::Columns;
     let lines = if beyond { a.cols + (a.lower + a.upper) as usize } else { a.rows };
-    // As many p as workgroup memory has room for beside what is staged.
+    // 60 sums a row and what is staged make 16 KiB. More would leave too few workgroups running at
+    // once: going along C's rows several times costs less.
+    let room = 60;
     let wide = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
-    let room = (a.device().workgroup_memory().clamp(16 << 10, 40 << 10) as usize - 32 * 33 * 8) / (33 * 4);
     let places = wide.div_ceil(wide.div_ceil(room));
     let tiles = lines.div_ceil(32) * wide.div_ceil(places);
     let params = Params { tiles: tiles as u32, ..gradient_params(a, b, index, g) };

@@ -77,7 +77,6 @@ fn check_banded(what: &str, a: &Banded, b: &Banded, ring: Semiring, g_layout: La
     assert_eq!((ga.shape(), gb.shape()), (a.shape().fill(0.0), b.shape().fill(0.0)), "{what}");
     let case = Case { what: what.into(), a: full(a), b: full(b) };
     let (want_a, want_b) = gradients(&case, &full(&c), &full(&g), ring, index.as_ref());
-    println!("{what}");
     assert_within(&format!("{what}: ga"), &full(&ga), &want_a, ga.shape().dtype);
     assert_within(&format!("{what}: gb"), &full(&gb), &want_b, gb.shape().dtype);
 }

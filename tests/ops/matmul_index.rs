@@ -49,7 +49,7 @@ fn assert_dense(what: &str, index: &Dense, want: impl Fn(usize, usize, usize) ->
 #[test]
 fn index_is_the_first_largest() {
     for device in devices() {
-        for (n, sizes) in CASES.iter().enumerate() {
+        for (n, sizes) in CASES.into_iter().enumerate() {
             for layouts in PAIRS {
                 let (a, b) = operands(&device, n, layouts, Dtype::F32);
                 for ring in [Semiring::Max, Semiring::ProdMax] {
@@ -155,7 +155,7 @@ fn assert_drawn(case: &Case, got: u32, (b, i, j): (usize, usize, usize), u: f64)
 #[test]
 fn draws_follow_the_uniform_number() {
     for device in devices() {
-        for (n, sizes) in CASES.iter().enumerate() {
+        for (n, sizes) in CASES.into_iter().enumerate() {
             for layouts in PAIRS {
                 let (a, b) = operands(&device, n, layouts, Dtype::F32);
                 let case = Case { what: format!("{device} {:?} {layouts:?}", sizes), a: full(&a), b: full(&b) };
@@ -206,4 +206,20 @@ fn halves_and_refusals() {
         semiring_matmul_index(&a, &b, Semiring::Max).unwrap_err().to_string(),
         "semiring_matmul_index: b has rows 5, must have rows 4 (the columns of a)"
     );
+}
+
+/// A batch beyond one binding is split; the draws must not show where.
+#[test]
+fn draws_do_not_depend_on_splitting() {
+    let shape = |rows, cols| DenseShape::new(rows, cols).batch(9);
+    let device = devices().into_iter().find(|device| device.options().portable).unwrap();
+    let sides = (1940, 1930); // 9 matrices are more than 128 MiB
+    let run = |device: &Device| {
+        let a = Dense::from_fn(device, shape(sides.0, 2), |_, i, p| (i % 3 * p) as f32 / 4.0).unwrap();
+        let b = Dense::from_fn(device, shape(2, sides.1), |_, _, _| 0.0).unwrap();
+        semiring_matmul_index(&a, &b, Semiring::Sample { seed: 11 }).unwrap().read_u32().unwrap()
+    };
+    let (got, want) = (run(&device), run(&Device::cpu()));
+    let differ = got.iter().zip(&want).filter(|(got, want)| got != want).count();
+    assert!(differ <= want.len() / 100_000, "{device}: {differ} of {} draws differ", want.len());
 }

@@ -19,6 +19,9 @@ pub(super) struct Recorder {
     params: Vec<u8>,
     params_buffer: wgpu::Buffer,
     slot: usize,
+    /// Where a storage binding may start, and workgroups along one dimension of a grid.
+    alignment: u64,
+    max_groups: u32,
     pipelines: HashMap<Key, Pipeline>,
     pub submissions: u64,
 }
@@ -48,7 +51,8 @@ const LAUNCHES: usize = 256;
 
 impl Recorder {
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue, options: Options) -> Self {
-        let slot = device.limits().min_uniform_buffer_offset_alignment.max(64) as usize;
+        let limits = device.limits();
+        let slot = limits.min_uniform_buffer_offset_alignment.max(64) as usize;
         let params_buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
             size: (slot * LAUNCHES) as u64,
@@ -64,6 +68,8 @@ impl Recorder {
             params: Vec::new(),
             params_buffer,
             slot,
+            alignment: u64::from(limits.min_storage_buffer_offset_alignment),
+            max_groups: limits.max_compute_workgroups_per_dimension,
             pipelines: HashMap::new(),
             submissions: 0,
         }
@@ -93,7 +99,7 @@ impl Recorder {
         launch: &Launch<'_>,
         mut views: Vec<View>,
         temporary: impl Fn(u64) -> Result<Arc<Memory>>,
-        device: &str,
+        device: impl Fn() -> String,
     ) -> Result<()> {
         if self.params.len() + self.slot > self.slot * LAUNCHES {
             self.submit();
@@ -104,7 +110,7 @@ impl Recorder {
             function: launch.function.map(crate::expr::Expr::to_wgsl),
         };
         if !self.pipelines.contains_key(&key) {
-            let pipeline = self.compile(launch, &key, device)?;
+            let pipeline = self.compile(launch, &key, &device())?;
             self.pipelines.insert(Key { constants: key.constants.clone(), function: key.function.clone(), ..key }, pipeline);
         }
 
@@ -141,7 +147,7 @@ impl Recorder {
         if let Some(pass) = &mut self.pass {
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &group, &[offset]);
-            let [x, y] = fold(launch.groups, self.device.limits().max_compute_workgroups_per_dimension);
+            let [x, y] = fold(launch.groups, self.max_groups);
             pass.dispatch_workgroups(x, y, 1);
         }
         for (from, to) in copies {
@@ -158,13 +164,12 @@ impl Recorder {
         views: &mut [View],
         temporary: impl Fn(u64) -> Result<Arc<Memory>>,
     ) -> Result<Vec<(View, View)>> {
-        let alignment = u64::from(self.device.limits().min_storage_buffer_offset_alignment);
         let written: Vec<_> = views[kernel.inputs..].iter().map(|view| Arc::as_ptr(&view.memory)).collect();
         let mut back = Vec::new();
         for (n, view) in views.iter_mut().enumerate() {
             let input = n < kernel.inputs;
             let shared = input && written.contains(&Arc::as_ptr(&view.memory));
-            if view.offset.is_multiple_of(alignment) && !shared {
+            if view.offset.is_multiple_of(self.alignment) && !shared {
                 continue;
             }
             let copy = View { memory: temporary(view.bytes)?, offset: 0, bytes: view.bytes };
