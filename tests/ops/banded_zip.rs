@@ -103,7 +103,7 @@ fn every_function_is_the_one_on_the_cpu() {
                     // f64 rounds less and does not overflow within an expression: of these, only
                     // what becomes of NaN and infinity.
                     let inexact = ["a * (1 / a)", "(a + b) - b", "b - (b - a)"].contains(&text);
-                    let skip = inexact && special[i].is_finite() && special[j].is_finite();
+                    let skip = inexact && special[i].is_finite() && (special[j].is_finite() || text == "a * (1 / a)");
                     let close = (got - want).abs() <= 64.0 * EPS * want.abs() + 1e-37;
                     // exp(88) may be infinite already.
                     let large = text == "exp(a)" && want.abs() > 1e37 && got.abs() > 1e37 && got.signum() == want.signum();
