@@ -175,15 +175,12 @@ impl Dense {
         Ok(bytemuck::pod_collect_to_vec(&self.device().read(&self.buffer)?))
     }
 
-    /// The same matrices on another device.
+    /// The same matrices on another device, or a copy of them on this one.
     ///
     /// # Errors
     /// As [`from_slice`](Self::from_slice).
     pub fn to_device(&self, device: &Device) -> Result<Self> {
-        let bytes = self.device().read(&self.buffer)?;
-        let new = Self::alloc("Dense::to_device", device, self.shape)?;
-        device.write(&new.buffer, &bytes)?;
-        Ok(new)
+        Ok(Self { shape: self.shape, buffer: device.copy(&self.buffer)? })
     }
 
     /// What kernels see: a band that covers everything.

@@ -42,16 +42,16 @@ struct Line {
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     print(&format!("device: {device}\n\n"));
-    let copies = cases::copies(device, args.quick);
+    let copy = cases::copy(device, args.quick);
     let wanted = |case: &Case| args.only.as_ref().is_none_or(|text| case.operation.contains(text.as_str()));
     let cases: Vec<Case> = cases::all(args.quick)?.into_iter().filter(wanted).collect();
-    let progress = Progress::new(copies.len() + cases.len());
+    let progress = Progress::new(1 + cases.len());
     let mut measured = Vec::new();
-    for case in copies.iter().chain(&cases) {
+    for case in std::iter::once(&copy).chain(&cases) {
         progress.step(&format!("{} {}", case.operation, case.shape));
         measured.push((case, median(device, case, args.quick)?));
     }
-    let speed = measured.iter().take(copies.len()).map(|(copy, seconds)| copy.bytes / seconds).fold(0.0, f64::max);
+    let speed = measured[0].0.bytes / measured[0].1;
     let lines: Vec<Line> = measured
         .iter()
         .map(|(case, seconds)| Line {

@@ -23,8 +23,6 @@ pub(super) struct Recorder {
     alignment: u64,
     max_groups: u32,
     pipelines: HashMap<Key, Pipeline>,
-    /// Bindings of small buffers, which chains of small operations use again and again.
-    groups: HashMap<GroupKey, wgpu::BindGroup>,
     pub submissions: u64,
 }
 
@@ -40,13 +38,6 @@ struct Pipeline {
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
 }
-
-/// The layout and the views that a group binds.
-type GroupKey = (wgpu::BindGroupLayout, Vec<(wgpu::Buffer, u64, u64)>);
-
-/// Groups kept, and how large a buffer in one may be: a kept group keeps its buffers alive.
-const GROUPS: usize = 512;
-const SMALL: u64 = 256 << 10;
 
 /// A buffer as a launch sees it.
 pub(super) struct View {
@@ -80,7 +71,6 @@ impl Recorder {
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: limits.max_compute_workgroups_per_dimension,
             pipelines: HashMap::new(),
-            groups: HashMap::new(),
             submissions: 0,
         }
     }
@@ -130,16 +120,32 @@ impl Recorder {
         self.params.extend_from_slice(launch.params);
         self.params.resize(offset as usize + self.slot, 0);
         let pipeline = &self.pipelines[&key];
-        let layout = pipeline.layout.clone();
-        let pipeline = pipeline.pipeline.clone();
-        let group = self.group(&layout, &views, launch.params.len() as u64);
+        let mut entries = vec![wgpu::BindGroupEntry {
+            binding: 0,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &self.params_buffer,
+                offset: 0,
+                size: wgpu::BufferSize::new(launch.params.len() as u64),
+            }),
+        }];
+        for (n, view) in views.iter().enumerate() {
+            entries.push(wgpu::BindGroupEntry {
+                binding: n as u32 + 1,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: view.memory.buffer(),
+                    offset: view.offset,
+                    size: wgpu::BufferSize::new(view.bytes),
+                }),
+            });
+        }
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries });
         if self.pass.is_none() {
             let encoder =
                 self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None }));
             self.pass = Some(encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime());
         }
         if let Some(pass) = &mut self.pass {
-            pass.set_pipeline(&pipeline);
+            pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &group, &[offset]);
             let [x, y] = fold(launch.groups, self.max_groups);
             pass.dispatch_workgroups(x, y, 1);
@@ -148,31 +154,6 @@ impl Recorder {
             self.encoder().copy_buffer_to_buffer(from.memory.buffer(), from.offset, to.memory.buffer(), to.offset, from.bytes);
         }
         Ok(())
-    }
-
-    /// The group that binds these views, made or met again.
-    fn group(&mut self, layout: &wgpu::BindGroupLayout, views: &[View], params: u64) -> wgpu::BindGroup {
-        let key = views.iter().all(|view| view.memory.buffer().size() <= SMALL).then(|| {
-            let views = views.iter().map(|view| (view.memory.buffer().clone(), view.offset, view.bytes)).collect();
-            (layout.clone(), views)
-        });
-        if let Some(group) = key.as_ref().and_then(|key| self.groups.get(key)) {
-            return group.clone();
-        }
-        let binding =
-            |buffer, offset, size| wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) });
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: binding(&self.params_buffer, 0, params) }];
-        for (n, view) in views.iter().enumerate() {
-            entries.push(wgpu::BindGroupEntry { binding: n as u32 + 1, resource: binding(view.memory.buffer(), view.offset, view.bytes) });
-        }
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries });
-        if let Some(key) = key {
-            if self.groups.len() >= GROUPS {
-                self.groups.clear();
-            }
-            self.groups.insert(key, group.clone());
-        }
-        group
     }
 
     /// wgpu binds a view only where its offset is aligned, and refuses one buffer both read and
