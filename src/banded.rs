@@ -270,7 +270,7 @@ impl Banded {
     /// # Errors
     /// As [`from_slice`](Self::from_slice).
     pub fn to_device(&self, device: &Device) -> Result<Self> {
-        Ok(Self { shape: self.shape, buffer: device.copy(&self.buffer)? })
+        Ok(Self { shape: self.shape, buffer: crate::ops::cast::copy(&self.buffer, device)? })
     }
 
     /// What kernels see.

@@ -326,21 +326,6 @@ impl Device {
         }
     }
 
-    /// A new buffer on this device with the contents of `from`, which never leave a device they
-    /// are on already.
-    pub(crate) fn copy(&self, from: &Buffer) -> Result<Buffer> {
-        let to = self.alloc(from.bytes)?;
-        match (&self.0.backend, &from.memory, &to.memory) {
-            _ if from.bytes == 0 => {}
-            #[cfg(feature = "wgpu")]
-            (Backend::Wgpu(gpu), Memory::Wgpu(source), Memory::Wgpu(target)) if from.device == *self => {
-                gpu.copy(source, from.offset, target, from.bytes)?;
-            }
-            _ => self.write(&to, &from.device.read(from)?)?,
-        }
-        Ok(to)
-    }
-
     /// Records one run of a kernel.
     pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         debug_assert_eq!(launch.inputs.len(), launch.kernel.inputs, "{}", launch.kernel.name);

@@ -47,6 +47,7 @@ pub static ALL: &[&Kernel] = &[
     &banded_zip::KERNEL,
     &cast::WIDEN,
     &cast::NARROW,
+    &cast::COPY,
     &matmul::SUM,
     &matmul::SUM_STRIP,
     &matmul::LOG,

@@ -49,6 +49,18 @@ fn matrices_move_between_devices() {
     }
 }
 
+/// A copy on the same device is another buffer with every word of the first.
+#[test]
+fn matrices_are_copied_on_their_device() {
+    for tested in devices() {
+        for len in [1, 127, 128, 2047, 2048, 2049, 5000] {
+            let data: Vec<f32> = (0..len).map(|n| n as f32).collect();
+            let a = Dense::from_slice(&tested.device, DenseShape::new(1, len), &data).unwrap();
+            assert_eq!(a.to_device(&tested.device).unwrap().read().unwrap(), data, "{} {len}", tested.label);
+        }
+    }
+}
+
 #[test]
 fn data_of_the_wrong_size() {
     for Tested { device, .. } in devices() {

@@ -16,3 +16,8 @@ pub(crate) fn narrow(args: &Args<'_>, out: Outputs<'_, '_>) {
     let halves: &mut [f16] = bytemuck::cast_slice_mut(&mut *out[0]);
     halves.par_iter_mut().zip(args.f32(0)).for_each(|(half, wide)| *half = f16::from_f32(*wide));
 }
+
+/// The same words.
+pub(crate) fn copy(args: &Args<'_>, out: Outputs<'_, '_>) {
+    out[0].copy_from_slice(args.u32(0));
+}

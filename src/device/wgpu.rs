@@ -332,14 +332,6 @@ impl Wgpu {
         }
     }
 
-    /// Records a copy to the start of `to`.
-    pub fn copy(&self, from: &Memory, offset: usize, to: &Memory, bytes: usize) -> Result<()> {
-        self.guarded(|| {
-            self.recorder()?.encoder().copy_buffer_to_buffer(from.buffer(), offset as u64, to.buffer(), 0, bytes as u64);
-            self.fault.check()
-        })
-    }
-
     pub fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         let views = launch.inputs.iter().chain(launch.outputs);
         let mut bound = Vec::with_capacity(launch.inputs.len() + launch.outputs.len());

@@ -1,8 +1,8 @@
-//! f16 ↔ f32, for operands and results that are stored in half precision.
+//! f16 ↔ f32, for operands and results that are stored in half precision; and plain copies.
 
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
-use crate::{Result, cpu};
+use crate::{Device, Result, cpu};
 
 params! {
     /// What the casts get.
@@ -24,6 +24,37 @@ pub(crate) static NARROW: Kernel = Kernel {
     cpu: cpu::cast::narrow,
     ..WIDEN
 };
+
+pub(crate) static COPY: Kernel = Kernel {
+    name: "cast.copy",
+    wgsl: &[include_str!("../../shaders/cast.copy.wgsl"), super::matmul::SHARED[1]],
+    cpu: cpu::cast::copy,
+    ..WIDEN
+};
+
+/// The same words in a new buffer on this device, which they never leave if they are there already.
+pub(crate) fn copy(from: &Buffer, device: &Device) -> Result<Buffer> {
+    let to = device.alloc(from.bytes)?;
+    if from.device != *device {
+        device.write(&to, &from.device.read(from)?)?;
+        return Ok(to);
+    }
+    let part = device.max_binding().min(crate::operand::MAX_LEN) / 1024 * 1024;
+    for start in (0..from.bytes).step_by(part) {
+        let bytes = part.min(from.bytes - start);
+        let words = (bytes / 4) as u32;
+        device.launch(&Launch {
+            kernel: &COPY,
+            params: bytemuck::bytes_of(&Params { words, values: words }),
+            inputs: &[&from.view(start, bytes)],
+            outputs: &[&to.view(start, bytes)],
+            groups: u64::from(words.div_ceil(2048)),
+            constants: &[],
+            function: None,
+        })?;
+    }
+    Ok(to)
+}
 
 /// `values` halves as f32.
 pub(crate) fn widen(halves: &Buffer, values: usize) -> Result<Buffer> {
