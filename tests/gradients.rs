@@ -1,7 +1,8 @@
 //! Gradients of products and what they need: argmax and draws, first and second derivatives, on
 //! every device, against naive dense loops in f64.
 
-use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout};
+use bandsaw::{Banded, BandedShape, Device, Dtype, Layout};
+use common::full::*;
 
 mod common;
 #[path = "ops/matmul_backward.rs"]
@@ -15,93 +16,6 @@ mod matmul_index;
 fn devices() -> impl Iterator<Item = Device> {
     common::devices().iter().map(|tested| tested.device.clone())
 }
-
-/// A pseudo-random value in -2 ..= 2 with an eighth as step, so that f16 holds it.
-fn noise(seed: usize, b: usize, i: usize, j: usize) -> f32 {
-    let mut x = (seed * 7919 + b * 104_729 + i * 1_299_709 + j * 15_485_863 + 12_345) as u64;
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((x ^ x >> 31) % 33) as f32 / 8.0 - 2.0
-}
-
-fn banded(device: &Device, seed: usize, shape: BandedShape) -> Banded {
-    Banded::from_fn(device, shape, |b, i, j| noise(seed, b, i, j)).unwrap()
-}
-
-fn dense(device: &Device, seed: usize, shape: DenseShape) -> Dense {
-    Dense::from_fn(device, shape, |b, i, j| noise(seed, b, i, j)).unwrap()
-}
-
-/// A batch of matrices written out, with which entries are stored.
-#[derive(Clone)]
-struct Full {
-    batch: usize,
-    rows: usize,
-    cols: usize,
-    values: Vec<f64>,
-    stored: Vec<bool>,
-}
-
-impl Full {
-    fn new(batch: usize, rows: usize, cols: usize, entry: impl Fn(usize, usize, usize) -> f64) -> Self {
-        let mut values = Vec::new();
-        for n in 0..batch * rows * cols {
-            values.push(entry(n / cols / rows, n / cols % rows, n % cols));
-        }
-        Self { batch, rows, cols, stored: vec![true; values.len()], values }
-    }
-
-    fn at(&self, b: usize, i: usize, j: usize) -> f64 {
-        self.values[(b * self.rows + i) * self.cols + j]
-    }
-
-    /// Whether entry (i, j) is stored.
-    fn has(&self, b: usize, i: usize, j: usize) -> bool {
-        self.stored[(b * self.rows + i) * self.cols + j]
-    }
-}
-
-/// A banded batch written out from its slots, by the formula in the documentation. Slots outside
-/// the matrix must hold the fill.
-fn full(matrix: &Banded) -> Full {
-    let BandedShape { batch, rows, cols, band, layout, fill, dtype } = matrix.shape();
-    let slots = matrix.read().unwrap();
-    let (width, lower, upper) = (band.width(), band.lower(), band.upper());
-    let mut new = Full::new(batch, rows, cols, |_, _, _| f64::from(fill));
-    new.stored.fill(false);
-    let lines = if layout == Layout::Rows { rows } else { cols };
-    assert_eq!(slots.len(), batch * lines * width);
-    for (slot, value) in slots.iter().enumerate() {
-        let (b, line, k) = (slot / width / lines, (slot / width % lines) as i64, (slot % width) as i64);
-        let (i, j) = if layout == Layout::Rows { (line, line + k - lower) } else { (line + k - upper, line) };
-        if i < 0 || j < 0 || i >= rows as i64 || j >= cols as i64 {
-            let want = if dtype == Dtype::F16 { half::f16::from_f32(fill).to_f32() } else { fill };
-            assert!(*value == want || (value.is_nan() && want.is_nan()), "slot {slot} outside the matrix holds {value}, not {want}");
-            continue;
-        }
-        let at = (b * rows + i as usize) * cols + j as usize;
-        new.values[at] = f64::from(*value);
-        new.stored[at] = true;
-    }
-    new
-}
-
-/// The same for a dense batch.
-fn full_dense(matrix: &Dense) -> Full {
-    let shape = matrix.shape();
-    let values = matrix.read().unwrap();
-    Full::new(shape.batch, shape.rows, shape.cols, |b, i, j| {
-        let at = if shape.layout == Layout::Rows { (b * shape.rows + i) * shape.cols + j } else { (b * shape.cols + j) * shape.rows + i };
-        f64::from(values[at])
-    })
-}
-
-fn band(lower: i64, upper: i64) -> Band {
-    Band::new(lower, upper).unwrap()
-}
-
-/// 2⁻²⁴, half a unit in the last place of an f32.
-const EPS: f64 = 1.0 / (1 << 24) as f64;
 
 /// batch, rows, inner size, columns, band of A, band of B.
 type Sizes = (usize, usize, usize, usize, (i64, i64), (i64, i64));
@@ -138,8 +52,6 @@ fn operands(device: &Device, n: usize, layouts: [Layout; 2], dtype: Dtype) -> (B
         |rows, cols, (lower, upper), layout| BandedShape::new(rows, cols, band(lower, upper)).batch(batch).layout(layout).dtype(dtype);
     (banded(device, n, shape(rows, inner, a, layouts[0]).fill(9.0)), banded(device, n + 50, shape(inner, cols, b, layouts[1]).fill(-9.0)))
 }
-
-const LAYOUTS: [Layout; 2] = [Layout::Rows, Layout::Columns];
 
 /// Every pair of layouts.
 const PAIRS: [[Layout; 2]; 4] =

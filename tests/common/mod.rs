@@ -5,6 +5,7 @@
 mod bounds;
 mod cases;
 mod devices;
+pub mod full;
 mod host;
 mod oracle;
 
