@@ -12,7 +12,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let batch = i32(number / u32(c_len()));
     if batch >= i32(params.batch) { return; }
     let slot = i32(number);
-    let at = slot_entry(slot % c_len(), params.c_stride, params.c_lower, params.c_upper, params.flags >> 4u);
+    let at = c_entry(slot);
     var value = 0.0;
     if inside(at, params.rows, params.cols) {
         let z = c[slot];

@@ -14,7 +14,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let batch = i32(number / u32(a_len()));
     if batch >= i32(params.batch) { return; }
     let slot = i32(number);
-    let at = slot_entry(slot % a_len(), params.a_stride, params.a_lower, params.a_upper, params.flags);
+    let at = a_entry(slot);
     var sum = 0.0;
     if inside(at, params.rows, params.inner) {
         let i = at.x;

@@ -45,7 +45,24 @@ pub(crate) fn check_sides(op: &'static str, rows: usize, cols: usize, per_matrix
     Ok(())
 }
 
+crate::kernel::params! {
+    /// What kernels get that work along the rows of one operand.
+    RowParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }
+}
+
 impl Operand {
+    pub fn row_params(&self) -> RowParams {
+        RowParams {
+            batch: self.batch as u32,
+            rows: self.rows as i32,
+            cols: self.cols as i32,
+            flags: self.flags(),
+            stride: self.stride(),
+            lower: self.lower,
+            upper: self.upper,
+        }
+    }
+
     pub fn device(&self) -> &Device {
         &self.buffer.device
     }

@@ -34,6 +34,14 @@ fn slot_entry(slot: i32, stride: i32, lower: i32, upper: i32, flags: u32) -> vec
     return select(vec2(outer, inner), vec2(inner, outer), columns);
 }
 
+fn a_entry(slot: i32) -> vec2<i32> {
+    return slot_entry(slot % a_len(), params.a_stride, params.a_lower, params.a_upper, params.flags);
+}
+
+fn c_entry(slot: i32) -> vec2<i32> {
+    return slot_entry(slot % c_len(), params.c_stride, params.c_lower, params.c_upper, params.flags >> 4u);
+}
+
 fn inside(at: vec2<i32>, rows: i32, cols: i32) -> bool {
     return (at.x >= 0) & (at.x < rows) & (at.y >= 0) & (at.y < cols);
 }

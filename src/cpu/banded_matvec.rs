@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::{View, matrix};
 use crate::device::cpu::{Args, Outputs};
-use crate::ops::banded_matvec::Params;
+use crate::operand::RowParams;
 
 pub(crate) fn run(args: &Args<'_>, out: Outputs<'_, '_>) {
-    let Params { rows, cols, flags, stride, lower, upper, .. } = args.params();
+    let RowParams { rows, cols, flags, stride, lower, upper, .. } = args.params();
     let view = View { rows, cols, stride, lower, upper, flags };
     bytemuck::cast_slice_mut::<u32, f32>(out[0]).par_iter_mut().enumerate().for_each(|(line, sum)| {
         let (b, i) = (line / rows as usize, (line % rows as usize) as i32);

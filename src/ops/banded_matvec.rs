@@ -3,20 +3,15 @@
 use super::common::{Output, parts, result_dtype, same_device, values, widened};
 use super::matmul;
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
-use crate::operand::Operand;
+use crate::kernel::Kernel;
+use crate::operand::{Operand, RowParams};
 use crate::{Banded, Dense, DenseShape, Dtype, Error, Result, Semiring, cpu};
-
-params! {
-    /// What `banded_matvec` gets.
-    Params { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }
-}
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_matvec",
     wgsl: &[include_str!("../../shaders/banded_matvec.wgsl"), matmul::SHARED[1]],
     cpu: cpu::banded_matvec::run,
-    params: Params::FIELDS,
+    params: RowParams::FIELDS,
     inputs: 2,
     outputs: 1,
 };
@@ -94,15 +89,7 @@ fn run(op: &'static str, a: &Operand, x: &Operand, dtype: Dtype) -> Result<Dense
     let (a, x, y) = (&widened(a)?, &widened(x)?, &output.operand);
     for part in parts(op, &[a, x, y])? {
         let (a, x, y) = (a.slice(part.clone()), x.slice(part.clone()), y.slice(part));
-        let params = Params {
-            batch: a.batch as u32,
-            rows: a.rows as i32,
-            cols: a.cols as i32,
-            flags: a.flags(),
-            stride: a.stride(),
-            lower: a.lower,
-            upper: a.upper,
-        };
+        let params = a.row_params();
         // Rows that a workgroup takes; see the shader.
         let rows = if a.flags() & 1 == 0 { 4 } else { 32 };
         a.device().launch(&Launch {

@@ -5,7 +5,7 @@ use super::common::{Output, parts, result_dtype, same, same_device, values, wide
 use crate::cpu;
 use crate::device::Launch;
 use crate::kernel::{Kernel, params};
-use crate::operand::Operand;
+use crate::operand::{Operand, RowParams};
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Layout, Result, Semiring};
 
 params! {
@@ -17,11 +17,6 @@ params! {
         c_stride: i32, c_lower: i32, c_upper: i32,
         fill: f32, tiles: u32,
     }
-}
-
-params! {
-    /// What `matmul_scale` gets.
-    ScaleParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }
 }
 
 /// Two kernels for a semiring: square tiles, and strips along a band.
@@ -58,7 +53,7 @@ pub(crate) static SCALE: Kernel = Kernel {
     name: "matmul_scale",
     wgsl: &[include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
     cpu: cpu::matmul_scale::run,
-    params: ScaleParams::FIELDS,
+    params: RowParams::FIELDS,
     inputs: 1,
     outputs: 1,
 };
@@ -226,7 +221,7 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
     for part in parts(op, &[a, b, c])? {
         let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
         let scales = match ring {
-            Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() => Some((scale(op, &a)?, scale(op, &b.t())?)),
+            Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() => Some((scale(&a)?, scale(&b.t())?)),
             _ => None,
         };
         let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
@@ -268,24 +263,15 @@ pub(crate) fn params(a: &Operand, b: &Operand, c: &Operand) -> Params {
 }
 
 /// The largest entry of each row, for `Log` to scale by.
-pub(crate) fn scale(_op: &'static str, a: &Operand) -> Result<crate::device::Buffer> {
+pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     let device = a.device();
     let scale = device.alloc(a.batch * a.rows * 4)?;
     // About four values to an invocation.
     let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
     let lanes = (stored / 4).next_power_of_two().clamp(4, 32);
-    let params = ScaleParams {
-        batch: a.batch as u32,
-        rows: a.rows as i32,
-        cols: a.cols as i32,
-        flags: a.flags(),
-        stride: a.stride(),
-        lower: a.lower,
-        upper: a.upper,
-    };
     device.launch(&Launch {
         kernel: &SCALE,
-        params: bytemuck::bytes_of(&params),
+        params: bytemuck::bytes_of(&a.row_params()),
         inputs: &[&a.buffer],
         outputs: &[&scale],
         groups: (a.batch * a.rows).div_ceil(128 / lanes) as u64,

@@ -280,7 +280,7 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
         finish([a, b, c, g], &a.buffer, a, ga)?;
         return finish([&bt, &at, &ct, &gt], &b.buffer, &bt, &gbt);
     }
-    let (row_scale, column_scale) = (matmul::scale(op, a)?, matmul::scale(op, &bt)?);
+    let (row_scale, column_scale) = (matmul::scale(a)?, matmul::scale(&bt)?);
     let w = temporary(c)?;
     let inputs = [&row_scale, &column_scale, &c.buffer, &g.buffer];
     launch(&WEIGHT, gradient_params(a, b, c, g), &inputs, &w, (c.batch * c.len()).div_ceil(256))?;
