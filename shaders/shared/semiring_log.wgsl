@@ -6,14 +6,13 @@
 fn ring_start() -> f32 { return 0.0; }
 fn ring_pad() -> f32 { return 0.0; }
 fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return fma(vec4(x), y, acc); }
-fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>) -> vec4<f32> {
-    return exp(values - vec4(a_scale[lines.x], a_scale[lines.y], a_scale[lines.z], a_scale[lines.w]));
+fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> {
+    let scale = vec4(a_scale[lines.x], a_scale[lines.y], a_scale[lines.z], a_scale[lines.w]);
+    return select(vec4(0.0), exp(values - scale), stored);
 }
-fn ring_stage_strip(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> {
-    return select(vec4(0.0), ring_stage_b(values, lines), stored);
-}
-fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>) -> vec4<f32> {
-    return exp(values - vec4(b_scale[lines.x], b_scale[lines.y], b_scale[lines.z], b_scale[lines.w]));
+fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> {
+    let scale = vec4(b_scale[lines.x], b_scale[lines.y], b_scale[lines.z], b_scale[lines.w]);
+    return select(vec4(0.0), exp(values - scale), stored);
 }
 fn ring_taints(values: vec4<f32>) -> vec4<bool> { return vec4(false); }
 

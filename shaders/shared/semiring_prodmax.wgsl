@@ -7,10 +7,9 @@ fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
     let value = vec4(x) * y;
     return select(acc, value, value > acc);
 }
-fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>) -> vec4<f32> { return values; }
-// Staged values that hold the padding where nothing is stored.
-fn ring_stage_strip(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
-fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>) -> vec4<f32> { return values; }
+// Values as they are staged, which hold the padding where nothing is stored.
+fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
+fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 
 // A NaN or an infinity (0 · ∞) in the data would be dropped like the padding.
 fn ring_taints(values: vec4<f32>) -> vec4<bool> {

@@ -38,7 +38,6 @@ fn describe(info: &Info, default: bool) -> String {
         line("workgroup", format!("{} invocations, {} memory", info.workgroup_size, size(info.workgroup_memory.into())));
         line("features", if info.features.is_empty() { "none beyond core".into() } else { info.features.join(", ") });
         line("kernels", "portable WGSL that needs no optional feature; f32 accumulation, f16 packed in pairs".into());
-        line("products", "band × band in strips along the band, with a dense operand in tiles of 64 × 64".into());
         let timestamps = info.features.iter().any(|feature| feature == "timestamps");
         line("timing", if timestamps { "by the GPU's timestamps" } else { "by the wall clock around a wait" }.into());
         line("batches", format!("split where an operand is over {}", size(info.max_binding)));

@@ -19,21 +19,16 @@ params! {
     }
 }
 
-/// Two kernels for a semiring: square tiles, and strips along a band.
+/// A product kernel for each semiring.
 macro_rules! product_kernels {
-    ($($tiles:ident $strips:ident $text:literal $file:literal $cpu:ident;)+) => {$(
-        pub(crate) static $tiles: Kernel = Kernel {
+    ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
+        pub(crate) static $name: Kernel = Kernel {
             name: concat!("matmul.", $text),
             wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
             cpu: cpu::matmul::$cpu,
             params: Params::FIELDS,
             inputs: 4,
             outputs: 1,
-        };
-        pub(crate) static $strips: Kernel = Kernel {
-            name: concat!("matmul.strip.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.strip.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
-            ..$tiles
         };
     )+};
 }
@@ -43,10 +38,10 @@ pub(crate) const SHARED: [&str; 2] =
     [include_str!("../../shaders/shared/matmul_params.wgsl"), include_str!("../../shaders/shared/band.wgsl")];
 
 product_kernels! {
-    SUM SUM_STRIP "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG LOG_STRIP "log" "../../shaders/shared/semiring_log.wgsl" log;
-    MAX MAX_STRIP "max" "../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX PRODMAX_STRIP "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+    SUM "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG "log" "../../shaders/shared/semiring_log.wgsl" log;
+    MAX "max" "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
 pub(crate) static SCALE: Kernel = Kernel {
@@ -228,7 +223,7 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
         let plan = Plan::new(&a, &b, &c);
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };
         device.launch(&Launch {
-            kernel: plan.kernel(ring),
+            kernel: kernel(ring),
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &b.buffer, a_scale, b_scale],
             outputs: &[&c.buffer],
@@ -281,45 +276,47 @@ pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     Ok(scale)
 }
 
-/// Which kernel a product takes, and how many workgroups.
-struct Plan {
-    /// Strips along the band, or square tiles.
-    strips: bool,
-    /// Workgroups for one matrix.
-    tiles: u32,
-    constants: Vec<(&'static str, f64)>,
+fn kernel(ring: Semiring) -> &'static Kernel {
+    match ring {
+        Semiring::Sum => &SUM,
+        Semiring::Log | Semiring::Sample { .. } => &LOG,
+        Semiring::Max => &MAX,
+        Semiring::ProdMax => &PRODMAX,
+    }
 }
 
-/// Rows and columns of a square tile.
-const TILE: usize = 64;
+/// How a product is cut into workgroups; the constants of `shaders/matmul.wgsl`.
+struct Plan {
+    /// Workgroups for one matrix.
+    tiles: u32,
+    constants: [(&'static str, f64); 2],
+}
 
-/// Rows of a workgroup's two strips.
-const STRIP_ROWS: usize = 32;
+/// Rows of a workgroup, and columns that its invocations stand side by side.
+const ROWS: usize = 64;
+const LANES: usize = 16;
+/// Columns that an invocation may have. Each is a kernel to compile, so they are few.
+const COLUMNS: [usize; 4] = [9, 6, 4, 2];
 
 impl Plan {
     fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {
         let banded = !(a.dense || b.dense || c.dense);
-        if banded {
-            // A strip's rows see C's band shifted by up to 15; it is cut into blocks of 32 columns,
-            // 2 to 4 to a strip, as many as leave the fewest idle.
-            let wide = (c.lower + c.upper) as usize + 16;
-            let strips = |blocks: usize| wide.div_ceil(32 * blocks);
-            let blocks = [4, 3, 2].into_iter().min_by_key(|blocks| blocks * strips(*blocks)).unwrap_or(4);
-            let constants = vec![("BLOCKS", blocks as f64), ("B_COLUMNS", f64::from(b.flags() & 1))];
-            return Self { strips: true, tiles: (a.rows.div_ceil(STRIP_ROWS) * strips(blocks)) as u32, constants };
-        }
-        let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + TILE };
-        let tiles = c.rows.div_ceil(TILE) * wide.div_ceil(TILE);
-        Self { strips: false, tiles: tiles as u32, constants: Vec::new() }
-    }
-
-    fn kernel(&self, ring: Semiring) -> &'static Kernel {
-        let [tiles, strips] = match ring {
-            Semiring::Sum => [&SUM, &SUM_STRIP],
-            Semiring::Log | Semiring::Sample { .. } => [&LOG, &LOG_STRIP],
-            Semiring::Max => [&MAX, &MAX_STRIP],
-            Semiring::ProdMax => [&PRODMAX, &PRODMAX_STRIP],
+        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+        // A sliding window has to hold a row of B wherever it stands within 16 columns.
+        let reach = (b.lower + b.upper) as usize + LANES;
+        let slide = banded && whole && reach <= COLUMNS[0] * LANES;
+        let row_tiles = c.rows.div_ceil(ROWS);
+        let (columns, tiles) = if slide {
+            (COLUMNS.into_iter().rfind(|columns| reach <= columns * LANES).unwrap_or(COLUMNS[0]), row_tiles)
+        } else {
+            // The rows of a workgroup see C's band shifted by up to 63. As many columns to an
+            // invocation as leave the least idle; reading A costs about as much as one of them.
+            let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
+            let tiles = |columns: usize| wide.div_ceil(LANES * columns);
+            let columns = COLUMNS.into_iter().min_by_key(|columns| (columns + 1) * tiles(*columns)).unwrap_or(COLUMNS[0]);
+            (columns, row_tiles * tiles(columns))
         };
-        if self.strips { strips } else { tiles }
+        let constants = [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))];
+        Self { tiles: tiles as u32, constants }
     }
 }

@@ -10,7 +10,7 @@ fn wide_bands() {
             if tested.software() && width > 129 && ring != Semiring::Sum {
                 continue;
             }
-            let n = if tested.software() && width > 33 { 1024 } else { 4096 };
+            let n = if tested.software() { 640 } else { 4096 };
             let band = Some(Band::window(width / 2).unwrap());
             let a = Host::random(1, n, n, band, 1, 3.0);
             let b = Host::random(1, n, n, band, 2, 3.0);
@@ -24,8 +24,10 @@ fn wide_bands() {
 
 #[test]
 fn long_batches_of_small_matrices() {
-    // More workgroups than one dimension of the grid holds.
-    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+    // More workgroups than one dimension of the grid holds. A software OpenGL driver takes so long for
+    // them that other tests can't get at its context.
+    let quick = |tested: &&Tested| tested.variant == Variant::Default && !(tested.software() && tested.info.backend == "gl");
+    for tested in devices().iter().filter(quick) {
         let a = Host::random(70_000, 1, 2, Some(Band::new(0, 1).unwrap()), 1, 3.0);
         let b = Host::random(70_000, 2, 1, Some(Band::new(1, 0).unwrap()), 2, 3.0);
         let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
