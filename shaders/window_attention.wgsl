@@ -19,33 +19,6 @@ fn scaled(tile: Tile, inside: bool, u: i32, t: i32, s: vec4<f32>) -> vec4<f32> {
     return select(vec4(minus_infinity()), x, meet(tile, u, t));
 }
 
-// Four columns of line u, with what a NaN has spoilt computed again.
-fn four_exact(first: Tile, u: i32, c: i32, x: vec4<f32>) -> vec4<f32> {
-    var y = x;
-    if is_nan(x.x) { y.x = exact(first, u, c); }
-    if is_nan(x.y) { y.y = exact(first, u, c + 1); }
-    if is_nan(x.z) { y.z = exact(first, u, c + 2); }
-    if is_nan(x.w) { y.w = exact(first, u, c + 3); }
-    return y;
-}
-
-// Four columns of line u leave: sums over the total of the weights.
-fn put(first: Tile, u: i32, c: i32, sum: vec4<f32>, one_over_total: f32) {
-    let line = line_of(first, u);
-    if line < 0 { return; }
-    var y = select(sum * one_over_total, vec4(0.0), vec4(one_over_total == 0.0));
-    // A score that is NaN makes the whole row so.
-    if !is_nan(one_over_total) {
-        top = tops[u / 4][u % 4];
-        y = four_exact(first, u, c, y);
-    }
-    let at = (first.m.head * params.rows + line) * params.value_depth + c;
-    if c < params.value_depth { out[at] = y.x; }
-    if c + 1 < params.value_depth { out[at + 1] = y.y; }
-    if c + 2 < params.value_depth { out[at + 2] = y.z; }
-    if c + 3 < params.value_depth { out[at + 3] = y.w; }
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let index = group_index(group, groups);
@@ -130,15 +103,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     workgroupBarrier();
 
-    let fl = shrink[y];
-    let fh = shrink[8u + y];
-    let c = first.c0 + i32(x) * 4;
-    put(first, u_low, c, sums.l0, fl.x); put(first, u_low, c + 32, sums.h0, fl.x);
-    put(first, u_low + 1, c, sums.l1, fl.y); put(first, u_low + 1, c + 32, sums.h1, fl.y);
-    put(first, u_low + 2, c, sums.l2, fl.z); put(first, u_low + 2, c + 32, sums.h2, fl.z);
-    put(first, u_low + 3, c, sums.l3, fl.w); put(first, u_low + 3, c + 32, sums.h3, fl.w);
-    put(first, u_high, c, sums.l4, fh.x); put(first, u_high, c + 32, sums.h4, fh.x);
-    put(first, u_high + 1, c, sums.l5, fh.y); put(first, u_high + 1, c + 32, sums.h5, fh.y);
-    put(first, u_high + 2, c, sums.l6, fh.z); put(first, u_high + 2, c + 32, sums.h6, fh.z);
-    put(first, u_high + 3, c, sums.l7, fh.w); put(first, u_high + 3, c + 32, sums.h7, fh.w);
+    // Lines leave one after the other, sums over the total.
+    let c = first.c0 + i32(local);
+    for (var half = 0; half < 2; half++) {
+        stage_sums(sums, u32(half), local);
+        for (var u = half * 32; u < half * 32 + 32; u++) {
+            let line = line_of(first, u);
+            let factor = shrink[u / 4][u % 4];
+            if (line >= 0) & (c < params.value_depth) {
+                var value = select(staged_sum(u, local) * factor, 0.0, factor == 0.0);
+                // A score that is NaN makes the whole row so.
+                if is_nan(value) & !is_nan(factor) {
+                    top = tops[u / 4][u % 4];
+                    value = exact(first, u, c);
+                }
+                out[(head * params.rows + line) * params.value_depth + c] = value;
+            }
+        }
+    }
 }

@@ -3,36 +3,19 @@
 // computes their weights again. Grouped heads are summed in their order. Lines of global positions
 // come from the `line` kernels.
 
-fn put(first: Tile, u: i32, c: i32, x: vec4<f32>) {
-    let line = line_of(first, u);
-    if line < 0 { return; }
-    var y = x;
-    if any(vec4(is_nan(x.x), is_nan(x.y), is_nan(x.z), is_nan(x.w))) { y = all_exact(first, u, c, x); }
-    let lines = select(params.keys, params.rows, LINES_ARE_QUERIES);
-    let matrix = select(first.m.kv, first.m.head, LINES_ARE_QUERIES);
-    let at = (matrix * lines + line) * result_width() + c;
-    if c < result_width() { result[at] = y.x; }
-    if c + 1 < result_width() { result[at + 1] = y.y; }
-    if c + 2 < result_width() { result[at + 2] = y.z; }
-    if c + 3 < result_width() { result[at + 3] = y.w; }
-}
+// Query matrices whose terms one result sums.
+fn heads() -> i32 { return select(i32(params.group), 1, LINES_ARE_QUERIES); }
 
 // What NaN has spoilt, by the definition, over all heads.
-fn all_exact(first: Tile, u: i32, c: i32, x: vec4<f32>) -> vec4<f32> {
-    var sum = select(x, vec4(0.0), vec4(is_nan(x.x), is_nan(x.y), is_nan(x.z), is_nan(x.w)));
-    var tile = first;
-    for (var n = 0; n < heads(); n++) {
-        tile.m.head = first.m.head + n;
-        if is_nan(x.x) { sum.x += exact(tile, u, c); }
-        if is_nan(x.y) { sum.y += exact(tile, u, c + 1); }
-        if is_nan(x.z) { sum.z += exact(tile, u, c + 2); }
-        if is_nan(x.w) { sum.w += exact(tile, u, c + 3); }
+fn all_exact(first: Tile, u: i32, c: i32) -> f32 {
+    var sum = 0.0;
+    for (var n = 0; (n < heads()) & !is_nan(sum); n++) {
+        var tile = first;
+        tile.m.head += n;
+        sum += exact(tile, u, c);
     }
     return sum;
 }
-
-// Query matrices whose terms one result sums.
-fn heads() -> i32 { return select(i32(params.group), 1, LINES_ARE_QUERIES); }
 
 fn weighted(tile: Tile, inside: bool, u: i32, t: i32, s: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
     let w = four_weights(tile.m, line_of(tile, u), partners_of(tile, t), s, g);
@@ -76,13 +59,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
-    let c = first.c0 + i32(x) * 4;
-    put(first, low, c, sums.l0); put(first, low, c + 32, sums.h0);
-    put(first, low + 1, c, sums.l1); put(first, low + 1, c + 32, sums.h1);
-    put(first, low + 2, c, sums.l2); put(first, low + 2, c + 32, sums.h2);
-    put(first, low + 3, c, sums.l3); put(first, low + 3, c + 32, sums.h3);
-    put(first, high, c, sums.l4); put(first, high, c + 32, sums.h4);
-    put(first, high + 1, c, sums.l5); put(first, high + 1, c + 32, sums.h5);
-    put(first, high + 2, c, sums.l6); put(first, high + 2, c + 32, sums.h6);
-    put(first, high + 3, c, sums.l7); put(first, high + 3, c + 32, sums.h7);
+    // Lines leave one after the other.
+    let c = first.c0 + i32(local);
+    let lines = select(params.keys, params.rows, LINES_ARE_QUERIES);
+    let matrix = select(kv, head, LINES_ARE_QUERIES);
+    for (var half = 0; half < 2; half++) {
+        stage_sums(sums, u32(half), local);
+        for (var u = half * 32; u < half * 32 + 32; u++) {
+            let line = line_of(first, u);
+            if (line >= 0) & (c < result_width()) {
+                var value = staged_sum(u, local);
+                if is_nan(value) { value = all_exact(first, u, c); }
+                result[(matrix * lines + line) * result_width() + c] = value;
+            }
+        }
+    }
 }

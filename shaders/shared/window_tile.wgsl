@@ -264,22 +264,38 @@ fn accumulate(before: Sums, w: Scores, tile: Tile, local: u32) -> Sums {
     return c;
 }
 
+// Half of the sums into the stage, 16 vec4s a line, so that they leave along lines: lines 0 … 31 of
+// the tile, or 32 … 63.
+fn stage_sums(c: Sums, half: u32, local: u32) {
+    let x = local % 8u;
+    let slot = local / 8u * 64u + x;
+    workgroupBarrier();
+    pool[slot] = select(c.l0, c.l4, half == 1u); pool[slot + 8u] = select(c.h0, c.h4, half == 1u);
+    pool[slot + 16u] = select(c.l1, c.l5, half == 1u); pool[slot + 24u] = select(c.h1, c.h5, half == 1u);
+    pool[slot + 32u] = select(c.l2, c.l6, half == 1u); pool[slot + 40u] = select(c.h2, c.h6, half == 1u);
+    pool[slot + 48u] = select(c.l3, c.l7, half == 1u); pool[slot + 56u] = select(c.h3, c.h7, half == 1u);
+    workgroupBarrier();
+}
+
+// Column `column` of the tile of line u, out of its half in the stage.
+fn staged_sum(u: i32, column: u32) -> f32 {
+    return pool[u32(u) % 32u * 16u + column / 4u][column % 4u];
+}
+
 // One entry by the definition: where an infinite or NaN value of a partner that the line doesn't
 // meet has spoilt a sum. Ends at the first NaN that belongs there.
 fn exact(first: Tile, u: i32, c: i32) -> f32 {
     let line = line_of(first, u);
     let met = reach(first.s, first.u0 + u, 1);
+    let listed = nth_tile(first, div_up(first.t_end - first.t0, PARTNERS));
     var sum = 0.0;
-    for (var t = met.x; (t < met.y) & !is_nan(sum); t++) {
-        let partner = first.s.partner + t * params.dilation;
-        sum = fma(weight(first.m, line, partner), value(first.m, partner, c), sum);
-    }
-    var tile = nth_tile(first, div_up(first.t_end - first.t0, PARTNERS));
-    for (var t = 0; (t < tile.t_end) & !is_nan(sum); t++) {
-        if meet(tile, u, t).x {
-            let partner = partner_of(tile, t);
-            sum = fma(weight(first.m, line, partner), value(first.m, partner, c), sum);
+    for (var t = met.x - i32(params.globals); (t < met.y) & !is_nan(sum); t++) {
+        var partner = first.s.partner + t * params.dilation;
+        if t < met.x {
+            let n = t - met.x + i32(params.globals);
+            partner = select(-1, partner_of(listed, n), meet(listed, u, n).x);
         }
+        if partner >= 0 { sum = fma(weight(first.m, line, partner), value(first.m, partner, c), sum); }
     }
     return sum;
 }
