@@ -43,9 +43,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var tile = nth_tile(first, n);
             tile.m.head = head + h;
             let inside = is_inside(tile);
-            let s = scores(0u, tile, local);
+            // Both products by one piece of code: twice would take drivers twice as long to compile.
+            var s: Scores;
             var g: Scores;
-            if SLOPES { g = scores(1u, tile, local); }
+            for (var which = 0u; which < select(1u, 2u, SLOPES); which++) {
+                s = g;
+                g = scores(which, tile, local);
+            }
+            if !SLOPES { s = g; }
             var w: Scores;
             w.r0 = weighted(tile, inside, low, t, s.r0, g.r0);
             w.r1 = weighted(tile, inside, low + 1, t, s.r1, g.r1);
