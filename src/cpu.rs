@@ -9,6 +9,8 @@ pub(crate) mod matmul_backward;
 pub(crate) mod matmul_double_backward;
 pub(crate) mod matmul_index;
 pub(crate) mod matmul_scale;
+pub(crate) mod window_attention;
+pub(crate) mod window_attention_backward;
 
 use crate::device::cpu::Args;
 

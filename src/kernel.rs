@@ -2,6 +2,7 @@
 
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul, matmul_backward, matmul_double_backward, matmul_index};
+use crate::ops::{window_attention, window_attention_backward};
 
 /// One computation in every language it exists in.
 ///
@@ -63,6 +64,15 @@ pub static ALL: &[&Kernel] = &[
     &matmul_index::MAX,
     &matmul_index::PRODMAX,
     &matmul_index::SAMPLE,
+    &window_attention::KERNEL,
+    &window_attention::KERNEL_LINE,
+    &window_attention_backward::DELTA,
+    &window_attention_backward::Q,
+    &window_attention_backward::Q_LINE,
+    &window_attention_backward::K,
+    &window_attention_backward::K_LINE,
+    &window_attention_backward::V,
+    &window_attention_backward::V_LINE,
 ];
 
 /// Every kernel, for the tests.

@@ -125,6 +125,7 @@ mod kernel;
 mod operand;
 pub mod ops;
 mod semiring;
+mod window;
 
 pub use band::{Band, Layout};
 pub use banded::{Banded, BandedShape};
@@ -137,6 +138,7 @@ pub use expr::{Expr, a, b};
 pub use kernel::{Kernel, kernels};
 pub use ops::*;
 pub use semiring::Semiring;
+pub use window::WindowAttention;
 
 /// The README's example, compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -9,6 +9,8 @@ pub mod matmul;
 pub(crate) mod matmul_backward;
 pub(crate) mod matmul_double_backward;
 pub(crate) mod matmul_index;
+pub(crate) mod window_attention;
+pub(crate) mod window_attention_backward;
 
 pub use banded_matvec::{banded_matvec, banded_matvec_backward};
 pub use banded_move::{
@@ -21,3 +23,5 @@ pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, semirin
 pub use matmul_backward::{banded_matmul_backward, banded_matmul_dense_backward, semiring_matmul_backward, window_matmul_backward};
 pub use matmul_double_backward::{banded_matmul_double_backward, semiring_matmul_double_backward};
 pub use matmul_index::{banded_matmul_index, semiring_matmul_index};
+pub use window_attention::window_attention;
+pub use window_attention_backward::window_attention_backward;

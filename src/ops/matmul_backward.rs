@@ -185,7 +185,8 @@ pub(crate) fn check(op: &'static str, [a, b, c, g]: [&Operand; 4]) -> Result<()>
     same_band(op, "g", g, c, "c")
 }
 
-fn like(op: &'static str, name: &'static str, got: &Operand, want: [usize; 3], of: [&str; 3], first: &Operand) -> Result<()> {
+/// Checks an operand's sizes: batch, rows and columns.
+pub(crate) fn like(op: &'static str, name: &'static str, got: &Operand, want: [usize; 3], of: [&str; 3], first: &Operand) -> Result<()> {
     same_device(op, first, &[(name, got)])?;
     values(op, name, got)?;
     same(op, name, "batch", got.batch, want[0], of[0])?;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports)] // each test file uses its own part
 
+pub mod attention;
 mod bounds;
 mod cases;
 mod devices;

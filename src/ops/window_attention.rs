@@ -1,0 +1,237 @@
+//! Windowed attention in one pass.
+
+use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use super::{banded_move, matmul};
+use crate::device::{Buffer, Launch};
+use crate::kernel::{Kernel, params};
+use crate::operand::Operand;
+use crate::{Dense, DenseShape, Device, Dtype, Error, Layout, Result, WindowAttention, cpu};
+
+params! {
+    /// What every kernel of windowed attention gets; see `shaders/shared/window_params.wgsl`.
+    Params {
+        batch: u32, group: u32, rows: i32, keys: i32, depth: i32, value_depth: i32,
+        offset: i32, lower: i32, upper: i32, dilation: i32,
+        globals: u32, lengths: u32, first_key: i32, scale: f32, tiles: u32,
+    }
+}
+
+/// In place of an index: there is none.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The shared files of every kernel here.
+pub(crate) const PARAMS: &str = include_str!("../../shaders/shared/window_params.wgsl");
+pub(crate) const TILE: &str = include_str!("../../shaders/shared/window_tile.wgsl");
+pub(crate) const LINE: &str = include_str!("../../shaders/shared/window_line.wgsl");
+const OUTPUT: &str = include_str!("../../shaders/shared/window_output.wgsl");
+
+pub(crate) static KERNEL: Kernel = Kernel {
+    name: "window_attention",
+    wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, TILE, OUTPUT, matmul::SHARED[1]],
+    cpu: cpu::window_attention::run,
+    params: Params::FIELDS,
+    inputs: 4,
+    outputs: 2,
+};
+
+pub(crate) static KERNEL_LINE: Kernel = Kernel {
+    name: "window_attention.line",
+    wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, LINE, OUTPUT, matmul::SHARED[1]],
+    cpu: cpu::window_attention::line,
+    ..KERNEL
+};
+
+/// Attention in a window, O = softmax(scale · Q·Kᵀ)·V over the keys that each query attends to, and
+/// the logsumexp of each row of scaled scores; nothing of size n × width is made.
+///
+/// Q is (batch · heads) × n × d, K (batch · kv_heads) × m × d (a K stored d × m is `k.t()`), V
+/// (batch · kv_heads) × m × e. O is (batch · heads) × n × e, row-major, the logsumexp
+/// (batch · heads) × n × 1 in f32. `options` say who attends to whom: see [`WindowAttention`] for the
+/// definition and the drawing. A query that attends to nothing gives zeros and −∞.
+///
+/// All three are f32 or all f16; sums are f32, O is f16 if they are. Scores of any size are fine:
+/// they are taken relative to the row's largest.
+///
+/// Memory beside the result: f16 operands and results take an f32 copy, operands that are not
+/// row-major a copy.
+///
+/// The online softmax is that of FlashAttention (Dao and others, 2022), the pattern Longformer's
+/// (Beltagy and others, 2020).
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let shape = DenseShape::new(500, 16).batch(6); // 3 sequences, 2 heads
+/// let x = Dense::from_fn(&device, shape, |b, i, d| ((b + i * (d + 1)) as f32).sin())?;
+/// let options = WindowAttention::new(Band::new(32, 0)?).heads(2, 2).lengths([500, 100, 8]);
+/// let (out, lse) = window_attention(&x, &x, &x, &options)?;
+/// assert_eq!((out.shape(), lse.shape().cols), (shape, 1));
+/// // The first token sees itself alone.
+/// assert_eq!(out.read()?[..16], x.read()?[..16]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] if sizes, storage types, heads, lengths, positions, dilation, offset or scale
+/// are not as above, [`Error::WrongDevice`], [`Error::OutOfMemory`] or [`Error::Limit`] if the result
+/// cannot be held.
+pub fn window_attention(q: &Dense, k: &Dense, v: &Dense, options: &WindowAttention) -> Result<(Dense, Dense)> {
+    const OP: &str = "window_attention";
+    let operands = [q.operand(), k.operand(), v.operand()];
+    check(OP, &operands, options)?;
+    let (batch, rows, device) = (operands[0].batch, operands[0].rows, q.device());
+    let shape = DenseShape::new(rows, operands[2].cols).batch(batch).dtype(result_dtype(&operands.each_ref()));
+    let (out, shape) = Output::dense(OP, device, shape)?;
+    let (lse, lse_shape) = Output::dense(OP, device, DenseShape::new(rows, 1).batch(batch))?;
+    let problem = Problem::new(OP, &operands, options)?;
+    let [of_out, of_lse] = [&out.operand, &lse.operand].map(|operand| problem.grouped(operand));
+    for part in parts(OP, &[&problem.q, &problem.k, &problem.v, &of_out, &of_lse])? {
+        let out = [of_out.slice(part.clone()).buffer, of_lse.slice(part.clone()).buffer];
+        let params = problem.params(&part);
+        let plan = plan(device, &params);
+        problem.launch(plan.kernel, &part, Params { tiles: plan.tiles, ..params }, params.batch, &[], &out.each_ref())?;
+        let tiles = line_tiles(&params, params.value_depth);
+        problem.launch(&KERNEL_LINE, &part, Params { tiles, ..params }, params.batch, &[], &out.each_ref())?;
+    }
+    Ok((Dense::from_buffer(shape, out.finish()?), Dense::from_buffer(lse_shape, lse.finish()?)))
+}
+
+/// Which kernel computes the windows, and how many workgroups one matrix takes.
+struct Plan {
+    kernel: &'static Kernel,
+    tiles: u32,
+}
+
+fn plan(_device: &Device, params: &Params) -> Plan {
+    Plan { kernel: &KERNEL, tiles: tiles(params, params.rows, params.value_depth) }
+}
+
+/// Workgroups of a kernel of tiles: 64 lines of one of the sequences that dilation makes, and 64
+/// columns of a result of this width.
+pub(crate) fn tiles(params: &Params, lines: i32, width: i32) -> u32 {
+    let (lines, width, dilation) = (lines as u32, width as u32, params.dilation as u32);
+    dilation.min(lines) * lines.div_ceil(dilation).div_ceil(64) * width.div_ceil(64)
+}
+
+/// Workgroups of a kernel of global lines: each and 128 columns.
+pub(crate) fn line_tiles(params: &Params, width: i32) -> u32 {
+    params.globals * (width as u32).div_ceil(128)
+}
+
+/// Checks what forward and backward need of q, k and v.
+pub(crate) fn check(op: &'static str, [q, k, v]: &[Operand; 3], options: &WindowAttention) -> Result<()> {
+    same_device(op, q, &[("k", k), ("v", v)])?;
+    for (name, operand) in [("q", q), ("k", k), ("v", v)] {
+        values(op, name, operand)?;
+        same_dtype(op, name, operand, q.dtype, "the dtype of q")?;
+    }
+    same(op, "k", "columns", k.cols, q.cols, "the columns of q")?;
+    same(op, "v", "batch", v.batch, k.batch, "the batch of k")?;
+    same(op, "v", "rows", v.rows, k.rows, "the rows of k")?;
+    options.check(op, [q.batch, k.batch, k.rows])
+}
+
+pub(crate) fn same_dtype(op: &'static str, argument: &'static str, operand: &Operand, want: Dtype, of: &str) -> Result<()> {
+    if operand.dtype == want {
+        return Ok(());
+    }
+    Err(Error::argument(op, argument, format!("dtype {}", operand.dtype), format!("dtype {want} ({of})")))
+}
+
+/// The operands as kernels want them: row-major f32, query matrices that share keys side by side.
+pub(crate) struct Problem {
+    pub q: Operand,
+    pub k: Operand,
+    pub v: Operand,
+    /// The global positions, then the length for each matrix of keys; nothing if there is neither.
+    positions: Option<Buffer>,
+    params: Params,
+}
+
+impl Problem {
+    pub fn new(op: &'static str, [q, k, v]: &[Operand; 3], options: &WindowAttention) -> Result<Self> {
+        let device = q.device();
+        let mut globals: Vec<u32> = options.global.iter().map(|position| *position as u32).collect();
+        globals.sort_unstable();
+        globals.dedup();
+        let mut positions = globals.clone();
+        for length in options.lengths.iter().flatten() {
+            positions.extend(std::iter::repeat_n(*length as u32, options.kv_heads));
+        }
+        let params = Params {
+            batch: 0,
+            group: (options.heads / options.kv_heads) as u32,
+            rows: q.rows as i32,
+            keys: k.rows as i32,
+            depth: q.cols as i32,
+            value_depth: v.cols as i32,
+            offset: options.offset as i32,
+            lower: options.band.lower() as i32,
+            upper: options.band.upper() as i32,
+            dilation: options.dilation as i32,
+            globals: globals.len() as u32,
+            lengths: if options.lengths.is_some() { globals.len() as u32 } else { NONE },
+            first_key: 0,
+            scale: options.scale.unwrap_or(1.0 / (q.cols as f32).sqrt()),
+            tiles: 0,
+        };
+        let positions = if positions.is_empty() {
+            None
+        } else {
+            let buffer = device.alloc(positions.len() * 4)?;
+            device.write(&buffer, bytemuck::cast_slice(&positions))?;
+            Some(buffer)
+        };
+        let [q, k, v] = [row_major(op, q)?, row_major(op, k)?, row_major(op, v)?];
+        let mut new = Self { q, k, v, positions, params };
+        new.q = new.grouped(&new.q);
+        Ok(new)
+    }
+
+    /// Matrices of queries in as many batch entries as there are matrices of keys.
+    pub fn grouped(&self, operand: &Operand) -> Operand {
+        let group = self.params.group as usize;
+        Operand { batch: operand.batch / group, rows: operand.rows * group, ..operand.clone() }
+    }
+
+    /// The arguments for a part of the matrices of keys.
+    pub fn params(&self, part: &std::ops::Range<usize>) -> Params {
+        let lengths = if self.params.lengths == NONE { NONE } else { self.params.lengths + part.start as u32 };
+        Params { batch: part.len() as u32 * self.params.group, lengths, ..self.params }
+    }
+
+    /// Launches a kernel over so many matrices: q, k, v and positions are read, then `more`.
+    pub fn launch(
+        &self,
+        kernel: &'static Kernel,
+        part: &std::ops::Range<usize>,
+        params: Params,
+        matrices: u32,
+        more: &[&Buffer],
+        outputs: &[&Buffer],
+    ) -> Result<()> {
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|operand| operand.slice(part.clone()).buffer);
+        let mut inputs = vec![&q, &k, &v, self.positions.as_ref().unwrap_or(&q)];
+        inputs.extend(more);
+        q.device.launch(&Launch {
+            kernel,
+            params: bytemuck::bytes_of(&params),
+            inputs: &inputs,
+            outputs,
+            groups: u64::from(matrices) * u64::from(params.tiles),
+            constants: &[],
+            function: None,
+        })
+    }
+}
+
+/// Row-major and f32: itself, or a copy.
+pub(crate) fn row_major(op: &'static str, operand: &Operand) -> Result<Operand> {
+    if operand.layout == Layout::Rows {
+        return widened(operand);
+    }
+    let shape = DenseShape::new(operand.rows, operand.cols).batch(operand.batch);
+    let (copy, _) = Output::dense(op, operand.device(), shape)?;
+    banded_move::run(op, operand, &copy.operand, [0, 0], 0.0)?;
+    Ok(copy.operand)
+}

@@ -1,0 +1,221 @@
+//! The gradients of windowed attention.
+
+use super::common::{Output, parts};
+use super::window_attention::{LINE, PARAMS, Params, Problem, TILE, check, line_tiles, row_major, same_dtype, tiles};
+use super::matmul_backward::like;
+use super::{banded_move, matmul};
+use crate::device::{Buffer, Launch};
+use crate::kernel::{Kernel, params};
+use crate::operand::Operand;
+use crate::{Dense, Device, Dtype, Layout, Result, WindowAttention, cpu};
+
+params! {
+    /// What the kernel of row sums gets.
+    DeltaParams { rows: u32, depth: u32 }
+}
+
+pub(crate) static DELTA: Kernel = Kernel {
+    name: "window_attention_backward.delta",
+    wgsl: &[include_str!("../../shaders/window_attention_backward.delta.wgsl"), matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::delta,
+    params: DeltaParams::FIELDS,
+    inputs: 2,
+    outputs: 1,
+};
+
+const MAIN: &str = include_str!("../../shaders/window_attention_backward.wgsl");
+const MAIN_LINE: &str = include_str!("../../shaders/window_attention_backward.line.wgsl");
+const GRADIENT: &str = include_str!("../../shaders/shared/window_gradient.wgsl");
+const OF_Q: &str = include_str!("../../shaders/shared/window_gradient_q.wgsl");
+const OF_K: &str = include_str!("../../shaders/shared/window_gradient_k.wgsl");
+const OF_V: &str = include_str!("../../shaders/shared/window_gradient_v.wgsl");
+
+/// The gradient of Q: tiles along the window, and lines of global positions.
+pub(crate) static Q: Kernel = Kernel {
+    name: "window_attention_backward.q",
+    wgsl: &[MAIN, PARAMS, TILE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::q,
+    params: Params::FIELDS,
+    inputs: 7,
+    outputs: 1,
+};
+
+pub(crate) static Q_LINE: Kernel = Kernel {
+    name: "window_attention_backward.q.line",
+    wgsl: &[MAIN_LINE, PARAMS, LINE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::q_line,
+    ..Q
+};
+
+/// The gradient of K.
+pub(crate) static K: Kernel = Kernel {
+    name: "window_attention_backward.k",
+    wgsl: &[MAIN, PARAMS, TILE, GRADIENT, OF_K, matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::k,
+    ..Q
+};
+
+pub(crate) static K_LINE: Kernel = Kernel {
+    name: "window_attention_backward.k.line",
+    wgsl: &[MAIN_LINE, PARAMS, LINE, GRADIENT, OF_K, matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::k_line,
+    ..Q
+};
+
+/// The gradient of V.
+pub(crate) static V: Kernel = Kernel {
+    name: "window_attention_backward.v",
+    wgsl: &[MAIN, PARAMS, TILE, GRADIENT, OF_V, matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::v,
+    ..Q
+};
+
+pub(crate) static V_LINE: Kernel = Kernel {
+    name: "window_attention_backward.v.line",
+    wgsl: &[MAIN_LINE, PARAMS, LINE, GRADIENT, OF_V, matmul::SHARED[1]],
+    cpu: cpu::window_attention_backward::v_line,
+    ..Q
+};
+
+/// The gradients of [`window_attention`](crate::window_attention) by Q, K and V.
+///
+/// `out` and `lse` are its results, `grad_out` the gradient of `out`; the logsumexp has none. With
+/// P\[i,j\] = exp(scale · q\[i\]·k\[j\] − lse\[i\]) over the keys that query i attends to, and
+/// S = scale · P ∘ (dO·Vᵀ − rowsum(dO ∘ O)),
+///
+/// ```text
+/// dQ = S·K      dK = Sᵀ·Q      dV = Pᵀ·dO
+/// ```
+///
+/// where keys and values of a group sum over its heads. P is computed again from the logsumexp, so
+/// memory stays linear in n · d: beside the results one f32 for each row, and f32 copies of f16
+/// operands. The results have their operand's shape, layout and storage type. Sums always run in the
+/// same order. A query that attends to nothing has gradient 0 and adds nothing.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let x = Dense::from_fn(&device, DenseShape::new(100, 8), |_, i, d| ((i * (d + 1)) as f32).sin())?;
+/// let options = WindowAttention::new(Band::window(5)?);
+/// let (out, lse) = window_attention(&x, &x, &x, &options)?;
+/// let g = Dense::from_fn(&device, out.shape(), |_, _, _| 1.0)?; // of the sum of all results
+/// let (dq, dk, dv) = window_attention_backward(&x, &x, &x, &out, &lse, &g, &options)?;
+/// assert_eq!((dq.shape(), dk.shape()), (x.shape(), x.shape()));
+/// // Each row of probabilities sums to 1, so the gradients of V sum to one for each query.
+/// let total: f32 = dv.read()?.iter().sum();
+/// assert!((total - 800.0).abs() < 1e-2);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if out, lse or grad_out does not have the shape or storage type that the
+/// forward pass gives; else as [`window_attention`](crate::window_attention).
+#[allow(clippy::too_many_arguments)] // the operands and results of the forward pass
+pub fn window_attention_backward(
+    q: &Dense,
+    k: &Dense,
+    v: &Dense,
+    out: &Dense,
+    lse: &Dense,
+    grad_out: &Dense,
+    options: &WindowAttention,
+) -> Result<(Dense, Dense, Dense)> {
+    const OP: &str = "window_attention_backward";
+    let operands = [q.operand(), k.operand(), v.operand()];
+    let [of_q, _, of_v] = &operands;
+    check(OP, &operands, options)?;
+    let (rows, width) = ("the rows of q", "the columns of v");
+    for (name, operand, columns) in [("out", out.operand(), of_v.cols), ("lse", lse.operand(), 1), ("grad_out", grad_out.operand(), of_v.cols)] {
+        let of_columns = if name == "lse" { "one for each row" } else { width };
+        like(OP, name, &operand, [of_q.batch, of_q.rows, columns], ["the batch of q", rows, of_columns], of_q)?;
+        let (dtype, of) = if name == "lse" { (Dtype::F32, "always") } else { (of_q.dtype, "the dtype of q") };
+        same_dtype(OP, name, &operand, dtype, of)?;
+    }
+
+    let problem = Problem::new(OP, &operands, options)?;
+    let [out, lse, grad] = [row_major(OP, &out.operand())?, row_major(OP, &lse.operand())?, row_major(OP, &grad_out.operand())?];
+    let delta = Operand { buffer: delta(&out, &grad)?, ..lse.clone() };
+    let [lse, grad, delta] = [lse, grad, delta].map(|operand| problem.grouped(&operand));
+    let [gq, gk, gv] = [gradient(OP, q)?, gradient(OP, k)?, gradient(OP, v)?];
+    let of_gq = problem.grouped(&gq.operand);
+    for part in parts(OP, &[&problem.q, &problem.k, &problem.v, &lse, &grad, &delta, &of_gq, &gk.operand, &gv.operand])? {
+        let more = [&grad, &lse, &delta].map(|operand| operand.slice(part.clone()).buffer);
+        let params = problem.params(&part);
+        let keys = part.len() as u32;
+        for plan in plan(q.device(), &params) {
+            let (result, matrices, lines, width) = match plan.of {
+                Of::Q => (&of_gq, params.batch, params.rows, params.depth),
+                Of::K => (&gk.operand, keys, params.keys, params.depth),
+                Of::V => (&gv.operand, keys, params.keys, params.value_depth),
+            };
+            let result = result.slice(part.clone()).buffer;
+            let main = Params { tiles: tiles(&params, lines, width), ..params };
+            problem.launch(plan.kernel, &part, main, matrices, &more.each_ref(), &[&result])?;
+            let line = Params { tiles: line_tiles(&params, width), ..params };
+            problem.launch(plan.line, &part, line, matrices, &more.each_ref(), &[&result])?;
+        }
+    }
+    Ok((finish(OP, q, gq)?, finish(OP, k, gk)?, finish(OP, v, gv)?))
+}
+
+/// Which operand a gradient is of.
+#[derive(Clone, Copy)]
+enum Of {
+    Q,
+    K,
+    V,
+}
+
+/// Which kernels compute a gradient: that of the windows, and that of global lines.
+struct Plan {
+    of: Of,
+    kernel: &'static Kernel,
+    line: &'static Kernel,
+}
+
+fn plan(_device: &Device, _params: &Params) -> [Plan; 3] {
+    [
+        Plan { of: Of::Q, kernel: &Q, line: &Q_LINE },
+        Plan { of: Of::K, kernel: &K, line: &K_LINE },
+        Plan { of: Of::V, kernel: &V, line: &V_LINE },
+    ]
+}
+
+/// Σ out · grad of each row.
+fn delta(out: &Operand, grad: &Operand) -> Result<Buffer> {
+    let device = out.device();
+    let rows = out.batch * out.rows;
+    let delta = device.alloc(rows * 4)?;
+    // A part starts where a binding may.
+    let limit = device.max_binding().min(crate::operand::MAX_LEN);
+    let part = (limit / (out.cols * 4) / 64 * 64).max(64);
+    for start in (0..rows).step_by(part) {
+        let count = part.min(rows - start);
+        let view = |buffer: &Buffer, width: usize| buffer.view(start * width * 4, count * width * 4);
+        device.launch(&Launch {
+            kernel: &DELTA,
+            params: bytemuck::bytes_of(&DeltaParams { rows: count as u32, depth: out.cols as u32 }),
+            inputs: &[&view(&out.buffer, out.cols), &view(&grad.buffer, out.cols)],
+            outputs: &[&view(&delta, 1)],
+            groups: count.div_ceil(8) as u64,
+            constants: &[],
+            function: None,
+        })?;
+    }
+    Ok(delta)
+}
+
+/// A gradient being made, row-major.
+fn gradient(op: &'static str, of: &Dense) -> Result<Output> {
+    Ok(Output::dense(op, of.device(), of.shape().layout(Layout::Rows))?.0)
+}
+
+/// The gradient in its operand's layout and storage type.
+fn finish(op: &'static str, of: &Dense, made: Output) -> Result<Dense> {
+    if of.shape().layout == Layout::Rows {
+        return Ok(Dense::from_buffer(of.shape(), made.finish()?));
+    }
+    let (output, shape) = Output::dense(op, of.device(), of.shape())?;
+    banded_move::run(op, &made.operand, &output.operand, [0, 0], 0.0)?;
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}

@@ -1,0 +1,7 @@
+//! Windowed attention and its parts: on every device, for every option, against a dense masked
+//! attention in f64.
+
+mod common;
+
+#[path = "ops/window_attention.rs"]
+mod window_attention;
