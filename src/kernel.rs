@@ -30,6 +30,11 @@ impl Kernel {
         self.name.split('.').next().unwrap_or(self.name)
     }
 
+    /// Whether it runs on matrix units; its shader says so. Only such devices get it.
+    pub fn needs_matrix_units(&self) -> bool {
+        self.wgsl[0].contains("enable wgpu_cooperative_matrix;")
+    }
+
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
     pub fn source(&self, function: Option<&str>) -> String {
         let mut text = self.wgsl.join("\n");
@@ -64,6 +69,10 @@ pub static ALL: &[&Kernel] = &[
     &matmul_index::MAX,
     &matmul_index::PRODMAX,
     &matmul_index::SAMPLE,
+    &window_attention::cooperative::FORWARD,
+    &window_attention::cooperative::STATS,
+    &window_attention::cooperative::Q,
+    &window_attention::cooperative::KV,
     &window_attention::KERNEL,
     &window_attention::KERNEL_LINE,
     &window_attention_backward::DELTA,
