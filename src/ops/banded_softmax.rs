@@ -1,6 +1,8 @@
 //! Softmax over the stored entries of each row of a band.
 
 use super::common::{Output, parts, values, widened};
+use super::matmul_backward::same_structure;
+use crate::device::Launch;
 use crate::kernel::{Kernel, params};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Error, Layout, Result, cpu};
@@ -11,7 +13,7 @@ params! {
 }
 
 /// The shared files of the softmax and its gradient.
-pub(crate) const SHARED: [&str; 2] = [include_str!("../../shaders/shared/softmax_row.wgsl"), super::matmul::SHARED[1]];
+const SHARED: [&str; 2] = [include_str!("../../shaders/shared/softmax_row.wgsl"), super::matmul::SHARED[1]];
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_softmax",
@@ -20,6 +22,14 @@ pub(crate) static KERNEL: Kernel = Kernel {
     params: Params::FIELDS,
     inputs: 1,
     outputs: 1,
+};
+
+pub(crate) static BACKWARD: Kernel = Kernel {
+    name: "banded_softmax.backward",
+    wgsl: &[include_str!("../../shaders/banded_softmax.backward.wgsl"), SHARED[0], SHARED[1]],
+    cpu: cpu::banded_softmax::backward,
+    inputs: 2,
+    ..KERNEL
 };
 
 /// Softmax along the rows of a band, P\[i,j\] = exp(scale · A\[i,j\]) / Σ exp(scale · A\[i,·\]).
@@ -57,7 +67,40 @@ pub fn banded_softmax(a: &Banded, scale: f32) -> Result<Banded> {
     Ok(Banded::from_buffer(shape, output.finish()?))
 }
 
-pub(crate) fn finite(op: &'static str, scale: f32) -> Result<()> {
+/// The gradient of [`banded_softmax`] by A, from its result P and the gradient
+/// g of P: GA\[i,j\] = scale · P\[i,j\] · (g\[i,j\] − Σ P\[i,·\]·g\[i,·\]).
+///
+/// g has P's size and band, and any layout; the result is of P's structure and storage type.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let shape = BandedShape::new(2, 2, Band::new(1, 0)?);
+/// let p = banded_softmax(&Banded::from_fn(&device, shape, |_, _, _| 7.0)?, 4.0)?;
+/// let g = Banded::from_fn(&device, shape, |_, i, j| (i + j) as f32)?;
+/// assert_eq!(banded_softmax_backward(&p, &g, 4.0)?.read()?, [0.0, 0.0, -0.5 * 2.0, 0.5 * 2.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] if g does not have P's size and band; else as
+/// [`banded_softmax`].
+pub fn banded_softmax_backward(p: &Banded, g: &Banded, scale: f32) -> Result<Banded> {
+    const OP: &str = "banded_softmax_backward";
+    let (of_p, of_g) = (p.operand(), g.operand());
+    values(OP, "p", &of_p)?;
+    same_structure(OP, "g", &of_g, &of_p, "p", &of_p)?;
+    finite(OP, scale)?;
+    let (output, shape) = Output::banded(OP, p.device(), BandedShape { fill: 0.0, ..p.shape() })?;
+    let (p, g) = (widened(&of_p)?, widened(&of_g)?);
+    for part in parts(OP, &[&p, &g, &output.operand])? {
+        let (p, g, ga) = (p.slice(part.clone()), g.slice(part.clone()), output.operand.slice(part));
+        launch(&BACKWARD, params(&p, g.flags(), scale), &[&p, &g], &ga)?;
+    }
+    Ok(Banded::from_buffer(shape, output.finish()?))
+}
+
+fn finite(op: &'static str, scale: f32) -> Result<()> {
     if scale.is_finite() {
         return Ok(());
     }
@@ -65,7 +108,7 @@ pub(crate) fn finite(op: &'static str, scale: f32) -> Result<()> {
 }
 
 /// The arguments for an operand and the flags of a second one.
-pub(crate) fn params(a: &Operand, second: u32, scale: f32) -> Params {
+fn params(a: &Operand, second: u32, scale: f32) -> Params {
     let Operand { batch, rows, cols, lower, upper, .. } = *a;
     let lines = if a.layout == Layout::Columns { cols as i32 + lower + upper } else { rows as i32 };
     Params {
@@ -81,11 +124,11 @@ pub(crate) fn params(a: &Operand, second: u32, scale: f32) -> Params {
     }
 }
 
-pub(crate) fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Operand], output: &Operand) -> Result<()> {
+fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Operand], output: &Operand) -> Result<()> {
     // Rows that a workgroup takes; see the shader.
     let rows = if params.flags & 1 == 0 { 4 } else { 32 };
     let inputs: Vec<_> = inputs.iter().map(|operand| &operand.buffer).collect();
-    output.device().launch(&crate::device::Launch {
+    output.device().launch(&Launch {
         kernel,
         params: bytemuck::bytes_of(&params),
         inputs: &inputs,

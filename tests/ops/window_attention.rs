@@ -187,7 +187,7 @@ fn zeros(device: &Device, batch: usize, rows: usize, cols: usize) -> Dense {
 fn operands_that_do_not_fit() {
     for Tested { device, .. } in devices() {
         let (q, x, options) = (zeros(device, 2, 5, 4), zeros(device, 2, 6, 4), window(1, 1));
-        let run = |q, k, v| window_attention(q, k, v, &options);
+        let run = |q: &Dense, k: &Dense, v: &Dense| window_attention(q, k, v, &options);
         refused(run(&q, &zeros(device, 2, 6, 3), &x), "k has columns 3, must have columns 4 (the columns of q)");
         refused(run(&q, &x, &zeros(device, 2, 5, 4)), "v has rows 5, must have rows 6 (the rows of k)");
         refused(run(&q, &x, &zeros(device, 3, 6, 4)), "v has batch 3, must have batch 2 (the batch of k)");
