@@ -116,11 +116,13 @@ fn gradients_match_differences() {
     let ga = full(&banded_softmax_backward(&banded_softmax(&a, scale).unwrap(), &g, scale).unwrap());
     let (a, g) = (full(&a), full(&g));
     let value = |a: &Full| {
-        (0..a.rows).map(|i| {
-            let stored: Vec<_> = (0..a.cols).filter(|j| a.has(0, i, *j)).collect();
-            let p = softmax(&stored.iter().map(|j| f64::from(scale) * a.at(0, i, *j)).collect::<Vec<_>>());
-            stored.iter().zip(p).map(|(j, p)| p * g.at(0, i, *j)).sum::<f64>()
-        }).sum::<f64>()
+        (0..a.rows)
+            .map(|i| {
+                let stored: Vec<_> = (0..a.cols).filter(|j| a.has(0, i, *j)).collect();
+                let p = softmax(&stored.iter().map(|j| f64::from(scale) * a.at(0, i, *j)).collect::<Vec<_>>());
+                stored.iter().zip(p).map(|(j, p)| p * g.at(0, i, *j)).sum::<f64>()
+            })
+            .sum::<f64>()
     };
     let h = 1e-4;
     for at in (0..a.values.len()).filter(|at| a.stored[*at]) {

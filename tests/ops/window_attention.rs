@@ -88,21 +88,22 @@ fn random_cases() {
     // The same cases on every device and in every run.
     let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let run = runner.run(&strategy, |((sizes, lower, width), (dilation, offset, kv_heads, group, entries), (picks, lengths, seed, kind))| {
-        let keys = sizes[1];
-        let mut options = window(lower, width - lower).dilation(dilation).offset(offset).heads(kv_heads * group, kv_heads);
-        options = options.global(picks.iter().map(|pick| pick.index(keys)).collect::<Vec<_>>());
-        if lengths {
-            options = options.lengths((0..entries).map(|entry| (seed as usize >> (8 * entry)) % (keys + 1)).collect::<Vec<_>>());
-        }
-        let mut case = Case { seed, ..Case::new("random", sizes, options).entries(entries) };
-        case.transposed = kind & 1 == 1;
-        case.dtype = if kind == 2 { Dtype::F16 } else { Dtype::F32 };
-        for tested in devices() {
-            case.check(&tested.device, &format!("{}: {case:?}", tested.label));
-        }
-        Ok(())
-    });
+    let run =
+        runner.run(&strategy, |((sizes, lower, width), (dilation, offset, kv_heads, group, entries), (picks, lengths, seed, kind))| {
+            let keys = sizes[1];
+            let mut options = window(lower, width - lower).dilation(dilation).offset(offset).heads(kv_heads * group, kv_heads);
+            options = options.global(picks.iter().map(|pick| pick.index(keys)).collect::<Vec<_>>());
+            if lengths {
+                options = options.lengths((0..entries).map(|entry| (seed as usize >> (8 * entry)) % (keys + 1)).collect::<Vec<_>>());
+            }
+            let mut case = Case { seed, ..Case::new("random", sizes, options).entries(entries) };
+            case.transposed = kind & 1 == 1;
+            case.dtype = if kind == 2 { Dtype::F16 } else { Dtype::F32 };
+            for tested in devices() {
+                case.check(&tested.device, &format!("{}: {case:?}", tested.label));
+            }
+            Ok(())
+        });
     run.unwrap();
 }
 
@@ -136,7 +137,11 @@ fn values_that_are_no_numbers() {
             Operands { v: plain.v.with(at(20, nan)), ..plain.clone() },
             Operands { grad: plain.grad.with(at(30, nan)), ..plain.clone() },
         ];
-        odd.push(Operands { k: plain.k.with(move |_, j, _| (30..50).contains(&j).then_some(-inf)), q: plain.q.with(|_, _, _| Some(1.0)), ..plain });
+        odd.push(Operands {
+            k: plain.k.with(move |_, j, _| (30..50).contains(&j).then_some(-inf)),
+            q: plain.q.with(|_, _, _| Some(1.0)),
+            ..plain
+        });
         for (n, operands) in odd.iter().enumerate() {
             case.check_with(&tested.device, &format!("{} {n}", tested.label), operands);
         }
@@ -239,9 +244,6 @@ fn a_matrix_beyond_a_binding_is_refused() {
     for tested in devices() {
         let device = Device::open(&tested.info.id, Options { max_binding: Some(1024), ..tested.device.options() }).unwrap();
         let x = zeros(&device, 1, 65, 4);
-        refused(
-            window_attention(&x, &x, &x, &window(1, 1)),
-            &format!("one matrix's size in bytes is 1040, the limit of {device} is 1024"),
-        );
+        refused(window_attention(&x, &x, &x, &window(1, 1)), &format!("one matrix's size in bytes is 1040, the limit of {device} is 1024"));
     }
 }

@@ -21,7 +21,8 @@ fn gradients_match_differences() {
     let [q, k, v, grad] = [&values.q, &values.k, &values.v, &values.grad].map(upload);
     let (out, lse) = window_attention(&q, &k, &v, &case.options).unwrap();
     let (dq, dk, dv) = window_attention_backward(&q, &k, &v, &out, &lse, &grad, &case.options).unwrap();
-    let loss = |values: &Values| Want::new(&case, values).out.values.iter().zip(&values.grad.values).map(|((out, _), g)| out * g).sum::<f64>();
+    let loss =
+        |values: &Values| Want::new(&case, values).out.values.iter().zip(&values.grad.values).map(|((out, _), g)| out * g).sum::<f64>();
     let h = 1e-5;
     type Pick = fn(&mut Values) -> &mut Full;
     let operands: [(Pick, Dense); 3] = [(|all| &mut all.q, dq), (|all| &mut all.k, dk), (|all| &mut all.v, dv)];

@@ -1,8 +1,8 @@
 //! What is measured of windowed attention.
 
 use bandsaw::{
-    Band, Banded, Dense, DenseShape, Device, Dtype, Result, Semiring, WindowAttention, banded_matmul_dense,
-    banded_matmul_dense_backward, window_attention, window_attention_backward, window_matmul, window_matmul_backward,
+    Band, Banded, Dense, DenseShape, Device, Dtype, Result, Semiring, WindowAttention, banded_matmul_dense, banded_matmul_dense_backward,
+    window_attention, window_attention_backward, window_matmul, window_matmul_backward,
 };
 
 use super::cases::{Case, Run, TURNS, random, turns};
@@ -49,7 +49,8 @@ const KINDS: [Kind; 6] = [
     },
 ];
 
-const ATTENTION: Kind = Kind { names: ["window_attention f32", "window_attention f16"], flops: 4.0, dense: 4.0, banded: 0.0, setup: forward };
+const ATTENTION: Kind =
+    Kind { names: ["window_attention f32", "window_attention f16"], flops: 4.0, dense: 4.0, banded: 0.0, setup: forward };
 
 pub fn all(quick: bool) -> Result<Vec<Case>> {
     let types = [Dtype::F32, Dtype::F16];

@@ -107,7 +107,11 @@ impl Oracle {
         let (depth, scale) = (q.cols, f64::from(scale));
         let scores = Self::new(q.rows, k.rows, band, f64::NEG_INFINITY, |i, j| {
             let score = sum((0..depth).map(|p| (q.at(i, p), k.at(j, p))));
-            if attends(i, j) { (score.0 * scale, (score.1 + 16.0 * EPSILON * score.0.abs()) * scale.abs()) } else { (f64::NEG_INFINITY, 0.0) }
+            if attends(i, j) {
+                (score.0 * scale, (score.1 + 16.0 * EPSILON * score.0.abs()) * scale.abs())
+            } else {
+                (f64::NEG_INFINITY, 0.0)
+            }
         });
         let rows: Vec<(f64, f64)> = (0..q.rows)
             .map(|i| {

@@ -43,12 +43,7 @@ pub fn all(cases: &mut Cases, device: &Device) -> Result<()> {
         ("attention-window", "attention to 12 characters on each side", Band::window(12)?),
     ] {
         let (q, k, of_q, of_k) = (q.clone(), k.clone(), of_q.clone(), of_k.clone());
-        cases.banded(
-            file,
-            title,
-            move || probabilities(&q, &k, band),
-            move || Oracle::attention(&of_q, &of_k, scale, band, in_band(band)),
-        );
+        cases.banded(file, title, move || probabilities(&q, &k, band), move || Oracle::attention(&of_q, &of_k, scale, band, in_band(band)));
     }
 
     // Values that are the identity make the result the probabilities themselves.
