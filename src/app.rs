@@ -38,6 +38,15 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// Which kind of matrices `demo` and `bench` are about.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Family {
+    /// Band matrices
+    Banded,
+    /// Windowed attention
+    Window,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Run every operation on sample matrices, check it, draw it

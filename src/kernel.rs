@@ -2,7 +2,7 @@
 
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul, matmul_backward, matmul_double_backward, matmul_index};
-use crate::ops::{window_attention, window_attention_backward};
+use crate::ops::{banded_softmax, window_attention, window_attention_backward};
 
 /// One computation in every language it exists in.
 ///
@@ -50,6 +50,8 @@ impl Kernel {
 pub static ALL: &[&Kernel] = &[
     &banded_matvec::KERNEL,
     &banded_move::KERNEL,
+    &banded_softmax::KERNEL,
+    &banded_softmax::BACKWARD,
     &banded_zip::KERNEL,
     &cast::WIDEN,
     &cast::NARROW,

@@ -2,6 +2,7 @@
 
 pub(crate) mod banded_matvec;
 pub(crate) mod banded_move;
+pub(crate) mod banded_softmax;
 pub(crate) mod banded_zip;
 pub(crate) mod cast;
 pub(crate) mod common;
@@ -18,6 +19,7 @@ pub use banded_move::{
     banded_shift_band_backward, banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_shift_rows_backward,
     banded_to_dense, banded_to_dense_backward, find_band,
 };
+pub use banded_softmax::{banded_softmax, banded_softmax_backward};
 pub use banded_zip::{banded_map, banded_map_backward, banded_zip, banded_zip_backward};
 pub use matmul::{banded_matmul, banded_matmul_band, banded_matmul_dense, semiring_matmul, window_matmul};
 pub use matmul_backward::{banded_matmul_backward, banded_matmul_dense_backward, semiring_matmul_backward, window_matmul_backward};

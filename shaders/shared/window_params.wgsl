@@ -45,3 +45,6 @@ fn in_window(i: i32, j: i32) -> bool {
     let steps = away / params.dilation;
     return (steps * params.dilation == away) & (steps >= -params.lower) & (steps <= params.upper);
 }
+
+// 2^x. A driver's exp2 may lose a NaN.
+fn power(x: f32) -> f32 { return select(exp2(x), x, is_nan(x)); }

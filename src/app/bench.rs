@@ -1,6 +1,7 @@
 //! `bandsaw bench`: how fast this device is.
 
 mod cases;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,17 +10,20 @@ use bandsaw::io::write_file;
 use bandsaw::{Banded, Device, Result, Semiring, banded_map, banded_matmul, banded_zip};
 
 use super::progress::Progress;
-use super::{print, table};
+use super::{Family, print, table};
 use cases::Case;
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench --only matmul -o speeds.csv\n  \
+#[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench window --quick\n  bandsaw bench --only matmul -o speeds.csv\n  \
     bandsaw --device cpu bench --quick\n\n\
     Shapes are batch · n · diagonals on each side. ms is the median of many runs on warm, changing\n\
     operands, by the GPU's own clock where it has one; a GPU works for a second before each, so\n\
     that its clocks are up. GB/s counts every operand and result once; % of copy compares that with\n\
     the device's own copy of a large matrix. A case \"… backward\" is the product and its gradients.")]
 pub struct Args {
+    /// Which matrices; all without it
+    #[arg(value_enum)]
+    family: Option<Family>,
     /// Small shapes, for software devices and the CPU
     #[arg(long)]
     quick: bool,
@@ -44,7 +48,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     print(&format!("device: {device}\n\n"));
     let copy = cases::copy(device, args.quick);
     let wanted = |case: &Case| args.only.as_ref().is_none_or(|text| case.operation.contains(text.as_str()));
-    let cases: Vec<Case> = cases::all(args.quick)?.into_iter().filter(wanted).collect();
+    let cases: Vec<Case> = cases::all(args.quick, args.family)?.into_iter().filter(wanted).collect();
     let progress = Progress::new(1 + cases.len());
     let mut measured = Vec::new();
     for case in std::iter::once(&copy).chain(&cases) {

@@ -5,10 +5,12 @@ use bandsaw::{
     banded_matmul_dense, banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
 };
 
-/// Operands are taken in turn, so that no cache holds them all.
-const TURNS: usize = 3;
+use crate::app::Family;
 
-type Run = Box<dyn Fn(usize) -> Result<()>>;
+/// Operands are taken in turn, so that no cache holds them all.
+pub const TURNS: usize = 3;
+
+pub type Run = Box<dyn Fn(usize) -> Result<()>>;
 type Setup = Box<dyn Fn(&Device) -> Result<Run>>;
 
 /// One operation on one shape.
@@ -23,7 +25,7 @@ pub struct Case {
 }
 
 /// Uniform numbers in −1 … 1, the same every time.
-fn random() -> impl FnMut() -> f32 {
+pub fn random() -> impl FnMut() -> f32 {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     move || {
         state ^= state << 13;
@@ -43,7 +45,7 @@ fn dense(device: &Device, batch: usize, rows: usize, cols: usize) -> Result<Dens
     Dense::from_fn(device, DenseShape::new(rows, cols).batch(batch), |_, _, _| next())
 }
 
-fn turns<T>(make: impl Fn() -> Result<T>) -> Result<Vec<T>> {
+pub fn turns<T>(make: impl Fn() -> Result<T>) -> Result<Vec<T>> {
     (0..TURNS).map(|_| make()).collect()
 }
 
@@ -79,7 +81,20 @@ const RINGS: [(Semiring, &str, &str); 3] = [
     (Semiring::Max, "banded_matmul max", "banded_matmul max, forward + backward"),
 ];
 
-pub fn all(quick: bool) -> Result<Vec<Case>> {
+/// The cases of one family, or of all.
+pub fn all(quick: bool, family: Option<Family>) -> Result<Vec<Case>> {
+    let wanted = |this: Family| family.is_none_or(|family| family == this);
+    let mut cases = Vec::new();
+    if wanted(Family::Banded) {
+        cases.extend(bands(quick)?);
+    }
+    if wanted(Family::Window) {
+        cases.extend(super::window::all(quick)?);
+    }
+    Ok(cases)
+}
+
+fn bands(quick: bool) -> Result<Vec<Case>> {
     let small = |n: usize| if quick { n / 16 } else { n };
     let mut cases = Vec::new();
     for [batch, n, side] in SHAPES {
