@@ -61,6 +61,8 @@ pub static ALL: &[&Kernel] = &[
     &matmul::MAX,
     &matmul::PRODMAX,
     &matmul::SCALE,
+    &matmul::cooperative::BAND,
+    &matmul::cooperative::DENSE,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

@@ -21,8 +21,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
 
 // Values in one matrix of each operand.
 fn a_len() -> i32 { return band_len(params.rows, params.inner, params.a_stride, params.flags); }

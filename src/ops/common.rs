@@ -90,6 +90,11 @@ impl Output {
     }
 
     /// A result that kernels write in its own storage type.
+    pub fn stored_banded(op: &'static str, device: &Device, shape: BandedShape) -> Result<Self> {
+        Ok(Self { operand: Banded::alloc(op, device, shape)?.operand(), dtype: shape.dtype })
+    }
+
+    /// A result that kernels write in its own storage type.
     pub fn stored(op: &'static str, device: &Device, shape: DenseShape) -> Result<(Self, DenseShape)> {
         Ok((Self { operand: Dense::alloc(op, device, shape)?.operand(), dtype: shape.dtype }, shape))
     }

@@ -1,6 +1,8 @@
 //! Products over a semiring. A dense matrix is a band that covers everything, so banded × banded,
 //! banded × dense, dense × dense and dense × dense onto a band are one kernel.
 
+pub(crate) mod cooperative;
+
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use crate::cpu;
 use crate::device::Launch;
@@ -24,7 +26,7 @@ macro_rules! product_kernels {
     ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
         pub(crate) static $name: Kernel = Kernel {
             name: concat!("matmul.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
+            wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], SHARED[2], include_str!($file)],
             cpu: cpu::matmul::$cpu,
             params: Params::FIELDS,
             inputs: 4,
@@ -34,8 +36,11 @@ macro_rules! product_kernels {
 }
 
 /// The shared files of every product.
-pub(crate) const SHARED: [&str; 2] =
-    [include_str!("../../shaders/shared/matmul_params.wgsl"), include_str!("../../shaders/shared/band.wgsl")];
+pub(crate) const SHARED: [&str; 3] = [
+    include_str!("../../shaders/shared/matmul_params.wgsl"),
+    include_str!("../../shaders/shared/band.wgsl"),
+    include_str!("../../shaders/shared/matmul_operands.wgsl"),
+];
 
 product_kernels! {
     SUM "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
@@ -184,6 +189,9 @@ pub fn semiring_matmul(a: &Dense, b: &Dense, ring: Semiring) -> Result<Dense> {
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiring, band: Band, layout: Layout) -> Result<Banded> {
     check(op, a, b)?;
     let shape = BandedShape::new(a.rows, b.cols, band).batch(a.batch).layout(layout).fill(ring.zero()).dtype(result_dtype(&[a, b]));
+    if cooperative::suits_band(a, b, ring, &shape) {
+        return cooperative::onto_band(op, a, b, shape);
+    }
     let (output, shape) = Output::banded(op, a.device(), shape)?;
     product(op, &widened(a)?, &widened(b)?, &output.operand, ring)?;
     Ok(Banded::from_buffer(shape, output.finish()?))
@@ -193,6 +201,9 @@ pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiri
 pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, ring: Semiring) -> Result<Dense> {
     check(op, a, b)?;
     let shape = DenseShape::new(a.rows, b.cols).batch(a.batch).dtype(result_dtype(&[a, b]));
+    if cooperative::suits_dense(a, b, ring) {
+        return cooperative::onto_dense(op, a, b, shape);
+    }
     let (output, shape) = Output::dense(op, a.device(), shape)?;
     product(op, &widened(a)?, &widened(b)?, &output.operand, ring)?;
     Ok(Dense::from_buffer(shape, output.finish()?))

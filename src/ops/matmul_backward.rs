@@ -10,7 +10,7 @@ use crate::{Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, Semir
 
 pub(crate) static LOG: Kernel = Kernel {
     name: "matmul_backward.log",
-    wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
     cpu: cpu::matmul_backward::log,
     params: Params::FIELDS,
     inputs: 6,
@@ -19,7 +19,7 @@ pub(crate) static LOG: Kernel = Kernel {
 
 pub(crate) static WEIGHT: Kernel = Kernel {
     name: "matmul_backward.weight",
-    wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
     cpu: cpu::matmul_backward::weight,
     inputs: 4,
     ..LOG
@@ -27,7 +27,7 @@ pub(crate) static WEIGHT: Kernel = Kernel {
 
 pub(crate) static EXP: Kernel = Kernel {
     name: "matmul_backward.exp",
-    wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
     cpu: cpu::matmul_backward::exp,
     inputs: 2,
     ..LOG
@@ -35,7 +35,7 @@ pub(crate) static EXP: Kernel = Kernel {
 
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_backward.max",
-    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], GRADIENT, PICK_MAX],
+    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_MAX],
     cpu: cpu::matmul_backward::max,
     inputs: 4,
     ..LOG
@@ -43,7 +43,7 @@ pub(crate) static MAX: Kernel = Kernel {
 
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_backward.prodmax",
-    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], GRADIENT, PICK_PRODMAX],
+    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_PRODMAX],
     cpu: cpu::matmul_backward::prodmax,
     ..MAX
 };

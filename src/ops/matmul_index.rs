@@ -21,7 +21,7 @@ pub(crate) const PICK_PRODMAX: &str = include_str!("../../shaders/shared/pick_pr
 
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_index.max",
-    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], PICK_MAX],
+    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], PICK_MAX],
     cpu: cpu::matmul_index::max,
     params: Params::FIELDS,
     inputs: 2,
@@ -30,14 +30,14 @@ pub(crate) static MAX: Kernel = Kernel {
 
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_index.prodmax",
-    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], PICK_PRODMAX],
+    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], PICK_PRODMAX],
     cpu: cpu::matmul_index::prodmax,
     ..MAX
 };
 
 pub(crate) static SAMPLE: Kernel = Kernel {
     name: "matmul_index.sample",
-    wgsl: &[include_str!("../../shaders/matmul_index.sample.wgsl"), SHARED[0], SHARED[1], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_index.sample.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
     cpu: cpu::matmul_index::sample,
     ..MAX
 };

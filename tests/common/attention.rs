@@ -197,7 +197,10 @@ fn sum_error(n: usize) -> f64 {
     2.0 * (n as f64 + 2.0) * EPSILON
 }
 
-fn scores(case: &Case, operands: &Values, head: usize, i: usize) -> Row {
+/// How much more a sum may be off on matrix units, which round by cutting off.
+const UNITS: f64 = 4.0;
+
+fn scores(case: &Case, operands: &Values, head: usize, i: usize, units: bool) -> Row {
     let options = &case.options;
     let kv = head / (options.heads / options.kv_heads);
     let scale = f64::from(options.scale.unwrap_or(1.0 / (case.depth as f32).sqrt()));
@@ -210,7 +213,8 @@ fn scores(case: &Case, operands: &Values, head: usize, i: usize) -> Row {
         // The product's error, and those of scaling it and of taking differences.
         // What is infinite has none.
         let size = if size.is_finite() { size } else { 0.0 };
-        error = error.max(scale.abs() * size * (sum_error(case.depth) + 12.0 * EPSILON));
+        let sum_error = if units { UNITS } else { 1.0 } * sum_error(case.depth);
+        error = error.max(scale.abs() * size * (sum_error + 12.0 * EPSILON));
     }
     let largest = keys.iter().map(|key| key.1).fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
     if largest == f64::NEG_INFINITY {
@@ -245,12 +249,13 @@ impl Want {
         // Matrix units take probabilities and slopes rounded to f16, the latter relative to the largest
         // gradient: a relative error, and an absolute one where f16 is subnormal.
         let (rounding, tiny) = if units { (1.0 / 2048.0, 1.0 / f64::from(1 << 24)) } else { (0.0, 0.0) };
+        let of_sums = |n| if units { UNITS } else { 1.0 } * sum_error(n);
         let most = operands.grad.values.iter().fold(0.0, |most: f64, g| if g.is_finite() { most.max(g.abs()) } else { most });
         for (head, i) in (0..entries * heads).flat_map(|head| (0..rows).map(move |i| (head, i))) {
             let kv = head / (heads / kv_heads);
-            let row = scores(case, operands, head, i);
+            let row = scores(case, operands, head, i, units);
             want.lse.row(head, i)[0] = (row.lse, row.lse_bound);
-            let length = sum_error(row.keys.len());
+            let length = of_sums(row.keys.len());
             for (c, (value, bound)) in want.out.row(head, i).iter_mut().enumerate() {
                 for (j, p, error) in &row.keys {
                     let v = operands.v.at(kv, *j, c);
@@ -264,15 +269,15 @@ impl Want {
             let (mut delta, mut delta_bound) = (0.0, 0.0);
             for (g, (value, bound)) in grad.iter().zip(want.out.row(head, i)) {
                 delta += g * *value;
-                delta_bound += g.abs() * (*bound + value.abs() * (sum_error(value_depth) + half));
+                delta_bound += g.abs() * (*bound + value.abs() * (of_sums(value_depth) + half));
             }
             // Sums over a key's queries may be as long as all rows of a group.
-            let long = sum_error(rows * heads / kv_heads);
+            let long = of_sums(rows * heads / kv_heads);
             for (j, p, error) in &row.keys {
                 let products = grad.iter().enumerate().map(|(c, g)| g * operands.v.at(kv, *j, c));
                 let (sum, size) = products.fold((0.0, 0.0), |(sum, size), x: f64| (sum + x, size + x.abs()));
                 let slope = p * (sum - delta) * scale;
-                let slope_bound = scale.abs() * p * ((sum - delta).abs() * error + size * sum_error(value_depth) + delta_bound)
+                let slope_bound = scale.abs() * p * ((sum - delta).abs() * error + size * of_sums(value_depth) + delta_bound)
                     + 4.0 * EPSILON * scale.abs() * p * (sum.abs() + delta.abs());
                 for c in 0..depth {
                     let (q, k) = (operands.q.at(head, i, c), operands.k.at(kv, *j, c));

@@ -6,6 +6,8 @@ mod errors;
 mod large;
 #[path = "matmul/special.rs"]
 mod special;
+#[path = "matmul/units.rs"]
+mod units;
 
 use bandsaw::*;
 use proptest::prelude::*;

@@ -1,0 +1,161 @@
+enable f16;
+enable wgpu_cooperative_matrix;
+diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its number only
+
+
+// C = A·B on matrix units: A a band in rows layout, B and C dense row-major; all f16, sums f32. A
+// subgroup has 16 rows of C and goes along A's band, 16 p at a time.
+
+@group(0) @binding(1) var<storage, read> a: array<f16>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f16>>;
+
+const GROUP = 128u;
+const SUBGROUPS = 4u;
+const LINES = 64;                   // rows of a workgroup, 16 to a subgroup
+const PARTNERS = 16;                // p or columns at once
+override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dense operand
+override ROW: u32 = TILES * 4u;     // vec4s of such a row
+override PITCH: u32 = ROW + 2u;     // of a staged one
+override STAGE: u32 = PITCH * 16u;
+const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
+
+const WEIGHTS = 6u;                 // vec4s of a row of A's piece, in f16
+
+var<workgroup> stage: array<vec4<f16>, STAGE>;
+var<workgroup> weights: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
+var<workgroup> sums: array<vec4<f32>, 320>;
+
+// By bits, since compilers may take it that nothing is infinite.
+fn finite(x: vec4<f32>) -> bool {
+    return all((bitcast<vec4<u32>>(x) & vec4(0x7f800000u)) != vec4(0x7f800000u));
+}
+
+// Four columns of row i by the definition: a value that the row doesn't reach has met a 0.
+fn exact(batch: i32, i: i32, column: u32) -> vec4<f32> {
+    var sum = vec4(0.0);
+    for (var p = max(0, i - params.a_lower); p < min(params.inner, i + params.a_upper + 1); p++) {
+        sum = fma(vec4(f32(a[batch * a_len() + a_index(i, p)])), vec4<f32>(b[u32(batch * params.inner + p) * ROW + column]), sum);
+    }
+    return sum;
+}
+
+// Eight columns of row i leave, from `at` on in their place.
+fn put(batch: i32, i: i32, at: u32, column: u32) {
+    var x0 = sums[at];
+    var x1 = sums[at + 1u];
+    if !(finite(x0) & finite(x1)) {
+        x0 = exact(batch, i, column);
+        x1 = exact(batch, i, column + 1u);
+    }
+    let to = u32(batch * params.rows + i) * ROW + column;
+    c[to] = vec4<f16>(x0);
+    c[to + 1u] = vec4<f16>(x1);
+}
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let index = group_index(group, groups);
+    if index >= params.batch * params.tiles { return; }
+    let batch = i32(index / params.tiles);
+    let i0 = i32(index % params.tiles) * LINES;
+    let lane = local % 32u;
+    let nominal = i0 + i32(local / 32u) * 16; // the first row that is not another subgroup's too
+    let row = min(nominal, params.rows - 16);
+    let own = local / 32u * 16u * SCORES;
+    let own_weights = local / 32u * 16u * WEIGHTS;
+    let a0 = batch * a_len();
+    let b_at = batch * params.inner * i32(ROW);
+    let column = i32(lane % 16u);
+    let first = row + i32(lane / 16u); // this invocation brings every other row of A
+    let slot = own_weights + lane / 16u * WEIGHTS + lane % 16u / 4u;
+    let part = lane % 4u;
+    let zero = vec4<f16>();
+    var b0 = zero; var b1 = zero; var b2 = zero; var b3 = zero; // what comes next
+    var w0 = f16(); var w1 = f16(); var w2 = f16(); var w3 = f16();
+    var w4 = f16(); var w5 = f16(); var w6 = f16(); var w7 = f16();
+    var at = 0u;
+    var ok = false;
+
+    var c0 = coop_mat16x16<f32, C>();
+    var c1 = coop_mat16x16<f32, C>();
+    var c2 = coop_mat16x16<f32, C>();
+    var c3 = coop_mat16x16<f32, C>();
+    var c4 = coop_mat16x16<f32, C>();
+    var c5 = coop_mat16x16<f32, C>();
+    var c6 = coop_mat16x16<f32, C>();
+    var c7 = coop_mat16x16<f32, C>();
+
+    let start = max(0, i0 - params.a_lower) / PARTNERS * PARTNERS;
+    let end = min(params.inner, i0 + LINES + params.a_upper);
+    var p = 0;
+    var a_at = 0;
+    at = local + 0u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b0 = zero; if ok { b0 = b[u32(b_at + start * i32(ROW) + i32(at))]; }
+    if TILES > 2u { at = local + 1u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b1 = zero; if ok { b1 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
+    if TILES > 4u { at = local + 2u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b2 = zero; if ok { b2 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
+    if TILES > 6u { at = local + 3u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b3 = zero; if ok { b3 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
+    p = start + column;
+    a_at = a0 + a_index(first, p);
+    w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
+    w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
+    w2 = f16(); if (p < params.inner) & in_band(first + 4, p, params.a_lower, params.a_upper) { w2 = a[a_at + 4 * params.a_stride]; }
+    w3 = f16(); if (p < params.inner) & in_band(first + 6, p, params.a_lower, params.a_upper) { w3 = a[a_at + 6 * params.a_stride]; }
+    w4 = f16(); if (p < params.inner) & in_band(first + 8, p, params.a_lower, params.a_upper) { w4 = a[a_at + 8 * params.a_stride]; }
+    w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
+    w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
+    w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
+    for (var p0 = start; p0 < end; p0 += PARTNERS) {
+        workgroupBarrier();
+        at = local + 0u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b0; }
+        if TILES > 2u { at = local + 1u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b1; } }
+        if TILES > 4u { at = local + 2u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b2; } }
+        if TILES > 6u { at = local + 3u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b3; } }
+        weights[slot + 0u * WEIGHTS][part] = w0;
+        weights[slot + 2u * WEIGHTS][part] = w1;
+        weights[slot + 4u * WEIGHTS][part] = w2;
+        weights[slot + 6u * WEIGHTS][part] = w3;
+        weights[slot + 8u * WEIGHTS][part] = w4;
+        weights[slot + 10u * WEIGHTS][part] = w5;
+        weights[slot + 12u * WEIGHTS][part] = w6;
+        weights[slot + 14u * WEIGHTS][part] = w7;
+        workgroupBarrier();
+        if p0 + PARTNERS < end {
+            at = local + 0u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b0 = zero; if ok { b0 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; }
+            if TILES > 2u { at = local + 1u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b1 = zero; if ok { b1 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; } }
+            if TILES > 4u { at = local + 2u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b2 = zero; if ok { b2 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; } }
+            if TILES > 6u { at = local + 3u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b3 = zero; if ok { b3 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; } }
+            p = p0 + PARTNERS + column;
+            a_at = a0 + a_index(first, p);
+            w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
+            w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
+            w2 = f16(); if (p < params.inner) & in_band(first + 4, p, params.a_lower, params.a_upper) { w2 = a[a_at + 4 * params.a_stride]; }
+            w3 = f16(); if (p < params.inner) & in_band(first + 6, p, params.a_lower, params.a_upper) { w3 = a[a_at + 6 * params.a_stride]; }
+            w4 = f16(); if (p < params.inner) & in_band(first + 8, p, params.a_lower, params.a_upper) { w4 = a[a_at + 8 * params.a_stride]; }
+            w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
+            w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
+            w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
+        }
+        if (p0 + PARTNERS <= row - params.a_lower) | (p0 > row + 15 + params.a_upper) { continue; }
+        let w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[0u], PITCH), c0);
+        if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[4u], PITCH), c1); }
+        if TILES > 2u { c2 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[8u], PITCH), c2); }
+        if TILES > 3u { c3 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[12u], PITCH), c3); }
+        if TILES > 4u { c4 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[16u], PITCH), c4); }
+        if TILES > 5u { c5 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[20u], PITCH), c5); }
+        if TILES > 6u { c6 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[24u], PITCH), c6); }
+        if TILES > 7u { c7 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[28u], PITCH), c7); }
+    }
+
+    let i = row + i32(lane / 2u);
+    let held = own + lane / 2u * SCORES + lane % 2u * 2u;
+    let to = lane % 2u * 2u;
+    subgroupBarrier(); coopStoreT(c0, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 0u); }
+    if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 4u); } }
+    if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 8u); } }
+    if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 12u); } }
+    if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 16u); } }
+    if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 20u); } }
+    if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 24u); } }
+    if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 28u); } }
+}

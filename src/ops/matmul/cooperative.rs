@@ -1,0 +1,78 @@
+//! Products of f16 operands on matrix units: dense · denseᵀ onto a band (the window product), and band ·
+//! dense ("unwindow"), where the dense rows are whole pieces of 16 columns. Sums are f32, by the matrix
+//! unit's own order and rounding: within 4 times the bound of a sum in f32.
+
+use super::{Params, SHARED, params};
+use crate::device::Launch;
+use crate::kernel::Kernel;
+use crate::operand::Operand;
+use crate::ops::common::{Output, parts};
+use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Layout, Result, Semiring, cpu};
+
+pub(crate) static BAND: Kernel = Kernel {
+    name: "matmul.cooperative.band",
+    wgsl: &[include_str!("../../../shaders/matmul.cooperative.band.wgsl"), SHARED[0], SHARED[1]],
+    cpu: cpu::matmul::sum,
+    params: Params::FIELDS,
+    inputs: 2,
+    outputs: 1,
+};
+
+pub(crate) static DENSE: Kernel = Kernel {
+    name: "matmul.cooperative.dense",
+    wgsl: &[include_str!("../../../shaders/matmul.cooperative.dense.wgsl"), SHARED[0], SHARED[1]],
+    ..BAND
+};
+
+/// Rows of a workgroup.
+const LINES: usize = 64;
+
+/// Whether rows are whole pieces of 16 columns, few enough to be held in registers.
+fn in_pieces(columns: usize) -> bool {
+    columns.is_multiple_of(16) && (16..=128).contains(&columns)
+}
+
+fn on_units(a: &Operand, b: &Operand, ring: Semiring) -> bool {
+    let halves = a.dtype == Dtype::F16 && b.dtype == Dtype::F16;
+    a.device().has_matrix_units() && halves && ring == Semiring::Sum && a.layout == Layout::Rows && a.rows >= 16
+}
+
+/// Q·Kᵀ, both stored row by row, onto a band in rows layout.
+pub(crate) fn suits_band(a: &Operand, b: &Operand, ring: Semiring, c: &BandedShape) -> bool {
+    let stored = a.dense && b.dense && b.layout == Layout::Columns && c.layout == Layout::Rows;
+    on_units(a, b, ring) && stored && in_pieces(a.cols)
+}
+
+/// A band in rows layout times a dense matrix stored row by row.
+pub(crate) fn suits_dense(a: &Operand, b: &Operand, ring: Semiring) -> bool {
+    on_units(a, b, ring) && !a.dense && b.dense && b.layout == Layout::Rows && in_pieces(b.cols)
+}
+
+pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, shape: BandedShape) -> Result<Banded> {
+    let output = Output::stored_banded(op, a.device(), shape)?;
+    launch(op, &BAND, a, b, &output.operand, a.cols)?;
+    Ok(Banded::from_buffer(shape, output.finish()?))
+}
+
+pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: DenseShape) -> Result<Dense> {
+    let (output, shape) = Output::stored(op, a.device(), shape)?;
+    launch(op, &DENSE, a, b, &output.operand, b.cols)?;
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
+    for part in parts(op, &[a, b, c])? {
+        let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
+        let tiles = a.rows.div_ceil(LINES);
+        a.device().launch(&Launch {
+            kernel,
+            params: bytemuck::bytes_of(&Params { tiles: tiles as u32, ..params(&a, &b, &c) }),
+            inputs: &[&a.buffer, &b.buffer],
+            outputs: &[&c.buffer],
+            groups: (a.batch * tiles) as u64,
+            constants: &[("TILES", (columns / 16) as f64)],
+            function: None,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! f16 products whose dense rows are whole pieces of 16 columns: what kernels on matrix units take,
+//! where a device has them. Everywhere else these are sizes like any other.
+
+use super::*;
+
+/// [rows, columns of the band's matrix, depth] and the band's lower and upper.
+const SIZES: [([usize; 3], [i64; 2]); 9] = [
+    ([16, 16, 16], [2, 2]),
+    ([17, 19, 16], [4, 0]),
+    ([70, 70, 64], [20, 20]),
+    ([150, 133, 32], [0, 33]),
+    ([65, 200, 48], [-3, 70]),
+    ([130, 40, 16], [90, -2]),
+    ([64, 64, 128], [100, 100]),
+    ([33, 33, 80], [7, 9]),
+    ([20, 20, 144], [3, 3]),
+];
+
+fn halves(batch: usize, rows: usize, cols: usize, band: Option<[i64; 2]>, seed: u64) -> Host {
+    let band = band.map(|[lower, upper]| Band::new(lower, upper).unwrap());
+    Host::random(batch, rows, cols, band, seed, 3.0).rounded(Dtype::F16)
+}
+
+#[test]
+fn window_products_in_pieces_of_16() {
+    for tested in devices() {
+        for (n, ([rows, cols, depth], [lower, upper])) in SIZES.into_iter().enumerate() {
+            let (q, k) = (halves(2, rows, depth, None, n as u64), halves(2, cols, depth, None, 50 + n as u64));
+            let left = q.dense(&tested.device, Layout::Rows, Dtype::F16, false);
+            let right = k.dense(&tested.device, Layout::Rows, Dtype::F16, false);
+            let got = window_matmul(&left, &right, Band::new(lower, upper).unwrap()).unwrap();
+            assert_eq!(got.shape().dtype, Dtype::F16);
+            let what = format!("{}: {rows} × {cols}, depth {depth}, band {lower}, {upper}", tested.label);
+            let rows = k.clone();
+            let transposed = Host::new(k.batch, k.cols, k.rows, None, move |b, i, j| rows.entry(b, j, i).unwrap_or(0.0) as f32);
+            check_banded(&what, &got, &q, &transposed, Semiring::Sum, &Rows::All);
+        }
+    }
+}
+
+#[test]
+fn band_times_dense_in_pieces_of_16() {
+    for tested in devices() {
+        for (n, ([rows, cols, depth], band)) in SIZES.into_iter().enumerate() {
+            let (a, v) = (halves(2, rows, cols, Some(band), n as u64), halves(2, cols, depth, None, 50 + n as u64));
+            let what = format!("{}: {rows} × {cols}, depth {depth}, band {band:?}", tested.label);
+            // An infinite and a NaN value meet the padding of rows that don't reach them.
+            for odd in [false, true] {
+                let v = v.with(move |_, i, j| (odd && j == 5 && i % 16 == 9).then_some(if i == 9 { f32::INFINITY } else { f32::NAN }));
+                let left = a.banded(&tested.device, Layout::Rows, Dtype::F16, false);
+                let right = v.dense(&tested.device, Layout::Rows, Dtype::F16, false);
+                let got = banded_matmul_dense(&left, &right, Semiring::Sum).unwrap();
+                assert_eq!(got.shape().dtype, Dtype::F16);
+                check_dense(&what, &got, &a, &v, Semiring::Sum, &Rows::All);
+            }
+        }
+    }
+}
