@@ -38,6 +38,13 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// Which kind of matrices `demo` and `bench` are about.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Family {
+    /// Band matrices
+    Banded,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Run every operation on sample matrices, check it, draw it

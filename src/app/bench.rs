@@ -9,7 +9,7 @@ use bandsaw::io::write_file;
 use bandsaw::{Banded, Device, Result, Semiring, banded_map, banded_matmul, banded_zip};
 
 use super::progress::Progress;
-use super::{print, table};
+use super::{Family, print, table};
 use cases::Case;
 
 #[derive(clap::Args)]
@@ -20,6 +20,9 @@ use cases::Case;
     that its clocks are up. GB/s counts every operand and result once; % of copy compares that with\n\
     the device's own copy of a large matrix. A case \"… backward\" is the product and its gradients.")]
 pub struct Args {
+    /// Which matrices; all without it
+    #[arg(value_enum)]
+    family: Option<Family>,
     /// Small shapes, for software devices and the CPU
     #[arg(long)]
     quick: bool,
@@ -44,7 +47,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     print(&format!("device: {device}\n\n"));
     let copy = cases::copy(device, args.quick);
     let wanted = |case: &Case| args.only.as_ref().is_none_or(|text| case.operation.contains(text.as_str()));
-    let cases: Vec<Case> = cases::all(args.quick)?.into_iter().filter(wanted).collect();
+    let cases: Vec<Case> = cases::all(args.quick, args.family)?.into_iter().filter(wanted).collect();
     let progress = Progress::new(1 + cases.len());
     let mut measured = Vec::new();
     for case in std::iter::once(&copy).chain(&cases) {

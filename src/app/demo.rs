@@ -11,13 +11,16 @@ use bandsaw::{Device, Result};
 use super::canvas::{Canvas, GREY};
 use super::figure::{Figure, Style, View};
 use super::progress::Progress;
-use super::{Matrix, print, table};
+use super::{Family, Matrix, print, table};
 use cases::Case;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  bandsaw demo\n  bandsaw demo -o pictures\n  bandsaw --device cpu demo\n\n\
     Exits with 1 if any result is further from the f64 reference than its bound allows.")]
 pub struct Args {
+    /// Which matrices; all without it
+    #[arg(value_enum)]
+    family: Option<Family>,
     /// Folder for the pictures
     #[arg(short, long, value_name = "DIR", default_value = "out")]
     output: PathBuf,
@@ -25,7 +28,7 @@ pub struct Args {
 
 impl Default for Args {
     fn default() -> Self {
-        Self { output: "out".into() }
+        Self { family: None, output: "out".into() }
     }
 }
 
@@ -36,7 +39,7 @@ const SMALL: u32 = 200;
 pub fn run(args: &Args, device: &Device) -> Result<ExitCode> {
     let note = if device.info().backend == "cpu" { " (no GPU found, or the CPU asked for)" } else { "" };
     print(&format!("device: {device}{note}\n\n"));
-    let cases = cases::all(device)?;
+    let cases = cases::all(device, args.family)?;
     let progress = Progress::new(cases.len());
     let mut lines = vec![["operation", "result", "device time", "error / bound", ""].map(str::to_owned).to_vec()];
     let mut thumbnails = Vec::new();

@@ -5,6 +5,8 @@ use bandsaw::{
     banded_matmul_dense, banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
 };
 
+use crate::app::Family;
+
 /// Operands are taken in turn, so that no cache holds them all.
 const TURNS: usize = 3;
 
@@ -79,7 +81,17 @@ const RINGS: [(Semiring, &str, &str); 3] = [
     (Semiring::Max, "banded_matmul max", "banded_matmul max, forward + backward"),
 ];
 
-pub fn all(quick: bool) -> Result<Vec<Case>> {
+/// The cases of one family, or of all.
+pub fn all(quick: bool, family: Option<Family>) -> Result<Vec<Case>> {
+    let wanted = |this: Family| family.is_none_or(|family| family == this);
+    let mut cases = Vec::new();
+    if wanted(Family::Banded) {
+        cases.extend(bands(quick)?);
+    }
+    Ok(cases)
+}
+
+fn bands(quick: bool) -> Result<Vec<Case>> {
     let small = |n: usize| if quick { n / 16 } else { n };
     let mut cases = Vec::new();
     for [batch, n, side] in SHAPES {

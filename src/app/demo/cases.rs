@@ -10,7 +10,7 @@ use bandsaw::{
 };
 
 use super::oracle::{Oracle, full};
-use crate::app::Matrix;
+use crate::app::{Family, Matrix};
 
 /// One operation on one input.
 pub struct Case {
@@ -78,14 +78,22 @@ impl Cases {
     }
 }
 
-pub fn all(device: &Device) -> Result<Vec<Case>> {
+/// The cases of one family, or of all.
+pub fn all(device: &Device, family: Option<Family>) -> Result<Vec<Case>> {
+    let wanted = |this: Family| family.is_none_or(|family| family == this);
     let mut cases = Cases::default();
-    pictures_of_the_notebook(&mut cases, &notebook(device)?)?;
-    other_operations(&mut cases, &notebook(device)?)?;
-    gradients(&mut cases, &notebook(device)?)?;
-    gradients_of_products(&mut cases, &notebook(device)?)?;
-    published(&mut cases, device)?;
+    if wanted(Family::Banded) {
+        bands(&mut cases, device)?;
+    }
     Ok(cases.0)
+}
+
+fn bands(cases: &mut Cases, device: &Device) -> Result<()> {
+    pictures_of_the_notebook(cases, &notebook(device)?)?;
+    other_operations(cases, &notebook(device)?)?;
+    gradients(cases, &notebook(device)?)?;
+    gradients_of_products(cases, &notebook(device)?)?;
+    published(cases, device)
 }
 
 /// The eleven pictures of genbmm's notebook. Its `multiply(self, other)` is otherᵀ · self.
