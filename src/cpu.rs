@@ -3,6 +3,13 @@
 pub(crate) mod banded_matvec;
 pub(crate) mod banded_move;
 pub(crate) mod banded_zip;
+pub(crate) mod block_add;
+pub(crate) mod block_linear;
+pub(crate) mod block_matmul;
+pub(crate) mod block_move;
+pub(crate) mod block_norms;
+pub(crate) mod block_sddmm;
+pub(crate) mod block_sparse_matmul;
 pub(crate) mod cast;
 pub(crate) mod matmul;
 pub(crate) mod matmul_backward;

@@ -114,6 +114,8 @@
 
 mod band;
 mod banded;
+mod block_sparse;
+mod blocks;
 mod cpu;
 mod dense;
 mod device;
@@ -129,6 +131,8 @@ mod window;
 
 pub use band::{Band, Layout};
 pub use banded::{Banded, BandedShape};
+pub use block_sparse::BlockSparse;
+pub use blocks::{BigBird, BlockPattern, Bsr};
 pub use dense::{Dense, DenseShape};
 pub use device::{Device, Info, Options};
 pub use dtype::Dtype;

@@ -1,0 +1,57 @@
+// What the products of dense and block-sparse matrices get: Y = act(X · V + bias), X and Y tokens
+// along features, V in blocks. The index lists V's blocks by columns: where each block column starts,
+// then block row and slot of each block.
+
+struct Params {
+    batch: u32,
+    tokens: u32,       // rows of X and Y
+    inner: u32,        // columns of X, rows of V
+    outputs: u32,      // columns of Y and V
+    x_batch: u32,      // values of one matrix
+    x_stride: u32,     // from token to token, or from feature to feature
+    y_batch: u32,
+    y_stride: u32,
+    depth: u32,        // rows of a block
+    width: u32,        // columns of a block
+    columns: u32,      // block columns
+    token_tiles: u32,  // workgroups along the tokens, and along the outputs
+    output_tiles: u32,
+    flags: u32,        // FLAGS, for the definition on the CPU
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> index: array<u32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+
+override FLAGS: u32 = 0u;
+override X_ALONG: bool = (FLAGS & 1u) != 0u;       // X is contiguous along the features
+override V_ALONG: bool = (FLAGS & 2u) != 0u;       // a block is contiguous along its rows' side, the depth
+override Y_ALONG: bool = (FLAGS & 4u) != 0u;       // Y is contiguous along the features
+override HAS_BIAS: bool = (FLAGS & 8u) != 0u;
+override ACTIVATION: u32 = FLAGS >> 4u;
+
+// Where term k of a block column is, its blocks laid end to end: the feature of X, −1 if there is none,
+// and where in V's values its row begins.
+fn place(k: u32, first: u32, terms: u32) -> vec2<i32> {
+    var at = vec2(-1, 0);
+    if k < terms {
+        let entry = params.columns + 1u + (first + k / params.depth) * 2u;
+        let inside = k % params.depth;
+        let feature = index[entry] * params.depth + inside;
+        let start = index[entry + 1u] * params.depth * params.width + inside * select(params.width, 1u, V_ALONG);
+        if feature < params.inner { at = vec2(i32(feature), i32(start)); }
+    }
+    return at;
+}
+
+fn x_index(batch: u32, t: u32, feature: i32) -> i32 {
+    return i32(batch * params.x_batch) + select(feature * i32(params.x_stride) + i32(t), i32(t * params.x_stride) + feature, X_ALONG);
+}
+
+// One sum on its way out.
+fn finish(batch: u32, t: u32, output: u32, sum: f32) {
+    var z = sum;
+    if HAS_BIAS { z += bias[output]; }
+    y[batch * params.y_batch + select(output * params.y_stride + t, t * params.y_stride + output, Y_ALONG)] = activate(ACTIVATION, z);
+}
