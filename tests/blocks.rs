@@ -25,6 +25,7 @@ mod pattern;
 
 /// A matrix written out, with which entries are stored.
 #[derive(Clone)]
+#[allow(missing_docs)]
 pub struct Full {
     pub rows: usize,
     pub cols: usize,
@@ -32,6 +33,7 @@ pub struct Full {
     pub stored: Vec<bool>,
 }
 
+#[allow(missing_docs)]
 impl Full {
     pub fn new(rows: usize, cols: usize, entry: impl Fn(usize, usize) -> Option<f64>) -> Self {
         let all: Vec<_> = (0..rows * cols).map(|n| entry(n / cols, n % cols)).collect();

@@ -10,7 +10,7 @@ fn normal(z: f32) -> f32 {
 }
 
 fn activate(kind: u32, z: f32) -> f32 {
-    if kind == 1u { return select(z, 0.0, z <= 0.0); }
+    if kind == 1u { return select(select(0.0, z, z > 0.0), z, is_nan(z)); }
     // Far below 0 GELU is 0, at −∞ too.
     if kind == 2u { return select(z * normal(z), 0.0, z < -20.0); }
     return z;
@@ -18,7 +18,7 @@ fn activate(kind: u32, z: f32) -> f32 {
 
 // The derivative at z.
 fn slope(kind: u32, z: f32) -> f32 {
-    if kind == 1u { return select(1.0, 0.0, z <= 0.0); }
+    if kind == 1u { return select(0.0, 1.0, (z > 0.0) | is_nan(z)); }
     if kind == 2u {
         if abs(z) > 20.0 { return select(1.0, 0.0, z < 0.0); }
         return normal(z) + z * 0.39894228 * exp(-0.5 * z * z);

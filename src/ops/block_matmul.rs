@@ -279,7 +279,7 @@ impl Plan {
         if width < 8 || x.tokens <= 16 {
             // As many lanes to a column as bring some ten thousand invocations together.
             let walks = (x.batch as usize * (x.tokens as usize).div_ceil(8) * y.features as usize).max(1);
-            let lanes = (16384 / walks).next_power_of_two().clamp(1, 32);
+            let lanes = [1, 8, 32].into_iter().find(|lanes| walks * lanes >= 16384).unwrap_or(32);
             return Self {
                 kernel: &WALK,
                 token_tiles: x.tokens.div_ceil(8),

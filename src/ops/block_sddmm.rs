@@ -165,7 +165,7 @@ impl Plan {
         let tokens = a.tokens as usize;
         if height < 8 || tokens <= 16 {
             let values = pattern.len() * height * width;
-            let lanes = (16384 / values.max(1)).next_power_of_two().clamp(1, 32).min(tokens.next_power_of_two());
+            let lanes = if tokens <= 16 { 1 } else { [1, 8, 32].into_iter().find(|lanes| values * lanes >= 16384).unwrap_or(32) };
             return Self {
                 kernel: &WALK,
                 row_tiles: 1,

@@ -16,14 +16,13 @@ fn tokens(n: usize) -> [usize; 2] {
 fn products_from_the_right_are_the_dense_ones() {
     for tested in devices() {
         for (n, pattern) in patterns().iter().enumerate() {
-            for (tokens, layout) in tokens(n).into_iter().zip(LAYOUTS) {
-                let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);
-                let w = sparse(&tested.device, pattern, 1, layout);
-                for w in [w.t(), w] {
-                    let x = dense(&tested.device, 2, DenseShape::new(tokens, w.pattern().rows()));
-                    let y = block_matmul(&x, &w).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    assert_product(&what, &full_dense(&y)[0], &full_dense(&x)[0], &full(&w), Dtype::F32);
-                }
+            let w = sparse(&tested.device, pattern, 1, Layout::Rows);
+            // X · Wᵀ, as layers do it, and X · W.
+            for (tokens, w) in tokens(n).into_iter().zip([w.t(), w]) {
+                let what = format!("{} {pattern} {tokens} tokens {:?}", tested.label, w.layout());
+                let x = dense(&tested.device, 2, DenseShape::new(tokens, w.pattern().rows()));
+                let y = block_matmul(&x, &w).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_product(&what, &full_dense(&y)[0], &full_dense(&x)[0], &full(&w), Dtype::F32);
             }
         }
     }
@@ -33,14 +32,13 @@ fn products_from_the_right_are_the_dense_ones() {
 fn products_from_the_left_are_the_dense_ones() {
     for tested in devices() {
         for (n, pattern) in patterns().iter().enumerate() {
-            for (tokens, layout) in tokens(n + 1).into_iter().zip(LAYOUTS) {
-                let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);
-                let w = sparse(&tested.device, pattern, 1, layout);
-                let x = dense(&tested.device, 2, DenseShape::new(pattern.cols(), tokens));
-                let y = block_matmul_left(&w, &x).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(y.shape(), DenseShape::new(pattern.rows(), tokens));
-                assert_product(&what, &full_dense(&y)[0], &full(&w), &full_dense(&x)[0], Dtype::F32);
-            }
+            let (tokens, layout) = (tokens(n + 1)[n % 2], LAYOUTS[n / 4 % 2]);
+            let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);
+            let w = sparse(&tested.device, pattern, 1, layout);
+            let x = dense(&tested.device, 2, DenseShape::new(pattern.cols(), tokens));
+            let y = block_matmul_left(&w, &x).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(y.shape(), DenseShape::new(pattern.rows(), tokens));
+            assert_product(&what, &full_dense(&y)[0], &full(&w), &full_dense(&x)[0], Dtype::F32);
         }
     }
 }
@@ -48,7 +46,7 @@ fn products_from_the_left_are_the_dense_ones() {
 #[test]
 fn gradients_are_products_with_the_transpose() {
     for tested in devices() {
-        for (n, pattern) in patterns().iter().enumerate() {
+        for (n, pattern) in patterns().iter().enumerate().filter(|(n, _)| n % 3 == 1) {
             let (tokens, layout) = (tokens(n)[n % 2], LAYOUTS[n % 2]);
             let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);
             let w = sparse(&tested.device, pattern, 1, layout);
