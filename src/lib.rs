@@ -124,6 +124,7 @@ mod error;
 mod expr;
 pub mod io;
 mod kernel;
+mod linear;
 mod operand;
 pub mod ops;
 mod semiring;
@@ -140,6 +141,7 @@ pub use error::{Error, Result};
 pub use expr::{Expr, a, b};
 #[doc(hidden)]
 pub use kernel::{Kernel, kernels};
+pub use linear::{BlockSparseLinear, DropBy, GrowBy, PatternChange, PatternUpdate};
 pub use ops::*;
 pub use semiring::Semiring;
 pub use window::WindowAttention;

@@ -20,6 +20,8 @@ mod block_norms;
 mod block_sddmm;
 #[path = "ops/block_sparse_matmul.rs"]
 mod block_sparse_matmul;
+#[path = "blocks/layer.rs"]
+mod layer;
 #[path = "blocks/pattern.rs"]
 mod pattern;
 

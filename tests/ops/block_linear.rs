@@ -73,6 +73,9 @@ fn gradients_are_those_of_the_parts() {
     for tested in devices() {
         for activation in ACTIVATIONS {
             for (batch, tokens, layout) in [(2, 70, Layout::Rows), (1, 20, Layout::Columns), (0, 5, Layout::Rows)] {
+                if layout == Layout::Columns && activation != Activation::Gelu {
+                    continue; // each is a kernel of its own to compile
+                }
                 let what = format!("{} {activation:?} {layout:?}", tested.label);
                 let pattern = BlockPattern::random([40, 30], [16, 8], 5, 2).unwrap();
                 let w = sparse(&tested.device, &pattern, 1, Layout::Rows);
