@@ -10,6 +10,7 @@ mod matrix;
 mod op;
 mod progress;
 mod render;
+mod sparsify;
 
 use std::process::ExitCode;
 
@@ -43,18 +44,22 @@ struct Cli {
 enum Family {
     /// Band matrices
     Banded,
+    /// Block-sparse matrices
+    Blocks,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run every operation on sample matrices, check it, draw it
     Demo(demo::Args),
-    /// List devices and what they can do
+    /// List devices and what they can do, or what a checkpoint holds
     Info(info::Args),
     /// Apply an operation to files
     Op(Box<op::Args>),
     /// Draw a matrix file as PNG
     Render(render::Args),
+    /// Replace weights of a checkpoint by block-sparse ones
+    Sparsify(sparsify::Args),
     /// Measure the operations on a device
     Bench(bench::Args),
 }
@@ -83,6 +88,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Info(args)) => info::run(&args, cli.device.as_deref()),
         Some(Command::Op(args)) => op::run(&args, &open()?),
         Some(Command::Render(args)) => render::run(&args),
+        Some(Command::Sparsify(args)) => sparsify::run(&args),
         Some(Command::Bench(args)) => bench::run(&args, &open()?),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -8,10 +8,10 @@ use bandsaw::{
 use crate::app::Family;
 
 /// Operands are taken in turn, so that no cache holds them all.
-const TURNS: usize = 3;
+pub const TURNS: usize = 3;
 
-type Run = Box<dyn Fn(usize) -> Result<()>>;
-type Setup = Box<dyn Fn(&Device) -> Result<Run>>;
+pub type Run = Box<dyn Fn(usize) -> Result<()>>;
+pub type Setup = Box<dyn Fn(&Device) -> Result<Run>>;
 
 /// One operation on one shape.
 pub struct Case {
@@ -25,7 +25,7 @@ pub struct Case {
 }
 
 /// Uniform numbers in −1 … 1, the same every time.
-fn random() -> impl FnMut() -> f32 {
+pub fn random() -> impl FnMut() -> f32 {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     move || {
         state ^= state << 13;
@@ -40,12 +40,12 @@ pub fn banded(device: &Device, batch: usize, n: usize, side: i64) -> Result<Band
     Banded::from_fn(device, BandedShape::new(n, n, Band::new(side, side)?).batch(batch), |_, _, _| next())
 }
 
-fn dense(device: &Device, batch: usize, rows: usize, cols: usize) -> Result<Dense> {
+pub fn dense(device: &Device, batch: usize, rows: usize, cols: usize) -> Result<Dense> {
     let mut next = random();
     Dense::from_fn(device, DenseShape::new(rows, cols).batch(batch), |_, _, _| next())
 }
 
-fn turns<T>(make: impl Fn() -> Result<T>) -> Result<Vec<T>> {
+pub fn turns<T>(make: impl Fn() -> Result<T>) -> Result<Vec<T>> {
     (0..TURNS).map(|_| make()).collect()
 }
 
@@ -87,6 +87,9 @@ pub fn all(quick: bool, family: Option<Family>) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     if wanted(Family::Banded) {
         cases.extend(bands(quick)?);
+    }
+    if wanted(Family::Blocks) {
+        cases.extend(super::blocks::all(quick)?);
     }
     Ok(cases)
 }
