@@ -42,10 +42,10 @@ pub fn laplacian(device: &Device, k: usize, m: usize) -> Result<Banded> {
 }
 
 #[derive(Default)]
-struct Cases(Vec<Case>);
+pub struct Cases(Vec<Case>);
 
 impl Cases {
-    fn add(
+    pub fn add(
         &mut self,
         file: &'static str,
         title: &str,
@@ -67,7 +67,7 @@ impl Cases {
         self.add(file, title, move || run().map(Matrix::Banded), want)
     }
 
-    fn dense(
+    pub fn dense(
         &mut self,
         file: &'static str,
         title: &str,
@@ -84,6 +84,9 @@ pub fn all(device: &Device, family: Option<Family>) -> Result<Vec<Case>> {
     let mut cases = Cases::default();
     if wanted(Family::Banded) {
         bands(&mut cases, device)?;
+    }
+    if wanted(Family::Blocks) {
+        super::blocks::all(&mut cases, device)?;
     }
     Ok(cases.0)
 }

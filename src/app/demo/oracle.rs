@@ -2,7 +2,7 @@
 //!
 //! Written apart from the library's own kernels, so that the two can disagree.
 
-use bandsaw::{Band, Banded, Dense, Expr, Result, Semiring};
+use bandsaw::{Band, Banded, Dense, Expr, Result, Semiring, block_to_dense};
 
 use crate::app::Matrix;
 
@@ -45,7 +45,7 @@ impl Oracle {
         Ok(Self::new(shape.rows, shape.cols, band, 0.0, |i, j| (f64::from(values[shape.index(0, i, j)]), 0.0)))
     }
 
-    fn at(&self, i: usize, j: usize) -> (f64, f64) {
+    pub fn at(&self, i: usize, j: usize) -> (f64, f64) {
         if i < self.rows && j < self.cols && self.band.contains(i, j) {
             self.entries[i * self.band.width() + (j as i64 - i as i64 + self.band.lower()) as usize]
         } else {
@@ -158,6 +158,7 @@ impl Oracle {
         let got = match result {
             Matrix::Banded(banded) => Self::of(banded)?,
             Matrix::Dense(dense) => Self::of_dense(dense)?,
+            Matrix::Blocks(blocks) => Self::of_dense(&block_to_dense(blocks)?)?,
         };
         let alike = got.rows == self.rows && got.cols == self.cols && got.band == self.band;
         if !alike || (matches!(result, Matrix::Banded(_)) && got.fill != self.fill) {
