@@ -112,6 +112,23 @@ fn an_operand_beyond_a_binding_is_cut_along_its_tokens() {
     }
 }
 
+/// As many tokens as a long batch has; the rows at both ends and between.
+#[test]
+fn many_tokens() {
+    for tested in devices() {
+        let pattern = BlockPattern::random([32, 32], [16, 16], 3, 3).unwrap();
+        let w = sparse(&tested.device, &pattern, 1, Layout::Rows);
+        let x = dense(&tested.device, 2, DenseShape::new(8192, 32).batch(8));
+        let y = block_matmul(&x, &w).unwrap();
+        let some = |d: &Dense| {
+            let values = d.read().unwrap();
+            let rows = (0..65_536).step_by(4681).chain([65_535]);
+            crate::Full::new(15, 32, |i, j| rows.clone().nth(i).map(|row| f64::from(values[row * 32 + j])))
+        };
+        assert_product(&tested.label, &some(&y), &some(&x), &full(&w), Dtype::F32);
+    }
+}
+
 #[test]
 fn halves_give_halves() {
     for tested in devices() {

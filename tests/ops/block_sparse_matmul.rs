@@ -26,9 +26,9 @@ fn operands(device: &Device, n: usize, layouts: [Layout; 2]) -> (BlockSparse, Bl
 #[test]
 fn products_hold_all_that_is_not_zero() {
     for tested in devices() {
-        for n in 0..CASES.len() {
+        for (n, case) in CASES.into_iter().enumerate() {
             for layouts in [LAYOUTS, [Layout::Columns, Layout::Rows], [Layout::Rows; 2]] {
-                let what = format!("{} {:?} {layouts:?}", tested.label, CASES[n]);
+                let what = format!("{} {case:?} {layouts:?}", tested.label);
                 let (a, b) = operands(&tested.device, n, layouts);
                 let (fa, fb, fc) = (full(&a), full(&b), full(&block_sparse_matmul(&a, &b).unwrap()));
                 assert_product(&what, &fc, &fa, &fb, Dtype::F32);
@@ -42,8 +42,8 @@ fn products_hold_all_that_is_not_zero() {
 #[test]
 fn gradients_are_products_at_the_operands_blocks() {
     for tested in devices() {
-        for n in 0..CASES.len() {
-            let what = format!("{} {:?}", tested.label, CASES[n]);
+        for (n, case) in CASES.into_iter().enumerate() {
+            let what = format!("{} {case:?}", tested.label);
             let (a, b) = operands(&tested.device, n, LAYOUTS);
             let g = sparse(&tested.device, block_sparse_matmul(&a, &b).unwrap().pattern(), 3, Layout::Rows);
             let (ga, gb) = block_sparse_matmul_backward(&a, &b, &g).unwrap();
