@@ -1,8 +1,8 @@
 //! The gradients of windowed attention.
 
 use super::common::{Output, parts};
-use super::matmul_backward::like;
 use super::window_attention::{LINE, PARAMS, Params, Problem, TILE, check, line_tiles, row_major, same_dtype, tiles};
+use super::matmul_backward::like;
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
@@ -125,9 +125,7 @@ pub fn window_attention_backward(
     let [of_q, _, of_v] = &operands;
     check(OP, &operands, options)?;
     let (rows, width) = ("the rows of q", "the columns of v");
-    for (name, operand, columns) in
-        [("out", out.operand(), of_v.cols), ("lse", lse.operand(), 1), ("grad_out", grad_out.operand(), of_v.cols)]
-    {
+    for (name, operand, columns) in [("out", out.operand(), of_v.cols), ("lse", lse.operand(), 1), ("grad_out", grad_out.operand(), of_v.cols)] {
         let of_columns = if name == "lse" { "one for each row" } else { width };
         like(OP, name, &operand, [of_q.batch, of_q.rows, columns], ["the batch of q", rows, of_columns], of_q)?;
         let (dtype, of) = if name == "lse" { (Dtype::F32, "always") } else { (of_q.dtype, "the dtype of q") };

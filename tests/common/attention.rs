@@ -28,19 +28,7 @@ pub struct Case {
 impl Case {
     pub fn new(name: &str, [rows, keys, depth, value_depth]: [usize; 4], options: WindowAttention) -> Self {
         let seed = name.bytes().fold(rows as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
-        Self {
-            name: name.into(),
-            entries: 1,
-            rows,
-            keys,
-            depth,
-            value_depth,
-            dtype: Dtype::F32,
-            seed,
-            size: 2.0,
-            transposed: false,
-            options,
-        }
+        Self { name: name.into(), entries: 1, rows, keys, depth, value_depth, dtype: Dtype::F32, seed, size: 2.0, transposed: false, options }
     }
 
     pub fn entries(self, entries: usize) -> Self {
