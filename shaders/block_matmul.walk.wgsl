@@ -18,11 +18,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let here = output < params.outputs;
     let column = output / params.width;
     let o = i32(output % params.width * select(1u, params.depth, V_ALONG));
-    var first = 0u;
-    var terms = 0u;
+    var term = Term(0u, 0u);
+    var end = 0u;
     if here {
-        first = index[column];
-        terms = (index[column + 1u] - first) * params.depth;
+        term = advance(Term(index[column], 0u), lane);
+        end = index[column + 1u];
     }
 
     let low = vec4(t < params.tokens, t + 1u < params.tokens, t + 2u < params.tokens, t + 3u < params.tokens);
@@ -31,8 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let ramp = vec4(0, 1, 2, 3) * step;
     var sum_low = vec4(0.0);
     var sum_high = vec4(0.0);
-    for (var k = lane; k < terms; k += LANES) {
-        let at = place(k, first, terms);
+    for (; term.block < end; term = advance(term, LANES)) {
+        let at = place(term, end);
         let v = load_right(select(vec4(-1), vec4(at.y + o, -1, -1, -1), at.x >= 0)).x;
         let x = vec4(x_index(batch, t, at.x));
         sum_low = fma(load_left(select(vec4(-1), x + ramp, low & vec4(at.x >= 0))), vec4(v), sum_low);

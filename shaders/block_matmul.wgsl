@@ -92,7 +92,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let batch = tile / params.output_tiles / params.token_tiles;
     let t0 = tile / params.output_tiles % params.token_tiles * TOKENS;
     let first = index[column];
-    let terms = (index[column + 1u] - first) * params.depth;
+    let end = index[column + 1u];
+    let terms = (end - first) * params.depth;
     let vx = local % V_SIDE;
     let xy = local / V_SIDE;
     let brings_v = local < OUTPUTS * DEPTH / 4u;
@@ -110,9 +111,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var rx0 = vec4(0.0); var rx1 = vec4(0.0); var rx2 = vec4(0.0); var rx3 = vec4(0.0);
     var rv0 = vec4(0.0); var rv1 = vec4(0.0);
     var next = vec2(-1, 0);
+    var term = advance(Term(first, 0u), local);
     if local < DEPTH {
-        places[local] = place(local, first, terms);
-        next = place(local + DEPTH, first, terms);
+        places[local] = place(term, end);
+        term = advance(term, DEPTH);
+        next = place(term, end);
     }
     workgroupBarrier();
     rx0 = fetch_x(local, batch, t0);
@@ -139,7 +142,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if X_LOADS > 3u { rx3 = fetch_x(local + 3u * THREADS, batch, t0); }
         if brings_v { rv0 = fetch_v(local, o0); }
         if V_LOADS > 1u { rv1 = fetch_v(local + THREADS, o0); }
-        if local < DEPTH { next = place(k0 + 2u * DEPTH + local, first, terms); }
+        if local < DEPTH {
+            term = advance(term, DEPTH);
+            next = place(term, end);
+        }
 
         for (var k = 0u; k < DEPTH; k++) {
             let al = x_stage[k * X_PITCH + xy];

@@ -49,12 +49,11 @@ fn stage_a(n: u32, v: vec4<f32>) {
     }
 }
 
-// The same of B.
-fn fetch_b(n: u32, t0: u32, end: u32) -> vec4<f32> {
+// The same of B. Along features, all loads of an invocation are at the same places, whose `features` are
+// given: THREADS is a multiple of PLACES / 4.
+fn fetch_b(n: u32, features: vec4<i32>, t0: u32, end: u32) -> vec4<f32> {
     if B_ALONG {
         let t = t0 + n / (PLACES / 4u);
-        let p = n % (PLACES / 4u) * 4u;
-        let features = vec4(places[p].x, places[p + 1u].x, places[p + 2u].x, places[p + 3u].x);
         let ok = (features >= vec4(0)) & vec4(t < end);
         return load_right(select(vec4(-1), vec4(b_index(t, 0)) + features, ok));
     }
@@ -98,6 +97,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var n = local; n < PLACES; n += THREADS) { places[n] = place(p0 + n, first, count); }
     workgroupBarrier();
 
+    let p_first = local % (PLACES / 4u) * 4u;
+    let features = vec4(places[p_first].x, places[p_first + 1u].x, places[p_first + 2u].x, places[p_first + 3u].x);
     let bx = local % B_SIDE;
     let ay = local / B_SIDE;
     let brings_a = local < ROWS * DEPTH / 4u;
@@ -115,10 +116,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var rb0 = vec4(0.0); var rb1 = vec4(0.0); var rb2 = vec4(0.0); var rb3 = vec4(0.0);
     if brings_a { ra0 = fetch_a(local, base, i0, start, end); }
     if A_LOADS > 1u { ra1 = fetch_a(local + THREADS, base, i0, start, end); }
-    rb0 = fetch_b(local, start, end);
-    if B_LOADS > 1u { rb1 = fetch_b(local + THREADS, start, end); }
-    if B_LOADS > 2u { rb2 = fetch_b(local + 2u * THREADS, start, end); }
-    if B_LOADS > 3u { rb3 = fetch_b(local + 3u * THREADS, start, end); }
+    rb0 = fetch_b(local, features, start, end);
+    if B_LOADS > 1u { rb1 = fetch_b(local + THREADS, features, start, end); }
+    if B_LOADS > 2u { rb2 = fetch_b(local + 2u * THREADS, features, start, end); }
+    if B_LOADS > 3u { rb3 = fetch_b(local + 3u * THREADS, features, start, end); }
 
     for (var t0 = start; t0 < end; t0 += DEPTH) {
         workgroupBarrier();
@@ -133,10 +134,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let next = t0 + DEPTH;
         if brings_a { ra0 = fetch_a(local, base, i0, next, end); }
         if A_LOADS > 1u { ra1 = fetch_a(local + THREADS, base, i0, next, end); }
-        rb0 = fetch_b(local, next, end);
-        if B_LOADS > 1u { rb1 = fetch_b(local + THREADS, next, end); }
-        if B_LOADS > 2u { rb2 = fetch_b(local + 2u * THREADS, next, end); }
-        if B_LOADS > 3u { rb3 = fetch_b(local + 3u * THREADS, next, end); }
+        rb0 = fetch_b(local, features, next, end);
+        if B_LOADS > 1u { rb1 = fetch_b(local + THREADS, features, next, end); }
+        if B_LOADS > 2u { rb2 = fetch_b(local + 2u * THREADS, features, next, end); }
+        if B_LOADS > 3u { rb3 = fetch_b(local + 3u * THREADS, features, next, end); }
 
         for (var k = 0u; k < DEPTH; k++) {
             let al = a_stage[k * A_PITCH + ay];

@@ -134,12 +134,7 @@ impl WindowAttention {
             }
         }
         if let Some(position) = self.global.iter().find(|position| **position >= keys) {
-            return Err(Error::argument(
-                op,
-                "options",
-                format!("global position {position}"),
-                format!("positions below {keys} (the rows of k)"),
-            ));
+            return Err(Error::argument(op, "options", format!("global position {position}"), format!("positions below {keys} (the rows of k)")));
         }
         if self.dilation == 0 || self.dilation > LIMIT as usize {
             return Err(Error::argument(op, "options", format!("dilation {}", self.dilation), "a dilation of 1 to 2^28"));

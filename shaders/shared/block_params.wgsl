@@ -31,15 +31,31 @@ override Y_ALONG: bool = (FLAGS & 4u) != 0u;       // Y is contiguous along the 
 override HAS_BIAS: bool = (FLAGS & 8u) != 0u;
 override ACTIVATION: u32 = FLAGS >> 4u;
 
-// Where term k of a block column is, its blocks laid end to end: the feature of X, −1 if there is none,
-// and where in V's values its row begins.
-fn place(k: u32, first: u32, terms: u32) -> vec2<i32> {
+// A term of a block column, its blocks laid end to end: the block, counted through the index, and the
+// row inside it.
+struct Term {
+    block: u32,
+    row: u32,
+}
+
+// The term that many further on. Counted rather than divided, since blocks are rarely short.
+fn advance(term: Term, terms: u32) -> Term {
+    var next = Term(term.block, term.row + terms);
+    while next.row >= params.depth {
+        next.row -= params.depth;
+        next.block++;
+    }
+    return next;
+}
+
+// Where a term is: the feature of X, −1 if there is none, and where in V's values its row begins. The
+// column's blocks end before block `end`.
+fn place(term: Term, end: u32) -> vec2<i32> {
     var at = vec2(-1, 0);
-    if k < terms {
-        let entry = params.columns + 1u + (first + k / params.depth) * 2u;
-        let inside = k % params.depth;
-        let feature = index[entry] * params.depth + inside;
-        let start = index[entry + 1u] * params.depth * params.width + inside * select(params.width, 1u, V_ALONG);
+    if term.block < end {
+        let entry = params.columns + 1u + term.block * 2u;
+        let feature = index[entry] * params.depth + term.row;
+        let start = index[entry + 1u] * params.depth * params.width + term.row * select(params.width, 1u, V_ALONG);
         if feature < params.inner { at = vec2(i32(feature), i32(start)); }
     }
     return at;
