@@ -54,12 +54,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if lane > 0u || !here { return; }
     sum_low = partial[local * 2u];
     sum_high = partial[local * 2u + 1u];
-    if low.x { finish(batch, t, output, sum_low.x); }
-    if low.y { finish(batch, t + 1u, output, sum_low.y); }
-    if low.z { finish(batch, t + 2u, output, sum_low.z); }
-    if low.w { finish(batch, t + 3u, output, sum_low.w); }
-    if high.x { finish(batch, t + 4u, output, sum_high.x); }
-    if high.y { finish(batch, t + 5u, output, sum_high.y); }
-    if high.z { finish(batch, t + 6u, output, sum_high.z); }
-    if high.w { finish(batch, t + 7u, output, sum_high.w); }
+    if low.x { finish(batch, t, output, 1u, vec4(sum_low.x)); }
+    if low.y { finish(batch, t + 1u, output, 1u, vec4(sum_low.y)); }
+    if low.z { finish(batch, t + 2u, output, 1u, vec4(sum_low.z)); }
+    if low.w { finish(batch, t + 3u, output, 1u, vec4(sum_low.w)); }
+    if high.x { finish(batch, t + 4u, output, 1u, vec4(sum_high.x)); }
+    if high.y { finish(batch, t + 5u, output, 1u, vec4(sum_high.y)); }
+    if high.z { finish(batch, t + 6u, output, 1u, vec4(sum_high.z)); }
+    if high.w { finish(batch, t + 7u, output, 1u, vec4(sum_high.w)); }
 }

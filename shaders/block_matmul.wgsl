@@ -179,11 +179,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
 // Four outputs of a token, as far as the block and the matrix have them.
 fn put(batch: u32, t: u32, column: u32, o: u32, sums: vec4<f32>) {
-    let output = column * params.width + o;
     let end = min(params.width, params.outputs - column * params.width);
-    if t >= params.tokens { return; }
-    if o < end { finish(batch, t, output, sums.x); }
-    if o + 1u < end { finish(batch, t, output + 1u, sums.y); }
-    if o + 2u < end { finish(batch, t, output + 2u, sums.z); }
-    if o + 3u < end { finish(batch, t, output + 3u, sums.w); }
+    if (t < params.tokens) & (o < end) { finish(batch, t, column * params.width + o, min(4u, end - o), sums); }
 }

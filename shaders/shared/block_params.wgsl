@@ -22,7 +22,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read> index: array<u32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 override FLAGS: u32 = 0u;
 override X_ALONG: bool = (FLAGS & 1u) != 0u;       // X is contiguous along the features
@@ -65,9 +64,16 @@ fn x_index(batch: u32, t: u32, feature: i32) -> i32 {
     return i32(batch * params.x_batch) + select(feature * i32(params.x_stride) + i32(t), i32(t * params.x_stride) + feature, X_ALONG);
 }
 
-// One sum on its way out.
-fn finish(batch: u32, t: u32, output: u32, sum: f32) {
-    var z = sum;
-    if HAS_BIAS { z += bias[output]; }
-    y[batch * params.y_batch + select(output * params.y_stride + t, t * params.y_stride + output, Y_ALONG)] = activate(ACTIVATION, z);
+// The sums of `count` outputs of a token, up to four, on their way out.
+fn finish(batch: u32, t: u32, output: u32, count: u32, sums: vec4<f32>) {
+    var z = sums;
+    if HAS_BIAS {
+        z.x += bias[output];
+        if count > 1u { z.y += bias[output + 1u]; }
+        if count > 2u { z.z += bias[output + 2u]; }
+        if count > 3u { z.w += bias[output + 3u]; }
+    }
+    let at = batch * params.y_batch + select(output * params.y_stride + t, t * params.y_stride + output, Y_ALONG);
+    let results = vec4(activate(ACTIVATION, z.x), activate(ACTIVATION, z.y), activate(ACTIVATION, z.z), activate(ACTIVATION, z.w));
+    store(at, select(params.y_stride, 1u, Y_ALONG), count, results);
 }

@@ -25,13 +25,16 @@ const SHARED: [&str; 3] = [
     super::matmul::SHARED[1],
 ];
 
+const STORES: [&str; 2] =
+    [include_str!("../../shaders/shared/store_scalar.wgsl"), include_str!("../../shaders/shared/store_vec4.wgsl")];
+
 /// One value at a time, and four.
 pub(crate) const LOADS: [&str; 2] =
     [include_str!("../../shaders/shared/load_scalar.wgsl"), include_str!("../../shaders/shared/load_vec4.wgsl")];
 
 pub(crate) static SCALAR: Kernel = Kernel {
     name: "block_matmul.scalar",
-    wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[0], SHARED[0], SHARED[1], SHARED[2]],
+    wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
     cpu: cpu::block_matmul::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -40,13 +43,13 @@ pub(crate) static SCALAR: Kernel = Kernel {
 
 pub(crate) static VEC4: Kernel = Kernel {
     name: "block_matmul.vec4",
-    wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[1], SHARED[0], SHARED[1], SHARED[2]],
+    wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[1], STORES[1], SHARED[0], SHARED[1], SHARED[2]],
     ..SCALAR
 };
 
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_matmul.walk",
-    wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], SHARED[0], SHARED[1], SHARED[2]],
+    wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
     ..SCALAR
 };
 
@@ -288,7 +291,7 @@ impl Plan {
             };
         }
         let [tokens, outputs, stage] = Self::tile(x.tokens as usize, width);
-        let fours = [depth, width, x.contiguous(), x.stride as usize, x.batch_stride as usize];
+        let fours = [depth, width, x.contiguous(), x.stride as usize, y.contiguous(), y.batch_stride as usize];
         Self {
             kernel: if !v.is_empty() && fours.iter().all(|side| side.is_multiple_of(4)) { &VEC4 } else { &SCALAR },
             token_tiles: x.tokens.div_ceil(tokens as u32),
