@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let before = largest;
         largest = max(before, x);
         let relative = select(largest, 0.0, largest == minus_infinity());
-        share = fma(share, exp2(before - relative), exp2(x - relative));
+        share = fma(share, exp2(before - relative), power(x - relative));
     }
     tops[local] = largest;
     weights[local] = share;
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var total = 0.0;
     for (var n = 0u; n < 128u; n++) { total = fma(weights[n], exp2(tops[n] - relative), total); }
     let none = total == 0.0;
-    top = relative + log2(total);
+    top = select(relative + log2(total), total, is_nan(total));
     if none { top = 0.0; }
 
     let sum = line_sum(0.0, m, at.line, at.c, local);

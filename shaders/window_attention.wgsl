@@ -10,6 +10,7 @@ var<workgroup> tops: array<vec4<f32>, 16>;
 var<workgroup> shrink: array<vec4<f32>, 16>;
 
 fn max4(a: vec4<f32>) -> f32 { return max(max(a.x, a.y), max(a.z, a.w)); }
+fn are_nan(x: vec4<f32>) -> vec4<bool> { return (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u); }
 fn sum4(a: vec4<f32>) -> f32 { return (a.x + a.y) + (a.z + a.w); }
 
 // Scores of line u in powers of two; −∞ where line and partner don't meet.
@@ -68,6 +69,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         shrink[row][part] = exp2(before - relative);
         workgroupBarrier();
 
+        // A NaN goes into the sum of its line as it is: a driver's exp2 may lose it.
+        let nl = vec4(sum4(s.r0), sum4(s.r1), sum4(s.r2), sum4(s.r3));
+        let nh = vec4(sum4(s.r4), sum4(s.r5), sum4(s.r6), sum4(s.r7));
+
         // Weights, their sums, and the sums of values.
         let tl = tops[y];
         let th = tops[8u + y];
@@ -75,8 +80,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         s.r4 = exp2(s.r4 - th.x); s.r5 = exp2(s.r5 - th.y); s.r6 = exp2(s.r6 - th.z); s.r7 = exp2(s.r7 - th.w);
         let fl = shrink[y];
         let fh = shrink[8u + y];
-        low = fma(low, fl, vec4(sum4(s.r0), sum4(s.r1), sum4(s.r2), sum4(s.r3)));
-        high = fma(high, fh, vec4(sum4(s.r4), sum4(s.r5), sum4(s.r6), sum4(s.r7)));
+        low = fma(low, fl, select(vec4(sum4(s.r0), sum4(s.r1), sum4(s.r2), sum4(s.r3)), nl, are_nan(nl)));
+        high = fma(high, fh, select(vec4(sum4(s.r4), sum4(s.r5), sum4(s.r6), sum4(s.r7)), nh, are_nan(nh)));
         sums.l0 *= fl.x; sums.h0 *= fl.x; sums.l1 *= fl.y; sums.h1 *= fl.y;
         sums.l2 *= fl.z; sums.h2 *= fl.z; sums.l3 *= fl.w; sums.h3 *= fl.w;
         sums.l4 *= fh.x; sums.h4 *= fh.x; sums.l5 *= fh.y; sums.h5 *= fh.y;
@@ -95,11 +100,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let b = sum4(vec4(pool[64u + row][part], pool[80u + row][part], pool[96u + row][part], pool[112u + row][part]));
     let total = a + b;
     let none = total == 0.0;
-    tops[row][part] = largest + log2(total);
+    let base = select(largest + log2(total), total, is_nan(total));
+    tops[row][part] = base;
     shrink[row][part] = select(1.0 / total, 0.0, none);
     let line = line_of(first, i32(local));
     if (line >= 0) & (first.c0 == 0) {
-        lse[head * params.rows + line] = select((largest + log2(total)) / LOG2_E, minus_infinity(), none);
+        lse[head * params.rows + line] = select(base / LOG2_E, minus_infinity(), none);
     }
     workgroupBarrier();
 

@@ -44,6 +44,8 @@ struct Cli {
 enum Family {
     /// Band matrices
     Banded,
+    /// Windowed attention
+    Window,
     /// Block-sparse matrices
     Blocks,
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod banded_matvec;
 pub(crate) mod banded_move;
+pub(crate) mod banded_softmax;
 pub(crate) mod banded_zip;
 pub(crate) mod block_add;
 pub(crate) mod block_linear;

@@ -282,6 +282,16 @@ impl Device {
         }
     }
 
+    /// Whether kernels on matrix units run here: f16 × f16 → f32 in pieces of 16 × 16, by subgroups
+    /// of 32.
+    pub(crate) fn has_matrix_units(&self) -> bool {
+        match &self.0.backend {
+            Backend::Cpu(_) => false,
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.has_matrix_units(),
+        }
+    }
+
     /// A new buffer of at least `bytes`, contents undefined.
     pub(crate) fn alloc(&self, bytes: usize) -> Result<Buffer> {
         let bytes = bytes.next_multiple_of(4);

@@ -2,8 +2,8 @@
 
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul, matmul_backward, matmul_double_backward, matmul_index};
+use crate::ops::{banded_softmax, window_attention, window_attention_backward};
 use crate::ops::{block_add, block_linear, block_matmul, block_move, block_norms, block_sddmm, block_sparse_matmul};
-use crate::ops::{window_attention, window_attention_backward};
 
 /// One computation in every language it exists in.
 ///
@@ -31,6 +31,11 @@ impl Kernel {
         self.name.split('.').next().unwrap_or(self.name)
     }
 
+    /// Whether it runs on matrix units; its shader says so. Only such devices get it.
+    pub fn needs_matrix_units(&self) -> bool {
+        self.wgsl[0].contains("enable wgpu_cooperative_matrix;")
+    }
+
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
     pub fn source(&self, function: Option<&str>) -> String {
         let mut text = self.wgsl.join("\n");
@@ -46,6 +51,8 @@ impl Kernel {
 pub static ALL: &[&Kernel] = &[
     &banded_matvec::KERNEL,
     &banded_move::KERNEL,
+    &banded_softmax::KERNEL,
+    &banded_softmax::BACKWARD,
     &banded_zip::KERNEL,
     &block_add::KERNEL,
     &block_linear::SLOPE,
@@ -78,6 +85,10 @@ pub static ALL: &[&Kernel] = &[
     &matmul_index::MAX,
     &matmul_index::PRODMAX,
     &matmul_index::SAMPLE,
+    &window_attention::cooperative::FORWARD,
+    &window_attention::cooperative::STATS,
+    &window_attention::cooperative::Q,
+    &window_attention::cooperative::KV,
     &window_attention::KERNEL,
     &window_attention::KERNEL_LINE,
     &window_attention_backward::DELTA,

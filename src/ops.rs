@@ -2,6 +2,7 @@
 
 pub(crate) mod banded_matvec;
 pub(crate) mod banded_move;
+pub(crate) mod banded_softmax;
 pub(crate) mod banded_zip;
 pub(crate) mod block_add;
 pub(crate) mod block_linear;
@@ -26,6 +27,7 @@ pub use banded_move::{
     banded_shift_band_backward, banded_shift_cols, banded_shift_cols_backward, banded_shift_rows, banded_shift_rows_backward,
     banded_to_dense, banded_to_dense_backward, find_band,
 };
+pub use banded_softmax::{banded_softmax, banded_softmax_backward};
 pub use banded_zip::{banded_map, banded_map_backward, banded_zip, banded_zip_backward};
 pub use block_add::{block_add, block_add_backward, block_select};
 pub use block_linear::{LinearGradients, block_linear, block_linear_backward};

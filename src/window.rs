@@ -102,10 +102,10 @@ impl WindowAttention {
     /// length has no padding.
     pub fn attends(&self, batch: usize, i: usize, j: usize) -> bool {
         let length = self.lengths.as_ref().and_then(|lengths| lengths.get(batch));
-        let (p, j) = (i as i64 + self.offset, j as i64);
+        let (p, j) = ((i as i64).saturating_add(self.offset), j as i64);
         let global = |position: i64| usize::try_from(position).is_ok_and(|position| self.global.contains(&position));
         length.is_none_or(|length| j < *length as i64)
-            && (in_window(j - p, self.band.lower(), self.band.upper(), self.dilation as i64) || global(p) || global(j))
+            && (in_window(j.saturating_sub(p), self.band.lower(), self.band.upper(), self.dilation as i64) || global(p) || global(j))
     }
 
     /// Checks everything that can be checked without q and v: heads, lengths, positions.
@@ -134,12 +134,17 @@ impl WindowAttention {
             }
         }
         if let Some(position) = self.global.iter().find(|position| **position >= keys) {
-            return Err(Error::argument(op, "options", format!("global position {position}"), format!("positions below {keys} (the rows of k)")));
+            return Err(Error::argument(
+                op,
+                "options",
+                format!("global position {position}"),
+                format!("positions below {keys} (the rows of k)"),
+            ));
         }
         if self.dilation == 0 || self.dilation > LIMIT as usize {
             return Err(Error::argument(op, "options", format!("dilation {}", self.dilation), "a dilation of 1 to 2^28"));
         }
-        if self.offset.abs() > LIMIT {
+        if self.offset.unsigned_abs() > LIMIT as u64 {
             return Err(Error::argument(op, "options", format!("offset {}", self.offset), "an offset within ±2^28"));
         }
         match self.scale {

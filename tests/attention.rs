@@ -3,5 +3,9 @@
 
 mod common;
 
+#[path = "ops/banded_softmax.rs"]
+mod banded_softmax;
 #[path = "ops/window_attention.rs"]
 mod window_attention;
+#[path = "ops/window_attention_backward.rs"]
+mod window_attention_backward;

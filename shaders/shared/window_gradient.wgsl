@@ -38,8 +38,15 @@ fn grad_at(m: Matrices, i: i32, p: i32) -> f32 {
     return x;
 }
 
+// Of scores that are not yet scaled, relative to their rows' logsumexp.
+fn four_powers(s: vec4<f32>, tops: vec4<f32>) -> vec4<f32> {
+    let x = s * (params.scale * LOG2_E) - tops;
+    let nan = (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+    return select(exp2(x), x, nan);
+}
+
 // The probability that query i gives key j.
-fn probability(m: Matrices, i: i32, j: i32) -> f32 { return exp2(score(m, i, j) - row_top(m, i)); }
+fn probability(m: Matrices, i: i32, j: i32) -> f32 { return power(score(m, i, j) - row_top(m, i)); }
 
 // The derivative with respect to query i's score of key j before scaling.
 fn slope(m: Matrices, i: i32, j: i32) -> f32 {

@@ -23,5 +23,5 @@ fn four_weights(m: Matrices, line: i32, partners: vec4<i32>, s: vec4<f32>, g: ve
     let n = partners;
     let tops = vec4(row_top(m, n.x), row_top(m, n.y), row_top(m, n.z), row_top(m, n.w));
     let deltas = vec4(row_delta(m, n.x), row_delta(m, n.y), row_delta(m, n.z), row_delta(m, n.w));
-    return exp2(s * (params.scale * LOG2_E) - tops) * (g - deltas) * params.scale;
+    return four_powers(s, tops) * (g - deltas) * params.scale;
 }

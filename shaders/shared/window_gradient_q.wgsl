@@ -21,5 +21,5 @@ fn weight(m: Matrices, line: i32, partner: i32) -> f32 { return slope(m, line, p
 
 // Of line and four partners, from the products of q and k, and of the gradient and v.
 fn four_weights(m: Matrices, line: i32, partners: vec4<i32>, s: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
-    return exp2(s * (params.scale * LOG2_E) - row_top(m, line)) * (g - row_delta(m, line)) * params.scale;
+    return four_powers(s, vec4(row_top(m, line))) * (g - row_delta(m, line)) * params.scale;
 }

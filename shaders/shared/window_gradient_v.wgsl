@@ -15,5 +15,5 @@ fn weight(m: Matrices, line: i32, partner: i32) -> f32 { return probability(m, p
 
 fn four_weights(m: Matrices, line: i32, partners: vec4<i32>, s: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
     let n = partners;
-    return exp2(s * (params.scale * LOG2_E) - vec4(row_top(m, n.x), row_top(m, n.y), row_top(m, n.z), row_top(m, n.w)));
+    return four_powers(s, vec4(row_top(m, n.x), row_top(m, n.y), row_top(m, n.z), row_top(m, n.w)));
 }

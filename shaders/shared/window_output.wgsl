@@ -24,5 +24,5 @@ fn value(m: Matrices, partner: i32, c: i32) -> f32 {
 }
 
 fn weight(m: Matrices, line: i32, partner: i32) -> f32 {
-    return exp2(score(m, line, partner) - top);
+    return power(score(m, line, partner) - top);
 }

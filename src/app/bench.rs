@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cases;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::{Family, print, table};
 use cases::Case;
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench --only matmul -o speeds.csv\n  \
+#[command(after_help = "Examples:\n  bandsaw bench\n  bandsaw bench window --quick\n  bandsaw bench --only matmul -o speeds.csv\n  \
     bandsaw --device cpu bench --quick\n\n\
     Shapes are batch · n · diagonals on each side. ms is the median of many runs on warm, changing\n\
     operands, by the GPU's own clock where it has one; a GPU works for a second before each, so\n\

@@ -3,6 +3,7 @@
 mod blocks;
 mod cases;
 mod oracle;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use super::{Family, Matrix, print, table};
 use cases::Case;
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  bandsaw demo\n  bandsaw demo -o pictures\n  bandsaw --device cpu demo\n\n\
+#[command(after_help = "Examples:\n  bandsaw demo\n  bandsaw demo window\n  bandsaw demo -o pictures\n  bandsaw --device cpu demo\n\n\
     Exits with 1 if any result is further from the f64 reference than its bound allows.")]
 pub struct Args {
     /// Which matrices; all without it

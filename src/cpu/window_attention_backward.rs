@@ -105,9 +105,7 @@ fn q_lines(args: &Args<'_>, out: Outputs<'_, '_>, global: bool) {
 
 fn k_lines(args: &Args<'_>, out: Outputs<'_, '_>, global: bool) {
     let Params { keys, depth, .. } = args.params();
-    lines(out[0], keys, depth, |kv, j, sums| {
-        over_heads(args, kv, j, global, |side, i| add(sums, side.slope(i, j), side.head.q(i)))
-    });
+    lines(out[0], keys, depth, |kv, j, sums| over_heads(args, kv, j, global, |side, i| add(sums, side.slope(i, j), side.head.q(i))));
 }
 
 fn v_lines(args: &Args<'_>, out: Outputs<'_, '_>, global: bool) {

@@ -22,6 +22,7 @@ pub(crate) struct Wgpu {
     fault: Fault,
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
+    matrix_units: bool,
 }
 
 /// The first thing that went wrong on the device, told by callbacks, returned by the next verb.
@@ -54,9 +55,34 @@ impl Error {
     }
 }
 
-/// What the kernels can use when it is there.
-fn wanted_features() -> wgpu::Features {
+/// What measures time on the device.
+fn timestamps() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS
+}
+
+/// What kernels on matrix units are written in.
+fn matrix_units() -> wgpu::Features {
+    let subgroups = wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER;
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16 | subgroups
+}
+
+/// Whether the adapter has the matrix units that kernels are written for: 16 × 16 × 16, f16 × f16 → f32,
+/// subgroups of 32 and no other.
+fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
+    let info = adapter.get_info();
+    let fits = |p: &wgpu::CooperativeMatrixProperties| {
+        let types = (p.ab_type, p.cr_type) == (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
+        types && [p.m_size, p.n_size, p.k_size] == [16; 3]
+    };
+    adapter.features().contains(matrix_units())
+        && [info.subgroup_min_size, info.subgroup_max_size] == [32; 2]
+        && adapter.cooperative_matrix_properties().iter().any(fits)
+}
+
+/// What the kernels can use of what the adapter has.
+fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    let units = if has_matrix_units(adapter) { matrix_units() } else { wgpu::Features::empty() };
+    timestamps() & adapter.features() | units
 }
 
 fn adapters() -> Vec<wgpu::Adapter> {
@@ -92,13 +118,24 @@ fn rank(adapter: &wgpu::Adapter) -> u8 {
     kind + u8::from(info.backend == wgpu::Backend::Gl)
 }
 
+#[allow(unsafe_code)]
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if !features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: matrix units are the one experimental feature used, by kernels of this crate alone, which
+    // load and store within bounds that they check themselves; the tests compare what they compute with
+    // the definition.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
 fn describe(index: usize, adapter: &wgpu::Adapter) -> Info {
     let (info, limits, has) = (adapter.get_info(), adapter.limits(), adapter.features());
     let named = [
         (wgpu::Features::SUBGROUP, "subgroups"),
         (wgpu::Features::SHADER_F16, "f16"),
         (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrix"),
-        (wanted_features(), "timestamps"),
+        (timestamps(), "timestamps"),
     ];
     Info {
         id: format!("wgpu:{index}"),
@@ -155,18 +192,19 @@ impl Wgpu {
     fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
         let mut info = describe(index, adapter);
         let limits = if options.portable { wgpu::Limits::default().or_worse_values_from(&adapter.limits()) } else { adapter.limits() };
-        let features = if options.portable { wgpu::Features::empty() } else { wanted_features() & adapter.features() };
+        let features = if options.portable { wgpu::Features::empty() } else { wanted_features(adapter) };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bandsaw"),
             required_features: features,
             required_limits: limits,
+            experimental_features: experimental(features),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::Backend { device: format!("{} ({})", info.id, info.name), message: error.to_string() })?;
         limit(&mut info, &device, options);
-        let new = Self::with(info, device, queue, options);
+        let new = Self::with(info, device, queue, options, has_matrix_units(adapter));
         let (fault, name) = (new.fault.clone(), new.name());
         new.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| fault.set(translate(&name, 0, error))));
         Ok(new)
@@ -177,17 +215,22 @@ impl Wgpu {
         let mut info = describe(0, adapter);
         info.id = "wgpu".into();
         limit(&mut info, &device, options);
-        Self::with(info, device, queue, options)
+        Self::with(info, device, queue, options, has_matrix_units(adapter))
     }
 
-    fn with(info: Info, device: wgpu::Device, queue: wgpu::Queue, options: Options) -> Self {
+    fn with(info: Info, device: wgpu::Device, queue: wgpu::Queue, options: Options, matrix_units: bool) -> Self {
         let fault = Fault::default();
         let (told, name) = (fault.clone(), format!("{} ({})", info.id, info.name));
         device.set_device_lost_callback(move |reason, message| {
             told.set(Error::DeviceLost { device: name.clone(), reason: format!("{reason:?} {message}").trim().to_owned() });
         });
         let recorder = Mutex::new(Recorder::new(&device, &queue, options));
-        Self { device, queue, info, fault, pool: Arc::default(), recorder }
+        let matrix_units = matrix_units && device.features().contains(self::matrix_units());
+        Self { device, queue, info, fault, pool: Arc::default(), recorder, matrix_units }
+    }
+
+    pub fn has_matrix_units(&self) -> bool {
+        self.matrix_units
     }
 
     fn name(&self) -> String {
@@ -363,7 +406,7 @@ impl Wgpu {
     }
 
     fn timed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
-        if !self.device.features().contains(wanted_features()) {
+        if !self.device.features().contains(timestamps()) {
             self.sync()?;
             let start = Instant::now();
             let result = work()?;

@@ -25,8 +25,7 @@ const SHARED: [&str; 3] = [
     super::matmul::SHARED[1],
 ];
 
-const STORES: [&str; 2] =
-    [include_str!("../../shaders/shared/store_scalar.wgsl"), include_str!("../../shaders/shared/store_vec4.wgsl")];
+const STORES: [&str; 2] = [include_str!("../../shaders/shared/store_scalar.wgsl"), include_str!("../../shaders/shared/store_vec4.wgsl")];
 
 /// One value at a time, and four.
 pub(crate) const LOADS: [&str; 2] =

@@ -110,9 +110,14 @@ impl Output {
         Ok((Self { operand: Dense::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
     }
 
+    /// A result that kernels write in its own storage type.
+    pub fn stored(op: &'static str, device: &Device, shape: DenseShape) -> Result<(Self, DenseShape)> {
+        Ok((Self { operand: Dense::alloc(op, device, shape)?.operand(), dtype: shape.dtype }, shape))
+    }
+
     /// The buffer in the result's own storage type.
     pub fn finish(self) -> Result<Buffer> {
-        if self.dtype != Dtype::F16 {
+        if self.dtype == self.operand.dtype {
             return Ok(self.operand.buffer);
         }
         super::cast::narrow(&self.operand.buffer, self.operand.batch * self.operand.len())

@@ -1,11 +1,13 @@
 //! Windowed attention in one pass.
 
+pub(crate) mod cooperative;
+
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
 use crate::operand::Operand;
-use crate::{Dense, DenseShape, Device, Dtype, Error, Layout, Result, WindowAttention, cpu};
+use crate::{Dense, DenseShape, Dtype, Error, Layout, Result, WindowAttention, cpu};
 
 params! {
     /// What every kernel of windowed attention gets; see `shaders/shared/window_params.wgsl`.
@@ -21,13 +23,16 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 /// The shared files of every kernel here.
 pub(crate) const PARAMS: &str = include_str!("../../shaders/shared/window_params.wgsl");
+/// The same for kernels on matrix units.
+pub(crate) const OPERANDS_OF_UNITS: &str = include_str!("../../shaders/shared/window_cooperative.wgsl");
+pub(crate) const OPERANDS: &str = include_str!("../../shaders/shared/window_operands.wgsl");
 pub(crate) const TILE: &str = include_str!("../../shaders/shared/window_tile.wgsl");
 pub(crate) const LINE: &str = include_str!("../../shaders/shared/window_line.wgsl");
 const OUTPUT: &str = include_str!("../../shaders/shared/window_output.wgsl");
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "window_attention",
-    wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, TILE, OUTPUT, matmul::SHARED[1]],
+    wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, OPERANDS, TILE, OUTPUT, matmul::SHARED[1]],
     cpu: cpu::window_attention::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -36,7 +41,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 
 pub(crate) static KERNEL_LINE: Kernel = Kernel {
     name: "window_attention.line",
-    wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, LINE, OUTPUT, matmul::SHARED[1]],
+    wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, OPERANDS, LINE, OUTPUT, matmul::SHARED[1]],
     cpu: cpu::window_attention::line,
     ..KERNEL
 };
@@ -81,29 +86,23 @@ pub fn window_attention(q: &Dense, k: &Dense, v: &Dense, options: &WindowAttenti
     check(OP, &operands, options)?;
     let (batch, rows, device) = (operands[0].batch, operands[0].rows, q.device());
     let shape = DenseShape::new(rows, operands[2].cols).batch(batch).dtype(result_dtype(&operands.each_ref()));
-    let (out, shape) = Output::dense(OP, device, shape)?;
+    let units = cooperative::suits(&operands, options, cooperative::FORWARD_COLUMNS);
+    let (out, shape) = if units { Output::stored(OP, device, shape)? } else { Output::dense(OP, device, shape)? };
     let (lse, lse_shape) = Output::dense(OP, device, DenseShape::new(rows, 1).batch(batch))?;
-    let problem = Problem::new(OP, &operands, options)?;
+    let problem = Problem::new(OP, &operands, options, units)?;
     let [of_out, of_lse] = [&out.operand, &lse.operand].map(|operand| problem.grouped(operand));
     for part in parts(OP, &[&problem.q, &problem.k, &problem.v, &of_out, &of_lse])? {
         let out = [of_out.slice(part.clone()).buffer, of_lse.slice(part.clone()).buffer];
+        if units {
+            cooperative::forward(&problem, &part, &out.each_ref())?;
+            continue;
+        }
         let params = problem.params(&part);
-        let plan = plan(device, &params);
-        problem.launch(plan.kernel, &part, Params { tiles: plan.tiles, ..params }, params.batch, &[], &out.each_ref())?;
-        let tiles = line_tiles(&params, params.value_depth);
-        problem.launch(&KERNEL_LINE, &part, Params { tiles, ..params }, params.batch, &[], &out.each_ref())?;
+        let [main, line] = [tiles(&params, params.rows, params.value_depth), line_tiles(&params, params.value_depth)];
+        problem.launch(&KERNEL, &part, Params { tiles: main, ..params }, params.batch, &[], &out.each_ref(), &[])?;
+        problem.launch(&KERNEL_LINE, &part, Params { tiles: line, ..params }, params.batch, &[], &out.each_ref(), &[])?;
     }
     Ok((Dense::from_buffer(shape, out.finish()?), Dense::from_buffer(lse_shape, lse.finish()?)))
-}
-
-/// Which kernel computes the windows, and how many workgroups one matrix takes.
-struct Plan {
-    kernel: &'static Kernel,
-    tiles: u32,
-}
-
-fn plan(_device: &Device, params: &Params) -> Plan {
-    Plan { kernel: &KERNEL, tiles: tiles(params, params.rows, params.value_depth) }
 }
 
 /// Workgroups of a kernel of tiles: 64 lines of one of the sequences that dilation makes, and 64
@@ -138,7 +137,7 @@ pub(crate) fn same_dtype(op: &'static str, argument: &'static str, operand: &Ope
     Err(Error::argument(op, argument, format!("dtype {}", operand.dtype), format!("dtype {want} ({of})")))
 }
 
-/// The operands as kernels want them: row-major f32, query matrices that share keys side by side.
+/// The operands as kernels want them: row-major, f32 unless it is for matrix units; query matrices that share keys side by side.
 pub(crate) struct Problem {
     pub q: Operand,
     pub k: Operand,
@@ -149,7 +148,9 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub fn new(op: &'static str, [q, k, v]: &[Operand; 3], options: &WindowAttention) -> Result<Self> {
+    /// `units`: for kernels on matrix units, which take operands as they are stored.
+    pub fn new(op: &'static str, operands: &[Operand; 3], options: &WindowAttention, units: bool) -> Result<Self> {
+        let [q, k, v] = operands;
         let device = q.device();
         let mut globals: Vec<u32> = options.global.iter().map(|position| *position as u32).collect();
         globals.sort_unstable();
@@ -182,7 +183,7 @@ impl Problem {
             device.write(&buffer, bytemuck::cast_slice(&positions))?;
             Some(buffer)
         };
-        let [q, k, v] = [row_major(op, q)?, row_major(op, k)?, row_major(op, v)?];
+        let [q, k, v] = if units { operands.clone() } else { [row_major(op, q)?, row_major(op, k)?, row_major(op, v)?] };
         let mut new = Self { q, k, v, positions, params };
         new.q = new.grouped(&new.q);
         Ok(new)
@@ -201,6 +202,7 @@ impl Problem {
     }
 
     /// Launches a kernel over so many matrices: q, k, v and positions are read, then `more`.
+    #[allow(clippy::too_many_arguments)] // what varies between launches
     pub fn launch(
         &self,
         kernel: &'static Kernel,
@@ -209,6 +211,7 @@ impl Problem {
         matrices: u32,
         more: &[&Buffer],
         outputs: &[&Buffer],
+        constants: &[(&'static str, f64)],
     ) -> Result<()> {
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|operand| operand.slice(part.clone()).buffer);
         let mut inputs = vec![&q, &k, &v, self.positions.as_ref().unwrap_or(&q)];
@@ -219,7 +222,7 @@ impl Problem {
             inputs: &inputs,
             outputs,
             groups: u64::from(matrices) * u64::from(params.tiles),
-            constants: &[],
+            constants,
             function: None,
         })
     }

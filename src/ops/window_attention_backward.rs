@@ -1,8 +1,10 @@
 //! The gradients of windowed attention.
 
 use super::common::{Output, parts};
-use super::window_attention::{LINE, PARAMS, Params, Problem, TILE, check, line_tiles, row_major, same_dtype, tiles};
 use super::matmul_backward::like;
+use super::window_attention::{
+    LINE, OPERANDS, PARAMS, Params, Problem, TILE, check, cooperative, line_tiles, row_major, same_dtype, tiles,
+};
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
@@ -33,7 +35,7 @@ const OF_V: &str = include_str!("../../shaders/shared/window_gradient_v.wgsl");
 /// The gradient of Q: tiles along the window, and lines of global positions.
 pub(crate) static Q: Kernel = Kernel {
     name: "window_attention_backward.q",
-    wgsl: &[MAIN, PARAMS, TILE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_Q, matmul::SHARED[1]],
     cpu: cpu::window_attention_backward::q,
     params: Params::FIELDS,
     inputs: 7,
@@ -42,7 +44,7 @@ pub(crate) static Q: Kernel = Kernel {
 
 pub(crate) static Q_LINE: Kernel = Kernel {
     name: "window_attention_backward.q.line",
-    wgsl: &[MAIN_LINE, PARAMS, LINE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_Q, matmul::SHARED[1]],
     cpu: cpu::window_attention_backward::q_line,
     ..Q
 };
@@ -50,14 +52,14 @@ pub(crate) static Q_LINE: Kernel = Kernel {
 /// The gradient of K.
 pub(crate) static K: Kernel = Kernel {
     name: "window_attention_backward.k",
-    wgsl: &[MAIN, PARAMS, TILE, GRADIENT, OF_K, matmul::SHARED[1]],
+    wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_K, matmul::SHARED[1]],
     cpu: cpu::window_attention_backward::k,
     ..Q
 };
 
 pub(crate) static K_LINE: Kernel = Kernel {
     name: "window_attention_backward.k.line",
-    wgsl: &[MAIN_LINE, PARAMS, LINE, GRADIENT, OF_K, matmul::SHARED[1]],
+    wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_K, matmul::SHARED[1]],
     cpu: cpu::window_attention_backward::k_line,
     ..Q
 };
@@ -65,14 +67,14 @@ pub(crate) static K_LINE: Kernel = Kernel {
 /// The gradient of V.
 pub(crate) static V: Kernel = Kernel {
     name: "window_attention_backward.v",
-    wgsl: &[MAIN, PARAMS, TILE, GRADIENT, OF_V, matmul::SHARED[1]],
+    wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_V, matmul::SHARED[1]],
     cpu: cpu::window_attention_backward::v,
     ..Q
 };
 
 pub(crate) static V_LINE: Kernel = Kernel {
     name: "window_attention_backward.v.line",
-    wgsl: &[MAIN_LINE, PARAMS, LINE, GRADIENT, OF_V, matmul::SHARED[1]],
+    wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_V, matmul::SHARED[1]],
     cpu: cpu::window_attention_backward::v_line,
     ..Q
 };
@@ -125,14 +127,22 @@ pub fn window_attention_backward(
     let [of_q, _, of_v] = &operands;
     check(OP, &operands, options)?;
     let (rows, width) = ("the rows of q", "the columns of v");
-    for (name, operand, columns) in [("out", out.operand(), of_v.cols), ("lse", lse.operand(), 1), ("grad_out", grad_out.operand(), of_v.cols)] {
+    for (name, operand, columns) in
+        [("out", out.operand(), of_v.cols), ("lse", lse.operand(), 1), ("grad_out", grad_out.operand(), of_v.cols)]
+    {
         let of_columns = if name == "lse" { "one for each row" } else { width };
         like(OP, name, &operand, [of_q.batch, of_q.rows, columns], ["the batch of q", rows, of_columns], of_q)?;
         let (dtype, of) = if name == "lse" { (Dtype::F32, "always") } else { (of_q.dtype, "the dtype of q") };
         same_dtype(OP, name, &operand, dtype, of)?;
     }
 
-    let problem = Problem::new(OP, &operands, options)?;
+    let units = cooperative::suits(&operands, options, cooperative::BACKWARD_COLUMNS)
+        && grad_out.shape().layout == Layout::Rows
+        && out.shape().layout == Layout::Rows;
+    if units {
+        return on_matrix_units(OP, [q, k, v], [out, lse, grad_out], &operands, options);
+    }
+    let problem = Problem::new(OP, &operands, options, false)?;
     let [out, lse, grad] = [row_major(OP, &out.operand())?, row_major(OP, &lse.operand())?, row_major(OP, &grad_out.operand())?];
     let delta = Operand { buffer: delta(&out, &grad)?, ..lse.clone() };
     let [lse, grad, delta] = [lse, grad, delta].map(|operand| problem.grouped(&operand));
@@ -150,12 +160,35 @@ pub fn window_attention_backward(
             };
             let result = result.slice(part.clone()).buffer;
             let main = Params { tiles: tiles(&params, lines, width), ..params };
-            problem.launch(plan.kernel, &part, main, matrices, &more.each_ref(), &[&result])?;
+            problem.launch(plan.kernel, &part, main, matrices, &more.each_ref(), &[&result], &[])?;
             let line = Params { tiles: line_tiles(&params, width), ..params };
-            problem.launch(plan.line, &part, line, matrices, &more.each_ref(), &[&result])?;
+            problem.launch(plan.line, &part, line, matrices, &more.each_ref(), &[&result], &[])?;
         }
     }
     Ok((finish(OP, q, gq)?, finish(OP, k, gk)?, finish(OP, v, gv)?))
+}
+
+/// The gradients of f16 operands by kernels that read and write f16.
+fn on_matrix_units(
+    op: &'static str,
+    of: [&Dense; 3],
+    [out, lse, grad]: [&Dense; 3],
+    operands: &[Operand; 3],
+    options: &WindowAttention,
+) -> Result<(Dense, Dense, Dense)> {
+    let problem = Problem::new(op, operands, options, true)?;
+    let (out, lse, grad) = (out.operand(), row_major(op, &lse.operand())?, grad.operand());
+    let (stats, largest) = cooperative::stats(&out, &grad, &lse)?;
+    let stats = Operand { buffer: stats, cols: 2, ..lse };
+    let [grad, stats] = [grad, stats].map(|operand| problem.grouped(&operand));
+    let [gq, gk, gv] = of.map(|of| Output::stored(op, of.device(), of.shape()));
+    let [(gq, of_q), (gk, of_k), (gv, of_v)] = [gq?, gk?, gv?];
+    let of_gq = problem.grouped(&gq.operand);
+    for part in parts(op, &[&problem.q, &problem.k, &problem.v, &grad, &stats, &of_gq, &gk.operand, &gv.operand])? {
+        let [grad, stats, dq, dk, dv] = [&grad, &stats, &of_gq, &gk.operand, &gv.operand].map(|operand| operand.slice(part.clone()).buffer);
+        cooperative::backward(&problem, &part, &[&grad, &stats, &largest], [&dq, &dk, &dv])?;
+    }
+    Ok((Dense::from_buffer(of_q, gq.finish()?), Dense::from_buffer(of_k, gk.finish()?), Dense::from_buffer(of_v, gv.finish()?)))
 }
 
 /// Which operand a gradient is of.

@@ -7,7 +7,7 @@ use super::full::Full;
 use super::{EPSILON, Host, check_value};
 
 /// Operands and options of one run.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Case {
     pub name: String,
     /// Batch entries; heads are in the options.
@@ -28,7 +28,19 @@ pub struct Case {
 impl Case {
     pub fn new(name: &str, [rows, keys, depth, value_depth]: [usize; 4], options: WindowAttention) -> Self {
         let seed = name.bytes().fold(rows as u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
-        Self { name: name.into(), entries: 1, rows, keys, depth, value_depth, dtype: Dtype::F32, seed, size: 2.0, transposed: false, options }
+        Self {
+            name: name.into(),
+            entries: 1,
+            rows,
+            keys,
+            depth,
+            value_depth,
+            dtype: Dtype::F32,
+            seed,
+            size: 2.0,
+            transposed: false,
+            options,
+        }
     }
 
     pub fn entries(self, entries: usize) -> Self {
@@ -61,6 +73,16 @@ impl Case {
         }
     }
 
+    /// The bits of every result.
+    pub fn run(&self, device: &Device) -> Vec<Vec<u32>> {
+        let operands = self.operands();
+        let [q, k, v, grad] =
+            [&operands.q, &operands.k, &operands.v, &operands.grad].map(|host| host.dense(device, Layout::Rows, self.dtype, false));
+        let (out, lse) = window_attention(&q, &k, &v, &self.options).unwrap();
+        let (dq, dk, dv) = window_attention_backward(&q, &k, &v, &out, &lse, &grad, &self.options).unwrap();
+        [out, lse, dq, dk, dv].iter().map(|result| result.read().unwrap().into_iter().map(f32::to_bits).collect()).collect()
+    }
+
     /// Forward and backward on a device, against the oracle.
     #[track_caller]
     pub fn check(&self, device: &Device, label: &str) {
@@ -73,7 +95,9 @@ impl Case {
         let upload = |host: &Host, transposed| host.dense(device, Layout::Rows, self.dtype, transposed);
         let (q, k) = (upload(&operands.q, false), upload(&operands.k, self.transposed));
         let (v, grad) = (upload(&operands.v, false), upload(&operands.grad, false));
-        let want = Want::new(self, &operands.values());
+        let info = device.info();
+        let units = self.dtype == Dtype::F16 && !device.options().portable && info.features.iter().any(|f| f == "cooperative matrix");
+        let want = Want::new(self, &operands.values(), units);
         let (out, lse) = window_attention(&q, &k, &v, &self.options).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!((out.shape().dtype, lse.shape().dtype), (self.dtype, Dtype::F32), "{what}");
         want.out.check(&format!("{what}: out"), &out, self.dtype);
@@ -86,6 +110,7 @@ impl Case {
     }
 }
 
+#[derive(Clone)]
 pub struct Operands {
     pub q: Host,
     pub k: Host,
@@ -132,7 +157,8 @@ impl Bounded {
         for (n, (want, bound)) in self.values.iter().enumerate() {
             let (b, i, j) = (n / self.cols / self.rows, n / self.cols % self.rows, n % self.cols);
             let narrowing = if dtype == Dtype::F16 { (want.abs() + bound) / 2048.0 + 6e-8 } else { 0.0 };
-            check_value(data[shape.index(b, i, j)], *want, bound + narrowing, || format!("{what} [{b}][{i}, {j}]"));
+            // What underflows may be lost.
+            check_value(data[shape.index(b, i, j)], *want, bound + narrowing + 1e-30, || format!("{what} [{b}][{i}, {j}]"));
         }
     }
 }
@@ -182,6 +208,8 @@ fn scores(case: &Case, operands: &Values, head: usize, i: usize) -> Row {
         let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), x: f64| (sum + x, size + x.abs()));
         keys.push((j, sum * scale, 0.0));
         // The product's error, and those of scaling it and of taking differences.
+        // What is infinite has none.
+        let size = if size.is_finite() { size } else { 0.0 };
         error = error.max(scale.abs() * size * (sum_error(case.depth) + 12.0 * EPSILON));
     }
     let largest = keys.iter().map(|key| key.1).fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
@@ -194,14 +222,15 @@ fn scores(case: &Case, operands: &Values, head: usize, i: usize) -> Row {
     let lse_bound = error + sum_error(keys.len()) + 8.0 * EPSILON * (lse.abs() + 1.0);
     for key in &mut keys {
         // Of an exponent's size, WGSL lets exp2 be off by 3 + 2|x| units.
-        key.2 = error + lse_bound + 4.0 * EPSILON * (8.0 + (key.1 - lse).abs());
+        let away = (key.1 - lse).abs();
+        key.2 = error + lse_bound + 4.0 * EPSILON * (8.0 + if away.is_finite() { away } else { 0.0 });
         key.1 = (key.1 - lse).exp();
     }
     Row { keys, lse, lse_bound }
 }
 
 impl Want {
-    pub fn new(case: &Case, operands: &Values) -> Self {
+    pub fn new(case: &Case, operands: &Values, units: bool) -> Self {
         let Case { entries, rows, keys, depth, value_depth, ref options, .. } = *case;
         let (heads, kv_heads) = (options.heads, options.kv_heads);
         let mut want = Self {
@@ -213,6 +242,10 @@ impl Want {
         };
         let scale = f64::from(options.scale.unwrap_or(1.0 / (depth as f32).sqrt()));
         let half = if case.dtype == Dtype::F16 { 1.0 / 2048.0 } else { 0.0 };
+        // Matrix units take probabilities and slopes rounded to f16, the latter relative to the largest
+        // gradient: a relative error, and an absolute one where f16 is subnormal.
+        let (rounding, tiny) = if units { (1.0 / 2048.0, 1.0 / f64::from(1 << 24)) } else { (0.0, 0.0) };
+        let most = operands.grad.values.iter().fold(0.0, |most: f64, g| if g.is_finite() { most.max(g.abs()) } else { most });
         for (head, i) in (0..entries * heads).flat_map(|head| (0..rows).map(move |i| (head, i))) {
             let kv = head / (heads / kv_heads);
             let row = scores(case, operands, head, i);
@@ -222,7 +255,7 @@ impl Want {
                 for (j, p, error) in &row.keys {
                     let v = operands.v.at(kv, *j, c);
                     *value += p * v;
-                    *bound += (p * v).abs() * (error + length);
+                    *bound += (p * v).abs() * (error + length + rounding) + v.abs() * tiny;
                 }
             }
 
@@ -243,11 +276,11 @@ impl Want {
                     + 4.0 * EPSILON * scale.abs() * p * (sum.abs() + delta.abs());
                 for c in 0..depth {
                     let (q, k) = (operands.q.at(head, i, c), operands.k.at(kv, *j, c));
-                    add(&mut want.dq.row(head, i)[c], slope * k, k.abs() * (slope_bound + slope.abs() * length));
-                    add(&mut want.dk.row(kv, *j)[c], slope * q, q.abs() * (slope_bound + slope.abs() * long));
+                    add(&mut want.dq.row(head, i)[c], slope * k, k.abs() * (slope_bound + slope.abs() * (length + rounding) + tiny * most));
+                    add(&mut want.dk.row(kv, *j)[c], slope * q, q.abs() * (slope_bound + slope.abs() * (long + rounding) + tiny * most));
                 }
                 for (c, g) in grad.iter().enumerate() {
-                    add(&mut want.dv.row(kv, *j)[c], p * g, (p * g).abs() * (error + long));
+                    add(&mut want.dv.row(kv, *j)[c], p * g, (p * g).abs() * (error + long + rounding) + g.abs() * tiny);
                 }
             }
         }

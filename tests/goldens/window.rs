@@ -46,6 +46,18 @@ fn run(device: &Device, entry: &Entry<'_>) {
         transposed(what, &gk, entry.field("grad_k"));
     }
 
+    // The softmax of upstream's scores times the values, in three passes and in one.
+    let (scores, v) = (banded("a"), dense("v"));
+    let three = banded_matmul_dense(&banded_softmax(&scores, 1.0).unwrap(), &v, Semiring::Sum).unwrap().read().unwrap();
+    let options = WindowAttention::new(band).scale(1.0);
+    let one = window_attention(&q, &k.t(), &v, &options).unwrap().0.read().unwrap();
+    let exact = softmax_times(&scores, &v);
+    assert_eq!((one.len(), three.len()), (exact.len(), exact.len()), "{what}");
+    for (n, want) in exact.into_iter().enumerate() {
+        check_value(three[n], want, 2e-6, || format!("{what}: three passes [{n}]"));
+        check_value(one[n], want, 2e-6, || format!("{what}: one pass [{n}]"));
+    }
+
     // Values: O = P·V.
     let (p, v) = (banded("p"), dense("v"));
     let o = banded_matmul_dense(&p, &v, Semiring::Sum).unwrap();
@@ -58,6 +70,20 @@ fn run(device: &Device, entry: &Entry<'_>) {
     for gv in [gv, banded_matmul_dense(&p.t(), &go, Semiring::Sum).unwrap()] {
         same(what, &gv, entry.field("grad_v"));
     }
+}
+
+/// softmax(A)·V in f64.
+fn softmax_times(a: &Banded, v: &Dense) -> Vec<f64> {
+    let (shape, width, scores, values) = (a.shape(), v.shape().cols, a.read().unwrap(), v.read().unwrap());
+    let mut out = Vec::new();
+    for (b, i) in (0..shape.batch).flat_map(|b| (0..shape.rows).map(move |i| (b, i))) {
+        let weight = |j| f64::from(scores[shape.slot(b, i, j).unwrap()]).exp();
+        let stored = || shape.band.cols_of_row(i, shape.cols);
+        let total: f64 = stored().map(weight).sum();
+        let at = |j, c| f64::from(values[v.shape().index(b, j, c)]);
+        out.extend((0..width).map(|c| stored().map(|j| weight(j) / total * at(j, c)).sum::<f64>()));
+    }
+    out
 }
 
 /// Every slot: outside the matrix both hold 0.

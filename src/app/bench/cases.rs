@@ -11,7 +11,7 @@ use crate::app::Family;
 pub const TURNS: usize = 3;
 
 pub type Run = Box<dyn Fn(usize) -> Result<()>>;
-pub type Setup = Box<dyn Fn(&Device) -> Result<Run>>;
+type Setup = Box<dyn Fn(&Device) -> Result<Run>>;
 
 /// One operation on one shape.
 pub struct Case {
@@ -87,6 +87,9 @@ pub fn all(quick: bool, family: Option<Family>) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     if wanted(Family::Banded) {
         cases.extend(bands(quick)?);
+    }
+    if wanted(Family::Window) {
+        cases.extend(super::window::all(quick)?);
     }
     if wanted(Family::Blocks) {
         cases.extend(super::blocks::all(quick)?);

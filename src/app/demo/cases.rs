@@ -57,7 +57,7 @@ impl Cases {
         &mut self.0[last]
     }
 
-    fn banded(
+    pub fn banded(
         &mut self,
         file: &'static str,
         title: &str,
@@ -84,6 +84,9 @@ pub fn all(device: &Device, family: Option<Family>) -> Result<Vec<Case>> {
     let mut cases = Cases::default();
     if wanted(Family::Banded) {
         bands(&mut cases, device)?;
+    }
+    if wanted(Family::Window) {
+        super::window::all(&mut cases, device)?;
     }
     if wanted(Family::Blocks) {
         super::blocks::all(&mut cases, device)?;

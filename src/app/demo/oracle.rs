@@ -7,7 +7,7 @@ use bandsaw::{Band, Banded, Dense, Expr, Result, Semiring, block_to_dense};
 use crate::app::Matrix;
 
 /// Half the distance from 1 to the next f32.
-const EPSILON: f64 = 1.0 / (1 << 24) as f64;
+pub const EPSILON: f64 = 1.0 / (1 << 24) as f64;
 
 /// A matrix with a bound on each entry's error. Entries outside the band are the fill.
 #[derive(Clone)]
@@ -98,6 +98,47 @@ impl Oracle {
                 Semiring::Max => largest(pairs, f64::NEG_INFINITY, |a, b| a + b),
                 Semiring::ProdMax => largest(pairs, 0.0, |a, b| a * b),
             }
+        })
+    }
+
+    /// The probabilities of attention in a band of this: softmax(scale · Q·Kᵀ) over the keys that each
+    /// query attends to.
+    pub fn attention(q: &Self, k: &Self, scale: f32, band: Band, attends: impl Fn(usize, usize) -> bool) -> Self {
+        let (depth, scale) = (q.cols, f64::from(scale));
+        let scores = Self::new(q.rows, k.rows, band, f64::NEG_INFINITY, |i, j| {
+            let score = sum((0..depth).map(|p| (q.at(i, p), k.at(j, p))));
+            if attends(i, j) {
+                (score.0 * scale, (score.1 + 16.0 * EPSILON * score.0.abs()) * scale.abs())
+            } else {
+                (f64::NEG_INFINITY, 0.0)
+            }
+        });
+        let rows: Vec<(f64, f64)> = (0..q.rows)
+            .map(|i| {
+                let row = || band.cols_of_row(i, k.rows).map(|j| scores.at(i, j));
+                let top = row().fold(f64::NEG_INFINITY, |top, score| top.max(score.0));
+                let total: f64 = row().map(|score| (score.0 - top).exp()).sum();
+                let error = row().fold(0.0f64, |error, score| error.max(score.1));
+                (top + total.ln(), 2.0 * error + EPSILON * (2.0 * row().count() as f64 + 40.0))
+            })
+            .collect();
+        Self::new(q.rows, k.rows, band, 0.0, |i, j| {
+            let (score, (lse, error)) = (scores.at(i, j).0, rows[i]);
+            if score == f64::NEG_INFINITY {
+                return (0.0, 0.0);
+            }
+            let p = (score - lse).exp();
+            (p, p * (error + 4.0 * EPSILON * (score - lse).abs()) + 1e-38)
+        })
+    }
+
+    /// The gradient of a softmax with this result, its own upstream gradient.
+    pub fn softmax_gradient(&self, scale: f32) -> Self {
+        let mean = |i| sum(self.band.cols_of_row(i, self.cols).map(|j| (self.at(i, j), self.at(i, j))));
+        let means: Vec<Entry> = (0..self.rows).map(mean).collect();
+        Self::new(self.rows, self.cols, self.band, 0.0, |i, j| {
+            let (p, (mean, error), scale) = (self.at(i, j).0, means[i], f64::from(scale));
+            (scale * p * (p - mean), (scale * p).abs() * (error + 8.0 * EPSILON * (p + mean)))
         })
     }
 
