@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 pub use matrix::{Files, Matrix};
 
-/// Band matrices on any GPU.
+/// Band and block-sparse matrices on any GPU.
 #[derive(Parser)]
 #[command(
     version,
@@ -28,6 +28,7 @@ pub use matrix::{Files, Matrix};
         bandsaw info                  which devices there are\n  \
         bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
         bandsaw render c.mtx -o c.png\n  \
+        bandsaw sparsify model.safetensors --match weight --density 0.5 --block 32x32 -o s.safetensors\n  \
         bandsaw --device cpu bench --quick\n\n\
         Without a command: demo."
 )]

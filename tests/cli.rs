@@ -188,6 +188,17 @@ fn bench_measures_and_writes_csv() -> Test {
     Ok(())
 }
 
+#[test]
+fn demo_and_bench_take_block_sparse_matrices_alone() -> Test {
+    let folder = folder()?;
+    let told = fine(folder.path(), &["demo", "blocks", "-o", "pictures"])?;
+    assert!(told.contains("dW = dYᵀ · X at W's blocks") && !told.contains("WRONG") && !told.contains("Lund"), "{told}");
+    assert_eq!(std::fs::read_dir(folder.path().join("pictures"))?.count(), 17);
+    let told = fine(folder.path(), &["bench", "blocks", "--quick", "--only", "block W·W"])?;
+    assert!(told.contains("block W·W") && !told.contains("banded_matmul"), "{told}");
+    Ok(())
+}
+
 /// A checkpoint with f32, f16 and bf16 matrices whose values are small whole numbers, and what must be
 /// left alone.
 fn checkpoint(folder: &Path) -> Test {
