@@ -10,6 +10,7 @@ mod matrix;
 mod op;
 mod progress;
 mod render;
+mod sparsify;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 pub use matrix::{Files, Matrix};
 
-/// Band matrices on any GPU.
+/// Band and block-sparse matrices on any GPU.
 #[derive(Parser)]
 #[command(
     version,
@@ -27,6 +28,7 @@ pub use matrix::{Files, Matrix};
         bandsaw info                  which devices there are\n  \
         bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
         bandsaw render c.mtx -o c.png\n  \
+        bandsaw sparsify model.safetensors --match weight --density 0.5 --block 32x32 -o s.safetensors\n  \
         bandsaw --device cpu bench --quick\n\n\
         Without a command: demo."
 )]
@@ -45,18 +47,22 @@ enum Family {
     Banded,
     /// Windowed attention
     Window,
+    /// Block-sparse matrices
+    Blocks,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run every operation on sample matrices, check it, draw it
     Demo(demo::Args),
-    /// List devices and what they can do
+    /// List devices and what they can do, or what a checkpoint holds
     Info(info::Args),
     /// Apply an operation to files
     Op(Box<op::Args>),
     /// Draw a matrix file as PNG
     Render(render::Args),
+    /// Replace weights of a checkpoint by block-sparse ones
+    Sparsify(sparsify::Args),
     /// Measure the operations on a device
     Bench(bench::Args),
 }
@@ -85,6 +91,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Info(args)) => info::run(&args, cli.device.as_deref()),
         Some(Command::Op(args)) => op::run(&args, &open()?),
         Some(Command::Render(args)) => render::run(&args),
+        Some(Command::Sparsify(args)) => sparsify::run(&args),
         Some(Command::Bench(args)) => bench::run(&args, &open()?),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! Files in and out: Matrix Market (`.mtx`) and NumPy (`.npy`).
+//! Files in and out: Matrix Market (`.mtx`), NumPy (`.npy`), and checkpoints (`.safetensors`).
 //!
 //! ```
 //! use bandsaw::{Device, Layout, io};
@@ -14,6 +14,7 @@
 mod coordinates;
 mod matrix_market;
 mod npy;
+mod safetensors;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -22,6 +23,7 @@ use std::path::Path;
 pub use coordinates::Coordinates;
 pub use matrix_market::{parse_matrix_market, read_matrix_market, write_matrix_market};
 pub use npy::{read_npy_banded, read_npy_dense, write_npy_banded, write_npy_dense};
+pub use safetensors::{Checkpoint, Tensor};
 
 use crate::{Error, Result};
 

@@ -3,6 +3,7 @@
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul, matmul_backward, matmul_double_backward, matmul_index};
 use crate::ops::{banded_softmax, window_attention, window_attention_backward};
+use crate::ops::{block_add, block_linear, block_matmul, block_move, block_norms, block_sddmm, block_sparse_matmul};
 
 /// One computation in every language it exists in.
 ///
@@ -53,6 +54,19 @@ pub static ALL: &[&Kernel] = &[
     &banded_softmax::KERNEL,
     &banded_softmax::BACKWARD,
     &banded_zip::KERNEL,
+    &block_add::KERNEL,
+    &block_linear::SLOPE,
+    &block_linear::SUMS,
+    &block_matmul::SCALAR,
+    &block_matmul::VEC4,
+    &block_matmul::WALK,
+    &block_move::FROM_DENSE,
+    &block_move::TO_DENSE,
+    &block_norms::KERNEL,
+    &block_sddmm::SCALAR,
+    &block_sddmm::VEC4,
+    &block_sddmm::WALK,
+    &block_sparse_matmul::KERNEL,
     &cast::WIDEN,
     &cast::NARROW,
     &cast::COPY,

@@ -1,4 +1,4 @@
-//! Band matrices on any GPU: products over semirings, their gradients, and what belongs around them.
+//! Band and block-sparse matrices on any GPU: products, their gradients, and what belongs around them.
 //!
 //! A band matrix is stored by its diagonals, so that n × n entries become n × width. What is stored
 //! is the *structure* ([`BandedShape`]: size, [`Band`], [`Layout`], fill, [`Dtype`]) and the *values*
@@ -85,6 +85,24 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Block-sparse weights
+//!
+//! A [`BlockPattern`] says which blocks of a matrix are stored, a [`BlockSparse`] has their values. A
+//! layer costs what its stored blocks cost, forward and backward; [`PatternUpdate`] learns where they are.
+//!
+//! ```
+//! use bandsaw::*;
+//! let device = Device::best();
+//! let trained = Dense::from_fn(&device, DenseShape::new(64, 96), |_, i, j| ((i * j) as f32 / 500.0).sin())?;
+//! let weight = block_from_dense_by_magnitude(&trained, [16, 16], 0.5)?; // half of the blocks, the largest
+//! let layer = BlockSparseLinear { weight, bias: None, activation: Activation::Gelu };
+//! let x = Dense::from_fn(&device, DenseShape::new(32, 96), |_, t, k| ((t + k) as f32).cos())?;
+//! let y = layer.forward(&x)?;
+//! let gradients = layer.backward(&x, &y, &y)?; // of Σ y² / 2
+//! assert_eq!(gradients.w.pattern().len(), 12);
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # Entry by entry
 //!
 //! [`banded_zip`] and [`banded_map`] apply an expression that is built in Rust, or parsed from text,
@@ -101,7 +119,7 @@
 //!
 //! # More
 //!
-//! - Files, Matrix Market and NumPy: [`io`].
+//! - Files, Matrix Market, NumPy and safetensors: [`io`].
 //! - Which device: [`Device::open`], the variable `BANDSAW_DEVICE`, [`Device::from_wgpu`] for one that
 //!   the program already has.
 //! - How a band is stored: [`Layout`]. Half precision: [`Dtype`].
@@ -110,10 +128,13 @@
 //! # Features
 //!
 //! `wgpu` (GPUs) and `app` (the command line) are on by default. A library user wants
-//! `default-features = false, features = ["wgpu"]`; with no feature at all the CPU backend works.
+//! `default-features = false, features = ["wgpu"]`; `sprs` adds conversions from and to that crate;
+//! with no feature at all the CPU backend works.
 
 mod band;
 mod banded;
+mod block_sparse;
+mod blocks;
 mod cpu;
 mod dense;
 mod device;
@@ -122,6 +143,7 @@ mod error;
 mod expr;
 pub mod io;
 mod kernel;
+mod linear;
 mod operand;
 pub mod ops;
 mod semiring;
@@ -129,6 +151,8 @@ mod window;
 
 pub use band::{Band, Layout};
 pub use banded::{Banded, BandedShape};
+pub use block_sparse::BlockSparse;
+pub use blocks::{BigBird, BlockPattern, Bsr};
 pub use dense::{Dense, DenseShape};
 pub use device::{Device, Info, Options};
 pub use dtype::Dtype;
@@ -136,6 +160,7 @@ pub use error::{Error, Result};
 pub use expr::{Expr, a, b};
 #[doc(hidden)]
 pub use kernel::{Kernel, kernels};
+pub use linear::{BlockSparseLinear, DropBy, GrowBy, PatternChange, PatternUpdate};
 pub use ops::*;
 pub use semiring::Semiring;
 pub use window::WindowAttention;

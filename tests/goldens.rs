@@ -1,4 +1,4 @@
-//! Reference results of genbmm and pytorch-window-matmul, every entry on every device.
+//! Reference results of genbmm, pytorch-window-matmul and pytorch_block_sparse, every entry on every device.
 //!
 //! genbmm's `BandedMatrix(data, lu, ld)` is a band in columns layout with upper = lu and lower = ld;
 //! its `multiply(self, other)` is otherᵀ · self. It leaves anything in slots outside the matrix, so
@@ -9,6 +9,8 @@ mod common;
 
 #[path = "goldens/banded.rs"]
 mod banded;
+#[path = "goldens/block.rs"]
+mod block;
 #[path = "goldens/dense.rs"]
 mod dense;
 #[path = "goldens/entry.rs"]

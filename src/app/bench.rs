@@ -1,5 +1,6 @@
 //! `bandsaw bench`: how fast this device is.
 
+mod blocks;
 mod cases;
 mod window;
 

@@ -1,5 +1,6 @@
 //! `bandsaw demo`: every operation on sample matrices, checked and drawn.
 
+mod blocks;
 mod cases;
 mod oracle;
 mod window;
@@ -74,6 +75,7 @@ pub fn run(args: &Args, device: &Device) -> Result<ExitCode> {
 fn band(result: &Matrix) -> String {
     match result {
         Matrix::Banded(banded) => banded.shape().band.to_string(),
+        Matrix::Blocks(blocks) => format!("{} blocks", blocks.pattern().len()),
         Matrix::Dense(dense) => format!("dense {} × {}", dense.shape().rows, dense.shape().cols),
     }
 }

@@ -1,6 +1,6 @@
 //! Matrices as pictures: a dense view, a view of the band storage, a legend.
 
-use bandsaw::{BandedShape, Layout};
+use bandsaw::{BandedShape, BlockSparse, Layout};
 
 use super::Matrix;
 use super::canvas::{BLACK, Canvas, Color, GLYPH, GREY, LINE, text_width};
@@ -67,6 +67,16 @@ impl Figure {
                     (0..shape.cols).for_each(|j| grid.put(i, j, Cell::Value(values[shape.index(index, i, j)])));
                 }
                 (vec![grid.finish(format!("dense, {} × {}", shape.rows, shape.cols))], 0.0)
+            }
+            Matrix::Blocks(blocks) => {
+                let mut grids = Vec::new();
+                if style.view != View::Band {
+                    grids.push(blocks_view(blocks, values, limit));
+                }
+                if style.view != View::Dense {
+                    grids.push(slots_view(blocks, values, limit));
+                }
+                (grids, 0.0)
             }
             Matrix::Banded(banded) => {
                 let shape = banded.shape();
@@ -258,6 +268,36 @@ fn dense_view(shape: &BandedShape, values: &[f32], index: usize, limit: usize) -
         }
     }
     grid.finish(format!("dense view, {} × {}", shape.rows, shape.cols))
+}
+
+/// Every stored entry at its row and column.
+fn blocks_view(blocks: &BlockSparse, values: &[f32], limit: usize) -> Grid {
+    let (rows, cols) = (blocks.pattern().rows(), blocks.pattern().cols());
+    let mut grid = Shrunk::new(rows, cols, limit);
+    for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+        if let Some(index) = blocks.index(i, j) {
+            grid.put(i, j, Cell::Value(values[index]));
+        }
+    }
+    let [r, c] = blocks.pattern().block();
+    grid.finish(format!("dense view, {rows} × {cols}, blocks of {r} × {c}"))
+}
+
+/// The blocks as they are stored, slot after slot in lines of about equal sides.
+fn slots_view(blocks: &BlockSparse, values: &[f32], limit: usize) -> Grid {
+    let pattern = blocks.pattern();
+    let ([r, c], slots) = (pattern.block(), pattern.len());
+    let across = ((slots * r) as f64 / c as f64).sqrt().ceil().max(1.0) as usize;
+    let mut grid = Shrunk::new(slots.div_ceil(across).max(1) * r, across * c, limit);
+    for (slot, [row, col]) in pattern.blocks().enumerate() {
+        for (i, j) in (0..r).flat_map(|i| (0..c).map(move |j| (i, j))) {
+            let inside = row * r + i < pattern.rows() && col * c + j < pattern.cols();
+            let n = if blocks.layout() == Layout::Rows { i * c + j } else { j * r + i };
+            let cell = if inside { Cell::Value(values[slot * r * c + n]) } else { Cell::Outside };
+            grid.put(slot / across * r + i, slot % across * c + j, cell);
+        }
+    }
+    grid.finish(format!("{slots} slots"))
 }
 
 /// Rows layout: a line per row, as wide as the band. Columns layout: a column per column, so that

@@ -1,13 +1,25 @@
 //! `bandsaw info`.
 
+use std::path::{Path, PathBuf};
+
+use bandsaw::io::Checkpoint;
 use bandsaw::{Device, Error, Info, Options, Result};
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n\n\
-    The name in front of each device is what --device and BANDSAW_DEVICE take; a * marks the one used by default.")]
-pub struct Args {}
+#[command(
+    after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n  bandsaw info out.safetensors     what a checkpoint holds\n\n\
+    The name in front of each device is what --device and BANDSAW_DEVICE take; a * marks the one used by default."
+)]
+pub struct Args {
+    /// A checkpoint (.safetensors) to describe instead
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
 
-pub fn run(_: &Args, wanted: Option<&str>) -> Result<()> {
+pub fn run(args: &Args, wanted: Option<&str>) -> Result<()> {
+    if let Some(path) = &args.file {
+        return checkpoint(path);
+    }
     let default = Device::best().info().id;
     let all = match wanted {
         None | Some("") => Device::all(),
@@ -19,6 +31,26 @@ pub fn run(_: &Args, wanted: Option<&str>) -> Result<()> {
     if all.is_empty() {
         return Err(Error::NoDevice { name: wanted.unwrap_or_default().into(), present: Vec::new() });
     }
+    Ok(())
+}
+
+/// A line for each tensor.
+fn checkpoint(path: &Path) -> Result<()> {
+    let tensors = Checkpoint::open(path)?.tensors()?;
+    let mut lines = vec![["tensor", "type", "shape", "stored", "blocks"].map(str::to_owned).to_vec()];
+    for tensor in &tensors {
+        let shape: Vec<_> = tensor.shape.iter().map(usize::to_string).collect();
+        let blocks = tensor.pattern.as_ref().map_or(String::new(), |pattern| {
+            let ([r, c], [rows, cols]) = (pattern.block(), pattern.grid());
+            format!("block-sparse: {} of {} blocks of {r} × {c}, density {:.3}", pattern.len(), rows * cols, pattern.density())
+        });
+        let shape = if shape.is_empty() { "scalar".into() } else { shape.join(" × ") };
+        lines.push(vec![tensor.name.clone(), tensor.dtype.clone(), shape, tensor.stored.to_string(), blocks]);
+    }
+    super::print(&super::table(&lines));
+    let sparse = tensors.iter().filter(|tensor| tensor.pattern.is_some()).count();
+    let parameters: usize = tensors.iter().map(|tensor| tensor.stored).sum();
+    super::print(&format!("\n{} tensors, {sparse} of them block-sparse; {parameters} parameters stored\n", tensors.len()));
     Ok(())
 }
 

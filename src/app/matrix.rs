@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bandsaw::io::{self, Coordinates};
-use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Layout, Result};
-use bandsaw::{banded_from_dense, banded_to_dense, find_band};
+use bandsaw::{Band, Banded, BandedShape, BlockSparse, Dense, DenseShape, Device, Dtype, Error, Layout, Result};
+use bandsaw::{banded_from_dense, banded_to_dense, block_to_dense, find_band};
 
 /// A batch of one or the other kind.
 pub enum Matrix {
     Banded(Banded),
     Dense(Dense),
+    Blocks(BlockSparse),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -130,6 +131,7 @@ impl Matrix {
         match self {
             Self::Banded(banded) => banded.shape().batch,
             Self::Dense(dense) => dense.shape().batch,
+            Self::Blocks(_) => 1,
         }
     }
 
@@ -137,12 +139,15 @@ impl Matrix {
         match self {
             Self::Banded(banded) => banded.read(),
             Self::Dense(dense) => dense.read(),
+            Self::Blocks(blocks) => blocks.read(),
         }
     }
 
     /// Writes a .mtx or .npy file.
     pub fn write(&self, path: &Path, comment: &str) -> Result<()> {
         match (kind(path)?, self) {
+            // Neither format knows blocks.
+            (_, Self::Blocks(blocks)) => Self::Dense(block_to_dense(blocks)?).write(path, comment),
             (Kind::Npy, Self::Banded(banded)) => io::write_npy_banded(path, banded),
             (Kind::Npy, Self::Dense(dense)) => io::write_npy_dense(path, dense),
             (Kind::MatrixMarket, _) if self.batch() != 1 => Err(Error::Io {
@@ -168,6 +173,7 @@ impl Matrix {
                 let DenseShape { batch: count, rows, cols, dtype, .. } = dense.shape();
                 format!("{}{rows} × {cols}, dense, {dtype}", batch(count))
             }
+            Self::Blocks(blocks) => format!("{}, {}", blocks.pattern(), blocks.dtype()),
         }
     }
 }

@@ -8,12 +8,33 @@ use crate::{Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Result
 
 /// Checks that all operands are on one device.
 pub(crate) fn same_device(op: &'static str, first: &Operand, others: &[(&'static str, &Operand)]) -> Result<()> {
+    others.iter().try_for_each(|(argument, other)| same_device_as(op, first.device(), &[(*argument, other.device())]))
+}
+
+/// The same where not all are [`Operand`]s.
+pub(crate) fn same_device_as(op: &'static str, first: &Device, others: &[(&'static str, &Device)]) -> Result<()> {
     for (argument, other) in others {
-        if first.device() != other.device() {
-            return Err(Error::WrongDevice { op, argument, got: other.device().to_string(), allowed: first.device().to_string() });
+        if first != *other {
+            return Err(Error::WrongDevice { op, argument, got: other.to_string(), allowed: first.to_string() });
         }
     }
     Ok(())
+}
+
+/// Checks that a buffer which cannot be split fits one binding.
+pub(crate) fn check_binding(op: &'static str, what: &str, buffer: &Buffer) -> Result<()> {
+    let limit = buffer.device.max_binding() as u64;
+    if buffer.bytes as u64 <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit { op, what: what.into(), got: buffer.bytes as u64, limit, of: buffer.device.to_string() })
+}
+
+/// Index arrays for kernels.
+pub(crate) fn upload_words(device: &Device, words: &[u32]) -> Result<Buffer> {
+    let buffer = device.alloc(4 * words.len())?;
+    device.write(&buffer, bytemuck::cast_slice(words))?;
+    Ok(buffer)
 }
 
 /// Checks that two sizes agree.

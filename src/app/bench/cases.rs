@@ -40,7 +40,7 @@ pub fn banded(device: &Device, batch: usize, n: usize, side: i64) -> Result<Band
     Banded::from_fn(device, BandedShape::new(n, n, Band::new(side, side)?).batch(batch), |_, _, _| next())
 }
 
-fn dense(device: &Device, batch: usize, rows: usize, cols: usize) -> Result<Dense> {
+pub fn dense(device: &Device, batch: usize, rows: usize, cols: usize) -> Result<Dense> {
     let mut next = random();
     Dense::from_fn(device, DenseShape::new(rows, cols).batch(batch), |_, _, _| next())
 }
@@ -90,6 +90,9 @@ pub fn all(quick: bool, family: Option<Family>) -> Result<Vec<Case>> {
     }
     if wanted(Family::Window) {
         cases.extend(super::window::all(quick)?);
+    }
+    if wanted(Family::Blocks) {
+        cases.extend(super::blocks::all(quick)?);
     }
     Ok(cases)
 }

@@ -45,7 +45,7 @@ pub fn laplacian(device: &Device, k: usize, m: usize) -> Result<Banded> {
 pub struct Cases(Vec<Case>);
 
 impl Cases {
-    fn add(
+    pub fn add(
         &mut self,
         file: &'static str,
         title: &str,
@@ -87,6 +87,9 @@ pub fn all(device: &Device, family: Option<Family>) -> Result<Vec<Case>> {
     }
     if wanted(Family::Window) {
         super::window::all(&mut cases, device)?;
+    }
+    if wanted(Family::Blocks) {
+        super::blocks::all(&mut cases, device)?;
     }
     Ok(cases.0)
 }

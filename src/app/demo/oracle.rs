@@ -2,7 +2,7 @@
 //!
 //! Written apart from the library's own kernels, so that the two can disagree.
 
-use bandsaw::{Band, Banded, Dense, Expr, Result, Semiring};
+use bandsaw::{Band, Banded, Dense, Expr, Result, Semiring, block_to_dense};
 
 use crate::app::Matrix;
 
@@ -199,6 +199,7 @@ impl Oracle {
         let got = match result {
             Matrix::Banded(banded) => Self::of(banded)?,
             Matrix::Dense(dense) => Self::of_dense(dense)?,
+            Matrix::Blocks(blocks) => Self::of_dense(&block_to_dense(blocks)?)?,
         };
         let alike = got.rows == self.rows && got.cols == self.cols && got.band == self.band;
         if !alike || (matches!(result, Matrix::Banded(_)) && got.fill != self.fill) {

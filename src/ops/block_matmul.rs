@@ -1,0 +1,320 @@
+//! Products of dense and block-sparse matrices. With strides for the dense side and labels for the
+//! blocks, X · W, X · Wᵀ, W · X and their gradients by X are one kernel family.
+
+use super::common::{Output, result_dtype, same, same_device, same_device_as, values, widened};
+use super::tokens::{Tokens, pieces};
+use crate::device::{Buffer, Launch};
+use crate::kernel::{Kernel, params};
+use crate::operand::Operand;
+use crate::{BlockSparse, Dense, DenseShape, Dtype, Error, Layout, Result, cpu};
+
+params! {
+    /// What the products get; see `shaders/shared/block_params.wgsl`.
+    Params {
+        batch: u32, tokens: u32, inner: u32, outputs: u32,
+        x_batch: u32, x_stride: u32, y_batch: u32, y_stride: u32,
+        depth: u32, width: u32, columns: u32,
+        token_tiles: u32, output_tiles: u32, flags: u32,
+    }
+}
+
+/// The shared files of the products, but for how they load.
+const SHARED: [&str; 3] = [
+    include_str!("../../shaders/shared/block_params.wgsl"),
+    include_str!("../../shaders/shared/activation.wgsl"),
+    super::matmul::SHARED[1],
+];
+
+const STORES: [&str; 2] = [include_str!("../../shaders/shared/store_scalar.wgsl"), include_str!("../../shaders/shared/store_vec4.wgsl")];
+
+/// One value at a time, and four.
+pub(crate) const LOADS: [&str; 2] =
+    [include_str!("../../shaders/shared/load_scalar.wgsl"), include_str!("../../shaders/shared/load_vec4.wgsl")];
+
+pub(crate) static SCALAR: Kernel = Kernel {
+    name: "block_matmul.scalar",
+    wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
+    cpu: cpu::block_matmul::run,
+    params: Params::FIELDS,
+    inputs: 4,
+    outputs: 1,
+};
+
+pub(crate) static VEC4: Kernel = Kernel {
+    name: "block_matmul.vec4",
+    wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[1], STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ..SCALAR
+};
+
+pub(crate) static WALK: Kernel = Kernel {
+    name: "block_matmul.walk",
+    wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
+    ..SCALAR
+};
+
+/// What a layer does to its sums.
+///
+/// ```
+/// assert_eq!(bandsaw::Activation::default(), bandsaw::Activation::None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// z.
+    #[default]
+    None,
+    /// max(z, 0).
+    Relu,
+    /// z · Φ(z), with Φ the normal distribution function; on GPUs right up to 2·10⁻⁷ · |z|.
+    Gelu,
+}
+
+/// What is done to each sum before it is written.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Epilogue<'a> {
+    /// One f32 for each output.
+    pub bias: Option<&'a Buffer>,
+    pub activation: Activation,
+}
+
+/// A dense batch times a block-sparse matrix, Y\[t,o\] = Σₖ X\[t,k\] · W\[k,o\] over stored blocks.
+///
+/// X is batch × n × k, W k × m, Y batch × n × m row-major. X · Wᵀ is `block_matmul(&x, &w.t())`, at no
+/// cost. The work is proportional to the stored blocks. The sums are f32 in a fixed order; the result is
+/// f16 if both operands are. f16 operands and results take an f32 copy while the kernel runs.
+///
+/// From pytorch_block_sparse's `matmul` (there: X · Wᵀ).
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let w = BlockSparse::from_fn(&device, &BlockPattern::new([4, 4], [2, 2], &[[0, 1]])?, |_, _| 1.0)?;
+/// let x = Dense::from_slice(&device, DenseShape::new(1, 4), &[1.0, 2.0, 4.0, 8.0])?;
+/// assert_eq!(block_matmul(&x, &w)?.read()?, [0.0, 0.0, 3.0, 3.0]);
+/// assert_eq!(block_matmul(&x, &w.t())?.read()?, [12.0, 12.0, 0.0, 0.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] if x's columns are not w's rows or it holds indices, [`Error::WrongDevice`],
+/// [`Error::OutOfMemory`] or [`Error::Limit`] if the result or an operand cannot be held.
+pub fn block_matmul(x: &Dense, w: &BlockSparse) -> Result<Dense> {
+    const OP: &str = "block_matmul";
+    check(OP, x, w)?;
+    run(OP, &x.operand(), w, Epilogue::default(), Layout::Rows)
+}
+
+/// A block-sparse matrix times a dense batch, Y\[i,t\] = Σₖ W\[i,k\] · X\[k,t\] over stored blocks.
+///
+/// W is m × k, X batch × k × n, Y batch × m × n row-major. Otherwise as [`block_matmul`].
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let w = BlockSparse::from_fn(&device, &BlockPattern::new([4, 4], [2, 2], &[[0, 1]])?, |_, _| 1.0)?;
+/// let x = Dense::from_slice(&device, DenseShape::new(4, 1), &[1.0, 2.0, 4.0, 8.0])?;
+/// assert_eq!(block_matmul_left(&w, &x)?.read()?, [12.0, 12.0, 0.0, 0.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`block_matmul`]: w's columns must be x's rows.
+pub fn block_matmul_left(w: &BlockSparse, x: &Dense) -> Result<Dense> {
+    const OP: &str = "block_matmul_left";
+    check(OP, &x.t(), &w.t()).map_err(|error| match error {
+        // In the caller's terms: x was transposed on the way.
+        Error::Argument { op, argument, got, .. } if got.starts_with("columns") => {
+            Error::argument(op, argument, got.replacen("columns", "rows", 1), format!("rows {} (the columns of w)", w.pattern().cols()))
+        }
+        other => other,
+    })?;
+    // Yᵀ = Xᵀ · Wᵀ, contiguous the other way.
+    Ok(run(OP, &x.t().operand(), &w.t(), Epilogue::default(), Layout::Columns)?.t())
+}
+
+/// Checks what every product needs of its operands.
+pub(crate) fn check(op: &'static str, x: &Dense, w: &BlockSparse) -> Result<()> {
+    let x = x.operand();
+    same_device_as(op, x.device(), &[("w", w.device())])?;
+    values(op, "x", &x)?;
+    same(op, "x", "columns", x.cols, w.pattern().rows(), "the rows of w")
+}
+
+/// The gradients of [`block_matmul`]: gx = G · Wᵀ, and gw = Xᵀ · G at W's blocks, summed over the batch.
+///
+/// g has the product's shape. gx has x's storage type, gw w's pattern and storage type.
+///
+/// From pytorch_block_sparse's `BlockSparseLinear` (its dgrad and wgrad).
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let w = BlockSparse::from_fn(&device, &BlockPattern::new([2, 4], [2, 2], &[[0, 1]])?, |_, _| 3.0)?;
+/// let x = Dense::from_slice(&device, DenseShape::new(1, 2), &[1.0, 2.0])?;
+/// let g = Dense::from_slice(&device, DenseShape::new(1, 4), &[1.0, 10.0, 100.0, 1000.0])?;
+/// let (gx, gw) = block_matmul_backward(&x, &w, &g)?;
+/// assert_eq!(gx.read()?, [3300.0, 3300.0]);
+/// assert_eq!(gw.read()?, [100.0, 1000.0, 200.0, 2000.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`block_matmul`].
+pub fn block_matmul_backward(x: &Dense, w: &BlockSparse, g: &Dense) -> Result<(Dense, BlockSparse)> {
+    const OP: &str = "block_matmul_backward";
+    check(OP, x, w)?;
+    check_gradient(OP, &x.operand(), &g.operand(), w.pattern().cols())?;
+    let gx = run(OP, &g.operand(), &w.t(), Epilogue::default(), Layout::Rows)?;
+    let gw = super::block_sddmm::run(OP, &x.operand(), &g.operand(), w.pattern())?;
+    Ok((in_dtype(gx, x.shape().dtype)?, gw.to_dtype(w.dtype())?))
+}
+
+/// The gradients of [`block_matmul_left`]: gw = G · Xᵀ at W's blocks, summed over the batch, and
+/// gx = Wᵀ · G.
+///
+/// ```
+/// use bandsaw::*;
+/// let device = Device::best();
+/// let w = BlockSparse::from_fn(&device, &BlockPattern::new([2, 4], [2, 2], &[[0, 1]])?, |_, _| 3.0)?;
+/// let x = Dense::from_slice(&device, DenseShape::new(4, 1), &[1.0, 2.0, 4.0, 8.0])?;
+/// let g = Dense::from_slice(&device, DenseShape::new(2, 1), &[1.0, 10.0])?;
+/// let (gw, gx) = block_matmul_left_backward(&w, &x, &g)?;
+/// assert_eq!(gw.read()?, [4.0, 8.0, 40.0, 80.0]);
+/// assert_eq!(gx.read()?, [0.0, 0.0, 33.0, 33.0]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// As [`block_matmul_left`].
+pub fn block_matmul_left_backward(w: &BlockSparse, x: &Dense, g: &Dense) -> Result<(BlockSparse, Dense)> {
+    const OP: &str = "block_matmul_left_backward";
+    let (xt, gt) = (x.t(), g.t());
+    check(OP, &xt, &w.t())?;
+    check_gradient(OP, &xt.operand(), &gt.operand(), w.pattern().rows())?;
+    let gx = run(OP, &gt.operand(), w, Epilogue::default(), Layout::Columns)?.t();
+    let gw = super::block_sddmm::run(OP, &gt.operand(), &xt.operand(), w.pattern())?;
+    Ok((gw.to_dtype(w.dtype())?, in_dtype(gx, x.shape().dtype)?))
+}
+
+/// Checks an upstream gradient: x's batch and tokens, the product's columns.
+pub(crate) fn check_gradient(op: &'static str, x: &Operand, g: &Operand, outputs: usize) -> Result<()> {
+    same_device(op, x, &[("g", g)])?;
+    values(op, "g", g)?;
+    if (g.batch, g.rows, g.cols) == (x.batch, x.rows, outputs) {
+        return Ok(());
+    }
+    let text = |[batch, rows, cols]: [usize; 3]| format!("shape {batch} × {rows} × {cols}");
+    Err(Error::argument(op, "g", text([g.batch, g.rows, g.cols]), format!("{} (that of the product)", text([x.batch, x.rows, outputs]))))
+}
+
+/// A result in the storage type that it must have.
+pub(crate) fn in_dtype(dense: Dense, dtype: Dtype) -> Result<Dense> {
+    let shape = dense.shape();
+    let buffer = match (shape.dtype, dtype) {
+        (Dtype::F32, Dtype::F16) => super::cast::narrow(&dense.operand().buffer, shape.len())?,
+        (Dtype::F16, Dtype::F32) => super::cast::widen(&dense.operand().buffer, shape.len())?,
+        _ => return Ok(dense),
+    };
+    Ok(Dense::from_buffer(shape.dtype(dtype), buffer))
+}
+
+/// The checked product of tokens × features with V, contiguous as `layout` says.
+pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epilogue<'_>, layout: Layout) -> Result<Dense> {
+    let outputs = v.pattern().cols();
+    let dtype = if v.dtype() == Dtype::F16 { result_dtype(&[x]) } else { Dtype::F32 };
+    let (output, shape) = Output::dense(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).layout(layout).dtype(dtype))?;
+    let (x, v) = (widened(x)?, v.widened()?);
+    super::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
+    let device = x.device();
+    let index = v.pattern().upload(device, 1)?;
+    let bias = epilogue.bias.unwrap_or(v.buffer());
+    for piece in pieces(op, &[&x, &output.operand])? {
+        let [x, y] = &piece[..] else { continue };
+        let plan = Plan::new(x, y, &v);
+        let [depth, width] = v.pattern().block();
+        let params = Params {
+            batch: x.batch,
+            tokens: x.tokens,
+            inner: x.features,
+            outputs: y.features,
+            x_batch: x.batch_stride,
+            x_stride: x.stride,
+            y_batch: y.batch_stride,
+            y_stride: y.stride,
+            depth: depth as u32,
+            width: width as u32,
+            columns: v.pattern().grid()[1] as u32,
+            token_tiles: plan.token_tiles,
+            output_tiles: plan.output_tiles,
+            flags: u32::from(x.along)
+                | u32::from(v.layout() == Layout::Columns) << 1
+                | u32::from(y.along) << 2
+                | u32::from(epilogue.bias.is_some()) << 3
+                | (epilogue.activation as u32) << 4,
+        };
+        let mut constants = plan.constants;
+        constants.push(("FLAGS", f64::from(params.flags)));
+        device.launch(&Launch {
+            kernel: plan.kernel,
+            params: bytemuck::bytes_of(&params),
+            inputs: &[&x.buffer, v.buffer(), &index, bias],
+            outputs: &[&y.buffer],
+            groups: u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles),
+            constants: &constants,
+            function: None,
+        })?;
+    }
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+/// Which kernel a product takes, with which tile, and how many workgroups.
+struct Plan {
+    kernel: &'static Kernel,
+    token_tiles: u32,
+    output_tiles: u32,
+    constants: Vec<(&'static str, f64)>,
+}
+
+impl Plan {
+    fn new(x: &Tokens, y: &Tokens, v: &BlockSparse) -> Self {
+        let [depth, width] = v.pattern().block();
+        let columns = v.pattern().grid()[1];
+        if width < 8 || x.tokens <= 16 {
+            // As many lanes to a column as bring some ten thousand invocations together.
+            let walks = (x.batch as usize * (x.tokens as usize).div_ceil(8) * y.features as usize).max(1);
+            let lanes = [1, 8, 32].into_iter().find(|lanes| walks * lanes >= 16384).unwrap_or(32);
+            return Self {
+                kernel: &WALK,
+                token_tiles: x.tokens.div_ceil(8),
+                output_tiles: y.features.div_ceil(128 / lanes as u32),
+                constants: vec![("LANES", lanes as f64)],
+            };
+        }
+        let [tokens, outputs, stage] = Self::tile(x.tokens as usize, width);
+        let fours = [depth, width, x.contiguous(), x.stride as usize, y.contiguous(), y.batch_stride as usize];
+        Self {
+            kernel: if !v.is_empty() && fours.iter().all(|side| side.is_multiple_of(4)) { &VEC4 } else { &SCALAR },
+            token_tiles: x.tokens.div_ceil(tokens as u32),
+            output_tiles: (columns * width.div_ceil(outputs)) as u32,
+            constants: vec![("TOKENS", tokens as f64), ("OUTPUTS", outputs as f64), ("DEPTH", stage as f64)],
+        }
+    }
+
+    /// Tokens, outputs and staged terms of a tile: 64 sums for each of 32 to 128 invocations, 1 to 4
+    /// `vec4`s of X and at most 2 of V for each of them, and a stage of at most 8 KB, so that several
+    /// workgroups share a multiprocessor.
+    fn tile(tokens: usize, width: usize) -> [usize; 3] {
+        let waste = |outputs: usize| width.div_ceil(outputs) * outputs;
+        let outputs = if waste(64) <= waste(32) {
+            64
+        } else if waste(32) * 3 <= waste(16) * 4 {
+            32
+        } else {
+            16
+        };
+        match outputs {
+            16 => [256, 16, 4],
+            _ if tokens <= 64 => [64, outputs, 8],
+            _ => [128, outputs, 8],
+        }
+    }
+}
