@@ -164,6 +164,22 @@ fn results_repeat_and_batches_are_cut() {
     }
 }
 
+/// A matrix larger than a binding goes in parts of its rows, with the keys that these meet.
+#[test]
+fn matrices_are_cut_into_rows() {
+    for tested in devices() {
+        let device = Device::open(&tested.info.id, Options { max_binding: Some(8192), ..tested.device.options() }).unwrap();
+        for case in [
+            Case::new("rows", [500, 500, 8, 4], window(20, 20)).entries(2),
+            Case::new("rows, causal", [700, 300, 4, 8], window(70, -1).offset(-100).heads(2, 2).lengths([290])),
+            Case::new("rows, dilated", [300, 600, 8, 8], window(9, 4).offset(170).dilation(5)),
+            Case::new("rows, far", [300, 300, 8, 8], window(3, 3).offset(290)).half(),
+        ] {
+            case.check(&device, &tested.label);
+        }
+    }
+}
+
 /// Nothing of size n × width is made: what a device holds grows with n · d.
 #[test]
 fn memory_is_linear() {
@@ -247,6 +263,9 @@ fn a_matrix_beyond_a_binding_is_refused() {
     for tested in devices() {
         let device = Device::open(&tested.info.id, Options { max_binding: Some(1024), ..tested.device.options() }).unwrap();
         let x = zeros(&device, 1, 65, 4);
-        refused(window_attention(&x, &x, &x, &window(1, 1)), &format!("one matrix's size in bytes is 1040, the limit of {device} is 1024"));
+        let text = format!("one matrix's size in bytes is 1040, the limit of {device} is 1024");
+        // Its rows meet all keys.
+        refused(window_attention(&x, &x, &x, &window(1, 1).global([0])), &text);
+        refused(window_attention(&x, &x, &x, &window(64, 64)), &text);
     }
 }
