@@ -5,24 +5,35 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 
 // The part of A·B that lies in a band, on matrix units: A dense row-major, B a transpose (row-major itself,
 // p along a row), C a band in rows layout; all f16, sums f32. A subgroup keeps 16 rows of A and goes
-// along C's band, 16 columns at a time.
+// along C's band, 32 columns at a time, in two pieces of 16.
 
 @group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read_write> c: array<f16>;
 
 const GROUP = 128u;
-const SUBGROUPS = 4u;
 const LINES = 64;                   // rows of a workgroup, 16 to a subgroup
-const PARTNERS = 16;                // p or columns at once
+const STAGED = 32u;                 // rows of B at once
 override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dense operand
 override ROW: u32 = TILES * 4u;     // vec4s of such a row
 override PITCH: u32 = ROW + 2u;     // of a staged one
-override STAGE: u32 = PITCH * 16u;
+override STAGE: u32 = PITCH * STAGED;
 const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
 
 var<workgroup> stage: array<vec4<f16>, STAGE>;
 var<workgroup> scores: array<vec4<f32>, 320>; // 16 × 16 of each subgroup
+
+// Value `at` of B's rows from `first` on, 0 outside.
+fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
+    let line = first + i32(at / ROW);
+    var value = vec4<f16>();
+    if (at < STAGED * ROW) & (line >= 0) & (line < params.cols) { value = b[u32(b_at + first * i32(ROW) + i32(at))]; }
+    return value;
+}
+
+fn into_stage(at: u32, value: vec4<f16>) {
+    if at < STAGED * ROW { stage[at / ROW * PITCH + at % ROW] = value; }
+}
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -39,8 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let column = i32(local % 16u);
     let zero = vec4<f16>();
     var b0 = zero; var b1 = zero; var b2 = zero; var b3 = zero; // what comes next
-    var at = 0u;
-    var ok = false;
+    var b4 = zero; var b5 = zero; var b6 = zero; var b7 = zero;
 
     var a0 = coop_mat16x16<f16, A>();
     var a1 = coop_mat16x16<f16, A>();
@@ -61,45 +71,60 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     let start = i0 - params.c_lower;
     let end = i0 + LINES + params.c_upper;
-    at = local + 0u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.cols) & (start + i32(at / ROW) >= 0); b0 = zero; if ok { b0 = b[u32(b_at + start * i32(ROW) + i32(at))]; }
-    if TILES > 2u { at = local + 1u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.cols) & (start + i32(at / ROW) >= 0); b1 = zero; if ok { b1 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
-    if TILES > 4u { at = local + 2u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.cols) & (start + i32(at / ROW) >= 0); b2 = zero; if ok { b2 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
-    if TILES > 6u { at = local + 3u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.cols) & (start + i32(at / ROW) >= 0); b3 = zero; if ok { b3 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
-    for (var j0 = start; j0 < end; j0 += PARTNERS) {
+    b0 = line_of_b(b_at, start, local);
+    if TILES > 1u { b1 = line_of_b(b_at, start, local + 1u * GROUP); }
+    if TILES > 2u { b2 = line_of_b(b_at, start, local + 2u * GROUP); }
+    if TILES > 3u { b3 = line_of_b(b_at, start, local + 3u * GROUP); }
+    if TILES > 4u { b4 = line_of_b(b_at, start, local + 4u * GROUP); }
+    if TILES > 5u { b5 = line_of_b(b_at, start, local + 5u * GROUP); }
+    if TILES > 6u { b6 = line_of_b(b_at, start, local + 6u * GROUP); }
+    if TILES > 7u { b7 = line_of_b(b_at, start, local + 7u * GROUP); }
+    for (var j0 = start; j0 < end; j0 += i32(STAGED)) {
         workgroupBarrier();
-        at = local + 0u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b0; }
-        if TILES > 2u { at = local + 1u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b1; } }
-        if TILES > 4u { at = local + 2u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b2; } }
-        if TILES > 6u { at = local + 3u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b3; } }
+        into_stage(local, b0);
+        if TILES > 1u { into_stage(local + 1u * GROUP, b1); }
+        if TILES > 2u { into_stage(local + 2u * GROUP, b2); }
+        if TILES > 3u { into_stage(local + 3u * GROUP, b3); }
+        if TILES > 4u { into_stage(local + 4u * GROUP, b4); }
+        if TILES > 5u { into_stage(local + 5u * GROUP, b5); }
+        if TILES > 6u { into_stage(local + 6u * GROUP, b6); }
+        if TILES > 7u { into_stage(local + 7u * GROUP, b7); }
         workgroupBarrier();
-        if j0 + PARTNERS < end {
-            at = local + 0u * GROUP; ok = (at < 16u * ROW) & ((j0 + PARTNERS) + i32(at / ROW) < params.cols) & ((j0 + PARTNERS) + i32(at / ROW) >= 0); b0 = zero; if ok { b0 = b[u32(b_at + (j0 + PARTNERS) * i32(ROW) + i32(at))]; }
-            if TILES > 2u { at = local + 1u * GROUP; ok = (at < 16u * ROW) & ((j0 + PARTNERS) + i32(at / ROW) < params.cols) & ((j0 + PARTNERS) + i32(at / ROW) >= 0); b1 = zero; if ok { b1 = b[u32(b_at + (j0 + PARTNERS) * i32(ROW) + i32(at))]; } }
-            if TILES > 4u { at = local + 2u * GROUP; ok = (at < 16u * ROW) & ((j0 + PARTNERS) + i32(at / ROW) < params.cols) & ((j0 + PARTNERS) + i32(at / ROW) >= 0); b2 = zero; if ok { b2 = b[u32(b_at + (j0 + PARTNERS) * i32(ROW) + i32(at))]; } }
-            if TILES > 6u { at = local + 3u * GROUP; ok = (at < 16u * ROW) & ((j0 + PARTNERS) + i32(at / ROW) < params.cols) & ((j0 + PARTNERS) + i32(at / ROW) >= 0); b3 = zero; if ok { b3 = b[u32(b_at + (j0 + PARTNERS) * i32(ROW) + i32(at))]; } }
+        if j0 + i32(STAGED) < end {
+            b0 = line_of_b(b_at, j0 + i32(STAGED), local);
+            if TILES > 1u { b1 = line_of_b(b_at, j0 + i32(STAGED), local + 1u * GROUP); }
+            if TILES > 2u { b2 = line_of_b(b_at, j0 + i32(STAGED), local + 2u * GROUP); }
+            if TILES > 3u { b3 = line_of_b(b_at, j0 + i32(STAGED), local + 3u * GROUP); }
+            if TILES > 4u { b4 = line_of_b(b_at, j0 + i32(STAGED), local + 4u * GROUP); }
+            if TILES > 5u { b5 = line_of_b(b_at, j0 + i32(STAGED), local + 5u * GROUP); }
+            if TILES > 6u { b6 = line_of_b(b_at, j0 + i32(STAGED), local + 6u * GROUP); }
+            if TILES > 7u { b7 = line_of_b(b_at, j0 + i32(STAGED), local + 7u * GROUP); }
         }
-        if (j0 + PARTNERS <= row - params.c_lower) | (j0 > row + 15 + params.c_upper) { continue; }
-        var s = coop_mat16x16<f32, C>();
-        s = coopMultiplyAdd(a0, coopLoad<coop_mat16x16<f16, B>>(&stage[0u], PITCH), s);
-        if TILES > 1u { s = coopMultiplyAdd(a1, coopLoad<coop_mat16x16<f16, B>>(&stage[4u], PITCH), s); }
-        if TILES > 2u { s = coopMultiplyAdd(a2, coopLoad<coop_mat16x16<f16, B>>(&stage[8u], PITCH), s); }
-        if TILES > 3u { s = coopMultiplyAdd(a3, coopLoad<coop_mat16x16<f16, B>>(&stage[12u], PITCH), s); }
-        if TILES > 4u { s = coopMultiplyAdd(a4, coopLoad<coop_mat16x16<f16, B>>(&stage[16u], PITCH), s); }
-        if TILES > 5u { s = coopMultiplyAdd(a5, coopLoad<coop_mat16x16<f16, B>>(&stage[20u], PITCH), s); }
-        if TILES > 6u { s = coopMultiplyAdd(a6, coopLoad<coop_mat16x16<f16, B>>(&stage[24u], PITCH), s); }
-        if TILES > 7u { s = coopMultiplyAdd(a7, coopLoad<coop_mat16x16<f16, B>>(&stage[28u], PITCH), s); }
-        subgroupBarrier();
-        coopStoreT(s, &scores[own], SCORES);
-        subgroupBarrier();
+        for (var h = 0; h < i32(STAGED); h += 16) {
+            let j_at = j0 + h;
+            if (j_at + 16 <= row - params.c_lower) | (j_at > row + 15 + params.c_upper) { continue; }
+            var s = coop_mat16x16<f32, C>();
+            s = coopMultiplyAdd(a0, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 0u], PITCH), s);
+            if TILES > 1u { s = coopMultiplyAdd(a1, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 4u], PITCH), s); }
+            if TILES > 2u { s = coopMultiplyAdd(a2, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 8u], PITCH), s); }
+            if TILES > 3u { s = coopMultiplyAdd(a3, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 12u], PITCH), s); }
+            if TILES > 4u { s = coopMultiplyAdd(a4, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 16u], PITCH), s); }
+            if TILES > 5u { s = coopMultiplyAdd(a5, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 20u], PITCH), s); }
+            if TILES > 6u { s = coopMultiplyAdd(a6, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 24u], PITCH), s); }
+            if TILES > 7u { s = coopMultiplyAdd(a7, coopLoad<coop_mat16x16<f16, B>>(&stage[u32(h) * PITCH + 28u], PITCH), s); }
+            subgroupBarrier();
+            coopStoreT(s, &scores[own], SCORES);
+            subgroupBarrier();
 
-        // Two rows at once, each written by neighbours. The band has slots outside the matrix too.
-        let j = j0 + column;
-        let in_cols = (j >= 0) & (j < params.cols);
-        for (var n = i32(local % 32u / 16u); n < 16; n += 2) {
-            let i = row + n;
-            if in_band(i, j, params.c_lower, params.c_upper) & (i >= nominal) {
-                let value = scores[own + u32(n) * SCORES + u32(column) / 4u][u32(column) % 4u];
-                c[c0 + c_index(i, j)] = f16(select(params.fill, value, in_cols));
+            // Two rows at once, each written by neighbours. The band has slots outside the matrix too.
+            let j = j_at + column;
+            let in_cols = (j >= 0) & (j < params.cols);
+            for (var n = i32(local % 32u / 16u); n < 16; n += 2) {
+                let i = row + n;
+                if in_band(i, j, params.c_lower, params.c_upper) & (i >= nominal) {
+                    let value = scores[own + u32(n) * SCORES + u32(column) / 4u][u32(column) % 4u];
+                    c[c0 + c_index(i, j)] = f16(select(params.fill, value, in_cols));
+                }
             }
         }
     }

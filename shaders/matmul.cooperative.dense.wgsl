@@ -11,13 +11,12 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f16>>;
 
 const GROUP = 128u;
-const SUBGROUPS = 4u;
 const LINES = 64;                   // rows of a workgroup, 16 to a subgroup
-const PARTNERS = 16;                // p or columns at once
+const STAGED = 16u;                 // rows of B at once
 override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dense operand
 override ROW: u32 = TILES * 4u;     // vec4s of such a row
 override PITCH: u32 = ROW + 2u;     // of a staged one
-override STAGE: u32 = PITCH * 16u;
+override STAGE: u32 = PITCH * STAGED;
 const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
 
 const WEIGHTS = 6u;                 // vec4s of a row of A's piece, in f16
@@ -25,6 +24,18 @@ const WEIGHTS = 6u;                 // vec4s of a row of A's piece, in f16
 var<workgroup> stage: array<vec4<f16>, STAGE>;
 var<workgroup> weights: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
 var<workgroup> sums: array<vec4<f32>, 320>;
+
+// Value `at` of B's rows from `first` on, 0 outside.
+fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
+    let line = first + i32(at / ROW);
+    var value = vec4<f16>();
+    if (at < STAGED * ROW) & (line >= 0) & (line < params.inner) { value = b[u32(b_at + first * i32(ROW) + i32(at))]; }
+    return value;
+}
+
+fn into_stage(at: u32, value: vec4<f16>) {
+    if at < STAGED * ROW { stage[at / ROW * PITCH + at % ROW] = value; }
+}
 
 // By bits, since compilers may take it that nothing is infinite.
 fn finite(x: vec4<f32>) -> bool {
@@ -74,8 +85,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var b0 = zero; var b1 = zero; var b2 = zero; var b3 = zero; // what comes next
     var w0 = f16(); var w1 = f16(); var w2 = f16(); var w3 = f16();
     var w4 = f16(); var w5 = f16(); var w6 = f16(); var w7 = f16();
-    var at = 0u;
-    var ok = false;
 
     var c0 = coop_mat16x16<f32, C>();
     var c1 = coop_mat16x16<f32, C>();
@@ -86,14 +95,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var c6 = coop_mat16x16<f32, C>();
     var c7 = coop_mat16x16<f32, C>();
 
-    let start = max(0, i0 - params.a_lower) / PARTNERS * PARTNERS;
+    let start = max(0, i0 - params.a_lower) / i32(STAGED) * i32(STAGED);
     let end = min(params.inner, i0 + LINES + params.a_upper);
     var p = 0;
     var a_at = 0;
-    at = local + 0u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b0 = zero; if ok { b0 = b[u32(b_at + start * i32(ROW) + i32(at))]; }
-    if TILES > 2u { at = local + 1u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b1 = zero; if ok { b1 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
-    if TILES > 4u { at = local + 2u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b2 = zero; if ok { b2 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
-    if TILES > 6u { at = local + 3u * GROUP; ok = (at < 16u * ROW) & (start + i32(at / ROW) < params.inner); b3 = zero; if ok { b3 = b[u32(b_at + start * i32(ROW) + i32(at))]; } }
+    b0 = line_of_b(b_at, start, local);
+    if TILES > 2u { b1 = line_of_b(b_at, start, local + 1u * GROUP); }
+    if TILES > 4u { b2 = line_of_b(b_at, start, local + 2u * GROUP); }
+    if TILES > 6u { b3 = line_of_b(b_at, start, local + 3u * GROUP); }
     p = start + column;
     a_at = a0 + a_index(first, p);
     w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
@@ -104,12 +113,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
     w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
     w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
-    for (var p0 = start; p0 < end; p0 += PARTNERS) {
+    for (var p0 = start; p0 < end; p0 += i32(STAGED)) {
         workgroupBarrier();
-        at = local + 0u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b0; }
-        if TILES > 2u { at = local + 1u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b1; } }
-        if TILES > 4u { at = local + 2u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b2; } }
-        if TILES > 6u { at = local + 3u * GROUP; if at < 16u * ROW { stage[at / ROW * PITCH + at % ROW] = b3; } }
+        into_stage(local, b0);
+        if TILES > 2u { into_stage(local + 1u * GROUP, b1); }
+        if TILES > 4u { into_stage(local + 2u * GROUP, b2); }
+        if TILES > 6u { into_stage(local + 3u * GROUP, b3); }
         weights[slot + 0u * WEIGHTS][part] = w0;
         weights[slot + 2u * WEIGHTS][part] = w1;
         weights[slot + 4u * WEIGHTS][part] = w2;
@@ -119,12 +128,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         weights[slot + 12u * WEIGHTS][part] = w6;
         weights[slot + 14u * WEIGHTS][part] = w7;
         workgroupBarrier();
-        if p0 + PARTNERS < end {
-            at = local + 0u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b0 = zero; if ok { b0 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; }
-            if TILES > 2u { at = local + 1u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b1 = zero; if ok { b1 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; } }
-            if TILES > 4u { at = local + 2u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b2 = zero; if ok { b2 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; } }
-            if TILES > 6u { at = local + 3u * GROUP; ok = (at < 16u * ROW) & ((p0 + PARTNERS) + i32(at / ROW) < params.inner); b3 = zero; if ok { b3 = b[u32(b_at + (p0 + PARTNERS) * i32(ROW) + i32(at))]; } }
-            p = p0 + PARTNERS + column;
+        if p0 + i32(STAGED) < end {
+            b0 = line_of_b(b_at, p0 + i32(STAGED), local);
+            if TILES > 2u { b1 = line_of_b(b_at, p0 + i32(STAGED), local + 1u * GROUP); }
+            if TILES > 4u { b2 = line_of_b(b_at, p0 + i32(STAGED), local + 2u * GROUP); }
+            if TILES > 6u { b3 = line_of_b(b_at, p0 + i32(STAGED), local + 3u * GROUP); }
+            p = p0 + i32(STAGED) + column;
             a_at = a0 + a_index(first, p);
             w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
             w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
@@ -135,7 +144,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
             w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
         }
-        if (p0 + PARTNERS <= row - params.a_lower) | (p0 > row + 15 + params.a_upper) { continue; }
+        if (p0 + i32(STAGED) <= row - params.a_lower) | (p0 > row + 15 + params.a_upper) { continue; }
         let w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
         c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[0u], PITCH), c0);
         if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[4u], PITCH), c1); }

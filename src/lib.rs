@@ -68,7 +68,24 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # Windowed attention's two products
+//! # Windowed attention
+//!
+//! [`window_attention`] goes along a window in one pass, forward and backward, and makes nothing of
+//! size n × width. Heads in groups, lengths, dilation and global tokens are options.
+//!
+//! ```
+//! use bandsaw::*;
+//! let device = Device::best();
+//! let shape = DenseShape::new(256, 16).batch(2); // one sequence, two heads
+//! let x = Dense::from_fn(&device, shape, |b, i, d| ((b + i * (d + 1)) as f32).sin())?;
+//! let options = WindowAttention::new(Band::new(8, 0)?).heads(2, 2).global([0]); // causal, and the first token
+//! let (out, lse) = window_attention(&x, &x, &x, &options)?;
+//! let (dq, dk, dv) = window_attention_backward(&x, &x, &x, &out, &lse, &out, &options)?;
+//! assert_eq!((out.shape(), dq.shape(), dk.shape(), dv.shape()), (shape, shape, shape, shape));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! Its parts, for what the options don't cover, keep the band of scores:
 //!
 //! [`window_matmul`] computes just the entries of Q·Kᵀ in a band, [`banded_matmul_dense`] takes a band
 //! matrix times a dense one. Nothing of size n × n is made.
@@ -79,7 +96,7 @@
 //! let shape = DenseShape::new(256, 16).batch(2);
 //! let q = Dense::from_fn(&device, shape, |_, i, d| ((i + d) as f32).sin())?;
 //! let scores = window_matmul(&q, &q, Band::window(8)?)?; // upper 0 would make it causal
-//! let weights = banded_map(&scores, &(a() / 4.0).exp())?;
+//! let weights = banded_softmax(&scores, 0.25)?;
 //! let out = banded_matmul_dense(&weights, &q, Semiring::Sum)?;
 //! assert_eq!(out.shape(), shape);
 //! # Ok::<(), Error>(())

@@ -56,12 +56,29 @@ fn info_lists_the_cpu() -> Test {
 #[test]
 fn every_operation_runs() -> Test {
     let folder = folder()?;
-    let lines: [&[&str]; 19] = [
+    let lines: [&[&str]; 21] = [
         &["matmul", "a.mtx", "a.mtx", "-o", "c.mtx"],
         &["matmul", "a.mtx", "a.mtx", "--transpose-b", "--semiring", "log", "-o", "c.npy"],
         &["semiring-matmul", "a.mtx", "a.mtx", "--semiring", "max", "-o", "c.mtx"],
         &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "f16", "-o", "c.npy"],
         &["window-matmul", "a.mtx", "a.mtx", "--lower", "1", "--upper", "-1", "-o", "c.mtx"],
+        &[
+            "window-attention",
+            "a.mtx",
+            "a.mtx",
+            "a.mtx",
+            "--lower",
+            "1",
+            "--upper",
+            "0",
+            "--global",
+            "0,2",
+            "--dilation",
+            "2",
+            "-o",
+            "c.npy",
+        ],
+        &["softmax", "a.mtx", "--scale", "-0.5", "-o", "c.mtx"],
         &["zip", "a.mtx", "a.mtx", "--transpose-a", "--expr", "(a + b) / 2", "-o", "c.mtx"],
         &["map", "a.mtx", "--expr", "-a", "-o", "c.mtx"],
         &["resize", "a.mtx", "--lower", "0", "--upper", "2", "-o", "c.mtx"],
@@ -185,6 +202,8 @@ fn bench_measures_and_writes_csv() -> Test {
     let csv = std::fs::read_to_string(folder.path().join("speeds.csv"))?;
     assert_eq!(csv.lines().count(), 5, "{csv}");
     assert!(csv.starts_with("device,backend,operation,shape,ms,gb_s,share_of_copy,gflop_s\n"));
+    let told = fine(folder.path(), &["bench", "window", "--quick", "--only", "unwindow f16"])?;
+    assert!(told.contains("2 · 512 · 32, d 32") && !told.contains("banded_"), "{told}");
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use bandsaw::{
-    Band, Banded, Dense, Device, Error, Expr, Layout, Result, Semiring, banded_from_dense, banded_map, banded_matmul, banded_matmul_dense,
-    banded_matvec, banded_relayout, banded_resize, banded_shift_band, banded_shift_cols, banded_shift_rows, banded_to_dense, banded_zip,
-    find_band, semiring_matmul, window_matmul,
+    Band, Banded, Dense, Device, Error, Expr, Layout, Result, Semiring, WindowAttention as Options, banded_from_dense, banded_map,
+    banded_matmul, banded_matmul_dense, banded_matvec, banded_relayout, banded_resize, banded_shift_band, banded_shift_cols,
+    banded_shift_rows, banded_softmax, banded_to_dense, banded_zip, find_band, semiring_matmul, window_attention, window_matmul,
 };
 
 use super::matrix::{LayoutName, readable, writable};
@@ -24,6 +24,10 @@ enum Operation {
     Matvec,
     /// The entries of Q · Kᵀ in the band --lower --upper; Q and K dense
     WindowMatmul,
+    /// softmax(--scale · Q · Kᵀ) · V in the band --lower --upper; Q, K and V dense
+    WindowAttention,
+    /// Softmax along the rows of --scale · A, stored entries only
+    Softmax,
     /// --expr over the entries a and b of two matrices, on the union of their bands
     Zip,
     /// --expr over the entries a
@@ -69,13 +73,14 @@ enum Ring {
     bandsaw op shift-cols a.mtx --by -1 -o shifted.mtx\n  \
     bandsaw op resize a.mtx --lower 0 --upper 2 -o upper.mtx\n  \
     bandsaw op window-matmul q.npy k.npy --lower 128 --upper 0 -o scores.npy\n  \
+    bandsaw op window-attention q.npy k.npy v.npy --lower 128 --upper 0 --global 0 -o out.npy\n  \
     bandsaw op matvec a.npy x.npy --stored 1,2 -o y.npy\n\n\
     .mtx files and dense .npy files become band matrices by the band found in them.")]
 pub struct Args {
     #[arg(value_enum)]
     operation: Operation,
-    /// One or two .mtx or .npy files
-    #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
+    /// One to three .mtx or .npy files
+    #[arg(required = true, num_args = 1..=3, value_name = "FILE")]
     inputs: Vec<PathBuf>,
     /// The result, .mtx or .npy
     #[arg(short, long, value_name = "FILE")]
@@ -98,6 +103,15 @@ pub struct Args {
     /// Diagonals above the main one, may be negative
     #[arg(long, allow_negative_numbers = true)]
     upper: Option<i64>,
+    /// What scores are multiplied with [default: 1; for attention 1/√depth]
+    #[arg(long, allow_negative_numbers = true)]
+    scale: Option<f32>,
+    /// Keys to a step of attention's window
+    #[arg(long, default_value_t = 1)]
+    dilation: usize,
+    /// Positions that attend everywhere and are attended by all
+    #[arg(long, value_name = "POSITIONS", value_delimiter = ',')]
+    global: Vec<usize>,
     /// Use the transpose of the first matrix
     #[arg(long)]
     transpose_a: bool,
@@ -148,23 +162,31 @@ impl Args {
         self.band()?.ok_or_else(|| self.missing("--lower, --upper", "both"))
     }
 
+    fn attention(&self) -> Result<Options> {
+        let options = Options::new(self.need_band()?).dilation(self.dilation).global(self.global.clone());
+        Ok(Options { scale: self.scale, ..options })
+    }
+
     /// Input `n` as a band matrix.
     fn banded(&self, device: &Device, n: usize) -> Result<Banded> {
         let a = self.files.banded(device, &self.inputs[n])?;
-        Ok(if [self.transpose_a, self.transpose_b][n] { a.t() } else { a })
+        Ok(if [self.transpose_a, self.transpose_b, false][n] { a.t() } else { a })
     }
 
     fn dense(&self, device: &Device, n: usize) -> Result<Dense> {
         let a = self.files.dense(device, &self.inputs[n])?;
-        Ok(if [self.transpose_a, self.transpose_b][n] { a.t() } else { a })
+        Ok(if [self.transpose_a, self.transpose_b, false][n] { a.t() } else { a })
     }
 }
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     use Operation::*;
-    let two = matches!(args.operation, Matmul | SemiringMatmul | MatmulDense | Matvec | WindowMatmul | Zip);
-    if args.inputs.len() != 1 + usize::from(two) {
-        let allowed = if two { "two files" } else { "one file" };
+    let (count, allowed) = match args.operation {
+        WindowAttention => (3, "three files"),
+        Matmul | SemiringMatmul | MatmulDense | Matvec | WindowMatmul | Zip => (2, "two files"),
+        _ => (1, "one file"),
+    };
+    if args.inputs.len() != count {
         return Err(Error::Argument {
             op: "op",
             argument: "FILE",
@@ -202,6 +224,14 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         WindowMatmul => {
             let (q, k, band) = (dense(0)?, dense(1)?, args.need_band()?);
             timed(&|| window_matmul(&q, &k, band).map(Matrix::Banded))
+        }
+        WindowAttention => {
+            let (q, k, v, options) = (dense(0)?, dense(1)?, dense(2)?, args.attention()?);
+            timed(&|| window_attention(&q, &k, &v, &options).map(|(out, _)| Matrix::Dense(out)))
+        }
+        Softmax => {
+            let a = banded(0)?;
+            timed(&|| banded_softmax(&a, args.scale.unwrap_or(1.0)).map(Matrix::Banded))
         }
         Zip => {
             let (a, b, f) = (banded(0)?, banded(1)?, args.expr()?);

@@ -307,7 +307,7 @@ struct Plan {
 const ROWS: usize = 64;
 const LANES: usize = 16;
 /// Columns that an invocation may have. Each is a kernel to compile, so they are few.
-const COLUMNS: [usize; 4] = [9, 6, 4, 2];
+const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
 
 impl Plan {
     fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {

@@ -2,11 +2,13 @@
 
 pub(crate) mod cooperative;
 
+use std::ops::Range;
+
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
-use crate::operand::Operand;
+use crate::operand::{MAX_LEN, Operand};
 use crate::{Dense, DenseShape, Dtype, Error, Layout, Result, WindowAttention, cpu};
 
 params! {
@@ -91,16 +93,18 @@ pub fn window_attention(q: &Dense, k: &Dense, v: &Dense, options: &WindowAttenti
     let (lse, lse_shape) = Output::dense(OP, device, DenseShape::new(rows, 1).batch(batch))?;
     let problem = Problem::new(OP, &operands, options, units)?;
     let [of_out, of_lse] = [&out.operand, &lse.operand].map(|operand| problem.grouped(operand));
-    for part in parts(OP, &[&problem.q, &problem.k, &problem.v, &of_out, &of_lse])? {
-        let out = [of_out.slice(part.clone()).buffer, of_lse.slice(part.clone()).buffer];
+    let cut = if units { problem.whole(OP, &[&of_out, &of_lse]) } else { problem.parts(OP, Lines::Queries, &[&of_out, &of_lse]) };
+    for part in cut? {
+        let results = [part.rows_of(&of_out), part.rows_of(&of_lse)];
+        let results = results.each_ref();
         if units {
-            cooperative::forward(&problem, &part, &out.each_ref())?;
+            cooperative::forward(&problem, &part, &results)?;
             continue;
         }
         let params = problem.params(&part);
         let [main, line] = [tiles(&params, params.rows, params.value_depth), line_tiles(&params, params.value_depth)];
-        problem.launch(&KERNEL, &part, Params { tiles: main, ..params }, params.batch, &[], &out.each_ref(), &[])?;
-        problem.launch(&KERNEL_LINE, &part, Params { tiles: line, ..params }, params.batch, &[], &out.each_ref(), &[])?;
+        problem.launch(&KERNEL, &part, Params { tiles: main, ..params }, params.batch, &[], &results, &[])?;
+        problem.launch(&KERNEL_LINE, &part, Params { tiles: line, ..params }, params.batch, &[], &results, &[])?;
     }
     Ok((Dense::from_buffer(shape, out.finish()?), Dense::from_buffer(lse_shape, lse.finish()?)))
 }
@@ -137,7 +141,45 @@ pub(crate) fn same_dtype(op: &'static str, argument: &'static str, operand: &Ope
     Err(Error::argument(op, argument, format!("dtype {}", operand.dtype), format!("dtype {want} ({of})")))
 }
 
-/// The operands as kernels want them: row-major, f32 unless it is for matrix units; query matrices that share keys side by side.
+/// What the workgroups of a kernel hold: queries, or keys in the gradients of K and V.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Lines {
+    Queries,
+    Keys,
+}
+
+/// Lines of any operand start where a binding may, if their number is a multiple of this.
+const ALIGNED: usize = 64;
+
+/// Some matrices of keys and the queries that share them; of a single one perhaps only some rows.
+pub(crate) struct Part {
+    pub matrices: Range<usize>,
+    /// Whether some rows or keys are left out.
+    cut: bool,
+    rows: Range<usize>,
+    keys: Range<usize>,
+}
+
+impl Part {
+    /// Of an operand with a row for each query.
+    pub fn rows_of(&self, operand: &Operand) -> Buffer {
+        self.lines(operand, &self.rows)
+    }
+
+    /// Of an operand with a row for each key.
+    pub fn keys_of(&self, operand: &Operand) -> Buffer {
+        self.lines(operand, &self.keys)
+    }
+
+    fn lines(&self, operand: &Operand, range: &Range<usize>) -> Buffer {
+        let matrices = operand.slice(self.matrices.clone()).buffer;
+        let row = operand.cols * operand.dtype.bytes();
+        if self.cut { matrices.view(range.start * row, range.len() * row) } else { matrices }
+    }
+}
+
+/// The operands as kernels want them: row-major, f32 unless it is for matrix units;
+/// query matrices that share keys side by side.
 pub(crate) struct Problem {
     pub q: Operand,
     pub k: Operand,
@@ -195,10 +237,60 @@ impl Problem {
         Operand { batch: operand.batch / group, rows: operand.rows * group, ..operand.clone() }
     }
 
-    /// The arguments for a part of the matrices of keys.
-    pub fn params(&self, part: &std::ops::Range<usize>) -> Params {
-        let lengths = if self.params.lengths == NONE { NONE } else { self.params.lengths + part.start as u32 };
-        Params { batch: part.len() as u32 * self.params.group, lengths, ..self.params }
+    /// The arguments for a part.
+    pub fn params(&self, part: &Part) -> Params {
+        let first = |range: &Range<usize>| range.start as i32;
+        Params {
+            batch: part.matrices.len() as u32 * self.params.group,
+            rows: part.rows.len() as i32,
+            keys: part.keys.len() as i32,
+            offset: self.params.offset + first(&part.rows) - first(&part.keys),
+            first_key: first(&part.keys),
+            lengths: if self.params.lengths == NONE { NONE } else { self.params.lengths + part.matrices.start as u32 },
+            ..self.params
+        }
+    }
+
+    /// The work cut into matrices, so that each operand fits a binding.
+    pub fn whole(&self, op: &'static str, more: &[&Operand]) -> Result<Vec<Part>> {
+        let mut operands = vec![&self.q, &self.k, &self.v];
+        operands.extend(more);
+        let [rows, keys] = [self.params.rows, self.params.keys].map(|count| 0..count as usize);
+        let part = |matrices| Part { matrices, cut: false, rows: rows.clone(), keys: keys.clone() };
+        Ok(parts(op, &operands)?.into_iter().map(part).collect())
+    }
+
+    /// The work cut so that each operand fits a binding: into matrices, or if one of them is too large
+    /// into lines with the partners that these meet. Groups of heads and global positions, which meet
+    /// everything, cannot be cut so.
+    pub fn parts(&self, op: &'static str, lines: Lines, more: &[&Operand]) -> Result<Vec<Part>> {
+        let Params { rows, keys, group, globals, offset, lower, upper, dilation, .. } = self.params;
+        let widest = [&self.q, &self.k, &self.v].iter().chain(more).map(|operand| operand.cols).max().unwrap_or(1);
+        let fit = self.q.device().max_binding().min(4 * MAX_LEN) / (4 * widest); // lines in a binding
+        let fits = fit >= (rows as usize * group as usize).max(keys as usize);
+        let beyond = (i64::from(lower) + i64::from(upper)).saturating_mul(dilation.into());
+        let step = (fit as i64 - beyond - ALIGNED as i64) / ALIGNED as i64 * ALIGNED as i64;
+        if fits || group > 1 || globals > 0 || step <= 0 {
+            return self.whole(op, more);
+        }
+        // Line i meets partners from i + before to i + after.
+        let [before, after] = match lines {
+            Lines::Queries => [-lower, upper].map(|side| i64::from(offset) + i64::from(side) * i64::from(dilation)),
+            Lines::Keys => [-upper, lower].map(|side| i64::from(side) * i64::from(dilation) - i64::from(offset)),
+        };
+        let [count, partners] = if lines == Lines::Queries { [rows, keys] } else { [keys, rows] }.map(i64::from);
+        let mut all = Vec::new();
+        for matrix in 0..self.q.batch {
+            for start in (0..count).step_by(step as usize) {
+                let end = (start + step).min(count);
+                let first = (start + before).clamp(0, partners - 1) as usize / ALIGNED * ALIGNED;
+                let met = first..((end + after).clamp(0, partners) as usize).max(first + 1);
+                let range = start as usize..end as usize;
+                let [rows, keys] = if lines == Lines::Queries { [range, met] } else { [met, range] };
+                all.push(Part { matrices: matrix..matrix + 1, cut: true, rows, keys });
+            }
+        }
+        Ok(all)
     }
 
     /// Launches a kernel over so many matrices: q, k, v and positions are read, then `more`.
@@ -206,14 +298,14 @@ impl Problem {
     pub fn launch(
         &self,
         kernel: &'static Kernel,
-        part: &std::ops::Range<usize>,
+        part: &Part,
         params: Params,
         matrices: u32,
         more: &[&Buffer],
         outputs: &[&Buffer],
         constants: &[(&'static str, f64)],
     ) -> Result<()> {
-        let [q, k, v] = [&self.q, &self.k, &self.v].map(|operand| operand.slice(part.clone()).buffer);
+        let (q, k, v) = (part.rows_of(&self.q), part.keys_of(&self.k), part.keys_of(&self.v));
         let mut inputs = vec![&q, &k, &v, self.positions.as_ref().unwrap_or(&q)];
         inputs.extend(more);
         q.device.launch(&Launch {

@@ -1,9 +1,9 @@
 //! The gradients of windowed attention.
 
-use super::common::{Output, parts};
+use super::common::Output;
 use super::matmul_backward::like;
 use super::window_attention::{
-    LINE, OPERANDS, PARAMS, Params, Problem, TILE, check, cooperative, line_tiles, row_major, same_dtype, tiles,
+    LINE, Lines, OPERANDS, PARAMS, Params, Problem, TILE, check, cooperative, line_tiles, row_major, same_dtype, tiles,
 };
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
@@ -148,17 +148,17 @@ pub fn window_attention_backward(
     let [lse, grad, delta] = [lse, grad, delta].map(|operand| problem.grouped(&operand));
     let [gq, gk, gv] = [gradient(OP, q)?, gradient(OP, k)?, gradient(OP, v)?];
     let of_gq = problem.grouped(&gq.operand);
-    for part in parts(OP, &[&problem.q, &problem.k, &problem.v, &lse, &grad, &delta, &of_gq, &gk.operand, &gv.operand])? {
-        let more = [&grad, &lse, &delta].map(|operand| operand.slice(part.clone()).buffer);
-        let params = problem.params(&part);
-        let keys = part.len() as u32;
-        for plan in plan(q.device(), &params) {
-            let (result, matrices, lines, width) = match plan.of {
-                Of::Q => (&of_gq, params.batch, params.rows, params.depth),
-                Of::K => (&gk.operand, keys, params.keys, params.depth),
-                Of::V => (&gv.operand, keys, params.keys, params.value_depth),
+    let results = [&of_gq, &gk.operand, &gv.operand];
+    for plan in plan(q.device(), &problem) {
+        let all = [&lse, &grad, &delta, results[0], results[1], results[2]];
+        for part in problem.parts(OP, plan.lines, &all)? {
+            let more = [&grad, &lse, &delta].map(|operand| part.rows_of(operand));
+            let (params, result) = (problem.params(&part), results[plan.of]);
+            let (matrices, lines, result) = match plan.lines {
+                Lines::Queries => (params.batch, params.rows, part.rows_of(result)),
+                Lines::Keys => (part.matrices.len() as u32, params.keys, part.keys_of(result)),
             };
-            let result = result.slice(part.clone()).buffer;
+            let width = results[plan.of].cols as i32;
             let main = Params { tiles: tiles(&params, lines, width), ..params };
             problem.launch(plan.kernel, &part, main, matrices, &more.each_ref(), &[&result], &[])?;
             let line = Params { tiles: line_tiles(&params, width), ..params };
@@ -184,33 +184,28 @@ fn on_matrix_units(
     let [gq, gk, gv] = of.map(|of| Output::stored(op, of.device(), of.shape()));
     let [(gq, of_q), (gk, of_k), (gv, of_v)] = [gq?, gk?, gv?];
     let of_gq = problem.grouped(&gq.operand);
-    for part in parts(op, &[&problem.q, &problem.k, &problem.v, &grad, &stats, &of_gq, &gk.operand, &gv.operand])? {
-        let [grad, stats, dq, dk, dv] = [&grad, &stats, &of_gq, &gk.operand, &gv.operand].map(|operand| operand.slice(part.clone()).buffer);
+    for part in problem.whole(op, &[&grad, &stats, &of_gq, &gk.operand, &gv.operand])? {
+        let [grad, stats, dq] = [&grad, &stats, &of_gq].map(|operand| part.rows_of(operand));
+        let [dk, dv] = [&gk.operand, &gv.operand].map(|operand| part.keys_of(operand));
         cooperative::backward(&problem, &part, &[&grad, &stats, &largest], [&dq, &dk, &dv])?;
     }
     Ok((Dense::from_buffer(of_q, gq.finish()?), Dense::from_buffer(of_k, gk.finish()?), Dense::from_buffer(of_v, gv.finish()?)))
 }
 
-/// Which operand a gradient is of.
-#[derive(Clone, Copy)]
-enum Of {
-    Q,
-    K,
-    V,
-}
-
 /// Which kernels compute a gradient: that of the windows, and that of global lines.
 struct Plan {
-    of: Of,
+    /// Which gradient: of q, k or v.
+    of: usize,
+    lines: Lines,
     kernel: &'static Kernel,
     line: &'static Kernel,
 }
 
-fn plan(_device: &Device, _params: &Params) -> [Plan; 3] {
+fn plan(_device: &Device, _problem: &Problem) -> [Plan; 3] {
     [
-        Plan { of: Of::Q, kernel: &Q, line: &Q_LINE },
-        Plan { of: Of::K, kernel: &K, line: &K_LINE },
-        Plan { of: Of::V, kernel: &V, line: &V_LINE },
+        Plan { of: 0, lines: Lines::Queries, kernel: &Q, line: &Q_LINE },
+        Plan { of: 1, lines: Lines::Keys, kernel: &K, line: &K_LINE },
+        Plan { of: 2, lines: Lines::Keys, kernel: &V, line: &V_LINE },
     ]
 }
 

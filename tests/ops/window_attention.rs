@@ -164,6 +164,44 @@ fn results_repeat_and_batches_are_cut() {
     }
 }
 
+/// A matrix larger than a binding goes in parts of its rows, with the keys that these meet.
+#[test]
+fn matrices_are_cut_into_rows() {
+    for tested in devices() {
+        let device = Device::open(&tested.info.id, Options { max_binding: Some(8192), ..tested.device.options() }).unwrap();
+        for case in [
+            Case::new("rows", [500, 500, 8, 4], window(20, 20)).entries(2),
+            Case::new("rows, causal", [700, 300, 4, 8], window(70, -1).offset(-100).heads(2, 2).lengths([290])),
+            Case::new("rows, dilated", [300, 600, 8, 8], window(9, 4).offset(170).dilation(5)),
+            Case::new("rows, far", [300, 300, 8, 8], window(3, 3).offset(290)).half(),
+        ] {
+            case.check(&device, &tested.label);
+        }
+    }
+}
+
+/// A million rows and a window of 512 on each side, 1025 probabilities to a row: on a GPU in the memory
+/// of its operands and results. Software takes a smaller one.
+#[test]
+fn a_million_rows() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default && tested.info.id != "cpu") {
+        let [n, d, w] = if tested.software() { [1 << 12, 8, 100] } else { [1 << 20, 64, 512] };
+        let device = Device::open(&tested.info.id, Options::default()).unwrap();
+        let before = device.allocated_bytes();
+        let x = Dense::from_fn(&device, DenseShape::new(n, d), |_, i, p| noise(1, 0, i, p)).unwrap();
+        let ones = Dense::from_fn(&device, DenseShape::new(n, d), |_, _, _| 1.0).unwrap();
+        let (out, lse) = window_attention(&x, &x, &ones, &window(w as i64, w as i64)).unwrap();
+        device.sync().unwrap();
+        // Two operands and the result; pools round up.
+        let held = device.allocated_bytes() - before;
+        assert!(held < 4 * (n * d * 4) as u64, "{}: {held} bytes", tested.label);
+        // Means of ones are ones; a sum over 2w + 1 neighbours has about ln of that as its logarithm.
+        assert!(out.read().unwrap().iter().all(|value| (value - 1.0).abs() < 1e-3), "{}", tested.label);
+        let (lse, about) = (lse.read().unwrap(), ((2 * w + 1) as f32).ln());
+        assert!(lse.iter().skip(w).take(n - 2 * w).all(|value| (value - about).abs() < 6.0), "{}", tested.label);
+    }
+}
+
 /// Nothing of size n × width is made: what a device holds grows with n · d.
 #[test]
 fn memory_is_linear() {
@@ -247,6 +285,9 @@ fn a_matrix_beyond_a_binding_is_refused() {
     for tested in devices() {
         let device = Device::open(&tested.info.id, Options { max_binding: Some(1024), ..tested.device.options() }).unwrap();
         let x = zeros(&device, 1, 65, 4);
-        refused(window_attention(&x, &x, &x, &window(1, 1)), &format!("one matrix's size in bytes is 1040, the limit of {device} is 1024"));
+        let text = format!("one matrix's size in bytes is 1040, the limit of {device} is 1024");
+        // Its rows meet all keys.
+        refused(window_attention(&x, &x, &x, &window(1, 1).global([0])), &text);
+        refused(window_attention(&x, &x, &x, &window(64, 64)), &text);
     }
 }

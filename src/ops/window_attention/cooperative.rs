@@ -4,12 +4,10 @@
 //! rounded to f16 once before they enter a product, so a result carries an error of at most 2⁻¹¹ · Σ |term|
 //! beside that of f32 sums and of its own rounding.
 
-use std::ops::Range;
-
-use super::{OPERANDS_OF_UNITS, PARAMS, Params, Problem};
+use super::{OPERANDS_OF_UNITS, PARAMS, Params, Part, Problem};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
-use crate::operand::Operand;
+use crate::operand::{MAX_LEN, Operand};
 use crate::ops::matmul;
 use crate::{Dtype, Layout, Result, WindowAttention, cpu};
 
@@ -80,25 +78,28 @@ pub(crate) fn suits([q, k, v]: &[Operand; 3], options: &WindowAttention, most_co
     let plain = options.dilation == 1 && options.global.is_empty();
     let stored = [q, k, v].iter().all(|operand| operand.dtype == Dtype::F16 && operand.layout == Layout::Rows);
     let columns = q.cols == v.cols && q.cols % 16 == 0 && (16..=most_columns).contains(&q.cols);
-    q.device().has_matrix_units() && plain && stored && columns && q.rows >= 16 && k.rows >= 16
+    // A matrix that must be cut into rows is left to the portable kernels.
+    let limit = q.device().max_binding().min(4 * MAX_LEN) / 4;
+    let whole = (q.len() * options.heads / options.kv_heads).max(k.len()).max(v.len()) <= limit;
+    q.device().has_matrix_units() && whole && plain && stored && columns && q.rows >= 16 && k.rows >= 16
 }
 
 /// The result and logsumexp of a part of the matrices of keys.
-pub(crate) fn forward(problem: &Problem, part: &Range<usize>, outputs: &[&Buffer]) -> Result<()> {
+pub(crate) fn forward(problem: &Problem, part: &Part, outputs: &[&Buffer]) -> Result<()> {
     let params = problem.params(part);
     launch(problem, part, &FORWARD, FORWARD_SUBGROUPS, (params.batch, params.rows), &[], outputs)
 }
 
 /// The gradients of a part: `more` is the result's gradient, the sums of its rows, and the largest.
-pub(crate) fn backward(problem: &Problem, part: &Range<usize>, more: &[&Buffer], [dq, dk, dv]: [&Buffer; 3]) -> Result<()> {
+pub(crate) fn backward(problem: &Problem, part: &Part, more: &[&Buffer], [dq, dk, dv]: [&Buffer; 3]) -> Result<()> {
     let params = problem.params(part);
     launch(problem, part, &Q, BACKWARD_SUBGROUPS, (params.batch, params.rows), more, &[dq])?;
-    launch(problem, part, &KV, BACKWARD_SUBGROUPS, (part.len() as u32, params.keys), more, &[dk, dv])
+    launch(problem, part, &KV, BACKWARD_SUBGROUPS, (part.matrices.len() as u32, params.keys), more, &[dk, dv])
 }
 
 fn launch(
     problem: &Problem,
-    part: &Range<usize>,
+    part: &Part,
     kernel: &'static Kernel,
     subgroups: u32,
     (matrices, lines): (u32, i32),

@@ -28,7 +28,7 @@ fn table() -> Vec<Case> {
         case("scaled below 0", 60, 60, 16, window(9, 40).scale(-0.5)),
         // The maximum grows along the window, so that the sums so far have to shrink.
         case("large scores", 80, 80, 16, window(40, 40).scale(1.0)).size(30.0),
-        case("huge scores", 80, 80, 16, window(40, 40).scale(1.0)).size(200.0),
+        case("huge scores", 80, 80, 16, window(40, 40).scale(1.0)).size(60.0),
     ]
 }
 
