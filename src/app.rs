@@ -11,26 +11,28 @@ mod op;
 mod progress;
 mod render;
 mod sparsify;
+mod viewer;
 
 use std::process::ExitCode;
 
 use bandsaw::{Device, Options, Result};
 use clap::{Parser, Subcommand};
 
-pub use matrix::{Files, Matrix};
+pub use matrix::{Files, LayoutName, Matrix};
 
 /// Band and block-sparse matrices on any GPU.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "Examples:\n  \
-        bandsaw                       the demonstration, pictures in out/\n  \
+        bandsaw                       the window\n  \
+        bandsaw demo                  every operation on sample matrices, pictures in out/\n  \
         bandsaw info                  which devices there are\n  \
         bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
         bandsaw render c.mtx -o c.png\n  \
         bandsaw sparsify model.safetensors --match weight --density 0.5 --block 32x32 -o s.safetensors\n  \
         bandsaw --device cpu bench --quick\n\n\
-        Without a command: demo."
+        Without a command: view, or demo where there is no display."
 )]
 struct Cli {
     /// Where to run: cpu, wgpu (the best adapter), wgpu:NUMBER or wgpu:PART-OF-NAME
@@ -53,6 +55,8 @@ enum Family {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Explore matrices and operations in a window
+    View(viewer::Args),
     /// Run every operation on sample matrices, check it, draw it
     Demo(demo::Args),
     /// List devices and what they can do, or what a checkpoint holds
@@ -81,12 +85,21 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
+    let started = std::time::Instant::now();
     let open = || match cli.device.as_deref() {
         None | Some("") => Device::from_env(),
         Some(name) => Device::open(name, Options::default()),
     };
     match cli.command {
-        None => return demo::run(&demo::Args::default(), &open()?),
+        None => {
+            match viewer::display().map(|()| viewer::run(&viewer::Args::default(), cli.device.as_deref(), started)) {
+                Ok(Ok(code)) => return Ok(code),
+                Ok(Err(error)) => eprintln!("bandsaw: {error}; running the demonstration instead"),
+                Err(why) => eprintln!("bandsaw: {why}; running the demonstration instead"),
+            }
+            return demo::run(&demo::Args::default(), &open()?);
+        }
+        Some(Command::View(args)) => return viewer::run(&args, cli.device.as_deref(), started),
         Some(Command::Demo(args)) => return demo::run(&args, &open()?),
         Some(Command::Info(args)) => info::run(&args, cli.device.as_deref()),
         Some(Command::Op(args)) => op::run(&args, &open()?),

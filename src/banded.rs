@@ -273,6 +273,28 @@ impl Banded {
         Ok(Self { shape: self.shape, buffer: crate::ops::cast::copy(&self.buffer, device)? })
     }
 
+    /// The wgpu buffer that the values lie in, and which of its bytes, for a program that shares the
+    /// device ([`Device::from_wgpu`]) and draws or computes with them itself; `None` on the CPU.
+    ///
+    /// What was recorded so far is submitted first, so work submitted after this call sees the values.
+    /// Only read from the buffer, and keep the matrix for as long: its memory is reused afterwards.
+    ///
+    /// ```
+    /// # use bandsaw::*;
+    /// let a = Banded::identity(&Device::best(), BandedShape::new(3, 3, Band::new(0, 0)?))?;
+    /// if let Some((buffer, bytes)) = a.wgpu_buffer()? {
+    ///     assert!(bytes.end - bytes.start >= 12 && bytes.end <= buffer.size());
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] or [`Error::Backend`].
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu_buffer(&self) -> Result<Option<(wgpu::Buffer, std::ops::Range<u64>)>> {
+        self.buffer.wgpu()
+    }
+
     /// What kernels see.
     pub(crate) fn operand(&self) -> Operand {
         let BandedShape { batch, rows, cols, band, layout, fill, dtype } = self.shape;

@@ -392,6 +392,15 @@ impl std::fmt::Debug for Device {
 }
 
 impl Buffer {
+    /// The wgpu buffer these bytes lie in, and where, once what is recorded so far has been submitted.
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu(&self) -> Result<Option<(::wgpu::Buffer, std::ops::Range<u64>)>> {
+        let (Backend::Wgpu(gpu), Memory::Wgpu(memory)) = (&self.device.0.backend, &self.memory) else { return Ok(None) };
+        gpu.submit()?;
+        let start = self.offset as u64;
+        Ok(Some((memory.buffer().clone(), start..start + self.bytes as u64)))
+    }
+
     /// The part of this buffer from `offset`, `bytes` long.
     pub fn view(&self, offset: usize, bytes: usize) -> Self {
         debug_assert!(offset + bytes <= self.bytes);

@@ -38,6 +38,11 @@ const GRADIENTS: [(&str, Gradient); 24] = [
     ("purple-orange", colorous::PURPLE_ORANGE),
 ];
 
+/// The names that [`gradient`] knows.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    GRADIENTS.iter().map(|(name, _)| *name)
+}
+
 /// The gradient of this name.
 pub fn gradient(name: &str) -> Result<Gradient> {
     let found = GRADIENTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -90,7 +95,7 @@ impl Scale {
     /// The colour of a finite value.
     pub fn color(&self, value: f32) -> Color {
         let bend = |value: f32| self.knee.map_or(value, |knee| (value / knee).asinh());
-        let (low, high) = (bend(self.low), bend(self.high));
+        let (low, high, _) = self.bent();
         self.at((bend(value) - low) / (high - low))
     }
 
@@ -99,6 +104,12 @@ impl Scale {
         let part = f64::from(part.clamp(0.0, 1.0));
         let color = self.gradient.eval_continuous(if self.reversed { 1.0 - part } else { part });
         [color.r, color.g, color.b]
+    }
+
+    /// Both ends after bending, and the knee; 0 if there is none.
+    pub fn bent(&self) -> (f32, f32, f32) {
+        let bend = |value: f32| self.knee.map_or(value, |knee| (value / knee).asinh());
+        (bend(self.low), bend(self.high), self.knee.unwrap_or(0.0))
     }
 
     /// Whether small values are spread out.

@@ -15,6 +15,7 @@ use super::figure::{Figure, Style, View};
 use super::progress::Progress;
 use super::{Family, Matrix, print, table};
 use cases::Case;
+pub use cases::laplacian;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  bandsaw demo\n  bandsaw demo window\n  bandsaw demo -o pictures\n  bandsaw --device cpu demo\n\n\

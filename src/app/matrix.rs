@@ -7,6 +7,7 @@ use bandsaw::{Band, Banded, BandedShape, BlockSparse, Dense, DenseShape, Device,
 use bandsaw::{banded_from_dense, banded_to_dense, block_to_dense, find_band};
 
 /// A batch of one or the other kind.
+#[derive(Clone)]
 pub enum Matrix {
     Banded(Banded),
     Dense(Dense),

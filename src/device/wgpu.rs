@@ -356,6 +356,14 @@ impl Wgpu {
         Ok(())
     }
 
+    /// Hands what is recorded to the GPU, without waiting for it.
+    pub fn submit(&self) -> Result<()> {
+        self.guarded(|| {
+            self.recorder()?.submit();
+            Ok(())
+        })
+    }
+
     pub fn sync(&self) -> Result<()> {
         self.guarded(|| {
             self.recorder()?.submit();

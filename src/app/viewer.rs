@@ -1,0 +1,361 @@
+//! `bandsaw view`: the window.
+
+mod command;
+mod compare;
+mod evaluate;
+mod examples;
+mod export;
+mod frame_times;
+mod matrix_view;
+mod noise;
+mod open;
+mod operations;
+mod origin;
+mod panels;
+mod session;
+mod shortcuts;
+mod state;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bandsaw::{Error, Result};
+use eframe::egui::{self, ThemePreference, Ui, ViewportCommand};
+
+use super::colors;
+use super::figure::{Style, View};
+use command::{Command, Dialog, Theme};
+use frame_times::FrameTimes;
+use matrix_view::{Gpu, Reader};
+pub use open::{Args, display, run};
+use session::Session;
+use state::{AUTOMATIC, Effect, Settings, State};
+use worker::{Report, Task, Worker};
+
+/// How the window begins.
+#[derive(Clone, Default)]
+pub struct Start {
+    pub files: Vec<PathBuf>,
+    /// By `--device`.
+    pub device: Option<String>,
+    /// By `--play`, one after the other.
+    pub commands: Vec<Command>,
+    pub frame_times: Option<Instant>,
+    /// After the window's device was lost: what it showed, and what to say.
+    pub session: Option<Session>,
+    pub said: Option<String>,
+    /// Where the window leaves its session if its device is lost.
+    pub lost: Arc<Mutex<Option<(Session, String)>>>,
+}
+
+/// The window's contents and the threads behind it.
+pub struct Viewer {
+    pub state: State,
+    gpu: Option<Arc<Gpu>>,
+    worker: Worker,
+    labels: Option<Reader>,
+    entries: Option<Reader>,
+    files: panels::Files,
+    generation: u64,
+    play: std::vec::IntoIter<Command>,
+    /// Frames since something last changed: what is played waits for a quiet window.
+    quiet: u32,
+    exporting: usize,
+    /// Pictures of the window on their way to a file.
+    shots: (Sender<Shot>, Receiver<Shot>),
+    frame_times: Option<FrameTimes>,
+    lost: Arc<Mutex<Option<(Session, String)>>>,
+    applied: Option<(Theme, f32)>,
+}
+
+type Shot = (PathBuf, Arc<egui::ColorImage>);
+
+const SETTINGS: &str = "settings";
+
+impl Viewer {
+    pub fn new(cc: &eframe::CreationContext<'_>, start: Start) -> Result<Self> {
+        let gpu = cc.wgpu_render_state.as_ref().map(|state| {
+            // Without this, wgpu ends the program at any error.
+            state.device.on_uncaptured_error(Arc::new(|error: wgpu::Error| tracing::error!("{error}")));
+            Arc::new(Gpu::new(state))
+        });
+        let scripted = !start.commands.is_empty() || start.frame_times.is_some();
+        let remembered = cc.storage.filter(|_| !scripted).and_then(|storage| eframe::get_value(storage, SETTINGS));
+        let settings: Settings = remembered.unwrap_or_default();
+        let software = gpu.as_ref().is_none_or(|gpu| gpu.software);
+        let usual = if software { "cpu" } else { worker::WINDOW };
+        let device = start.device.or(settings.device.clone()).unwrap_or_else(|| usual.into());
+        let mut state = State::new(settings, device);
+        let frame_times = start.frame_times.map(|started| FrameTimes::new(started, software));
+        if let Some(frame_times) = &frame_times {
+            state.session = frame_times.session();
+            state.device = worker::WINDOW.into();
+        }
+        if let Some(session) = start.session {
+            state.session = session;
+        }
+        if let Some(said) = start.said {
+            state.tell(true, said);
+        }
+        let wake = |ctx: &egui::Context| {
+            let ctx = ctx.clone();
+            move || ctx.request_repaint()
+        };
+        let failed = |error: std::io::Error| Error::Backend { device: "cpu".into(), message: format!("no thread: {error}") };
+        let worker = Worker::start(gpu.clone(), wake(&cc.egui_ctx)).map_err(failed)?;
+        let reader = || gpu.clone().map(|gpu| Reader::start(gpu, wake(&cc.egui_ctx))).transpose().map_err(failed);
+        cc.egui_ctx.options_mut(|options| options.zoom_with_keyboard = false);
+        let (labels, entries) = (reader()?, reader()?);
+        let mut new = Self {
+            state,
+            gpu,
+            worker,
+            labels,
+            entries,
+            files: panels::Files::default(),
+            generation: 0,
+            play: start.commands.into_iter(),
+            quiet: 0,
+            exporting: 0,
+            shots: channel(),
+            frame_times,
+            lost: start.lost,
+            applied: None,
+        };
+        new.evaluate(false);
+        for file in start.files {
+            new.apply(&cc.egui_ctx, Command::Open(file));
+        }
+        Ok(new)
+    }
+
+    /// Sends the steps to be computed; results come in by themselves.
+    fn evaluate(&mut self, again: bool) {
+        self.generation += 1;
+        self.state.pending = true;
+        let known = &self.state.session;
+        self.state.results.retain(|id, _| known.step(*id).is_some());
+        let (steps, device) = (known.steps.clone(), self.state.device.clone());
+        self.ask(Task::Evaluate { generation: self.generation, steps, device, again });
+    }
+
+    fn ask(&mut self, task: Task) {
+        if !self.worker.ask(task) {
+            self.state.pending = false;
+            self.state.tell(true, "The thread that computes has ended; save the session and start again.");
+        }
+    }
+
+    /// Does one command; an error is told and leaves everything as it was.
+    pub fn apply(&mut self, ctx: &egui::Context, command: Command) {
+        self.quiet = 0;
+        let from_dialog = matches!(command, Command::Open(_) | Command::Save(_) | Command::Export(_))
+            || matches!((&command, &self.state.dialog), (Command::Set { .. }, Some(Dialog::ChooseFile(_))));
+        match self.state.apply(command) {
+            Err(error) => self.state.tell(true, error.to_string()),
+            Ok(effect) => {
+                if from_dialog {
+                    self.state.dialog = None;
+                }
+                if let Some(effect) = effect {
+                    self.effect(ctx, effect);
+                }
+            }
+        }
+        ctx.request_repaint();
+    }
+
+    fn effect(&mut self, ctx: &egui::Context, effect: Effect) {
+        match effect {
+            Effect::Evaluate { again } => self.evaluate(again),
+            Effect::Compare => {
+                let steps = self.state.session.steps.clone();
+                self.ask(Task::Compare { steps });
+            }
+            Effect::Export(path) => self.export(path),
+            Effect::Screenshot(path) => {
+                self.exporting += 1;
+                let (shots, ctx_then) = (self.shots.0.clone(), ctx.clone());
+                ctx.send_viewport_cmd(ViewportCommand::Screenshot(egui::ScreenshotCallback::new(move |image| {
+                    // The window is gone if nobody receives it.
+                    let _ = shots.send((path, image));
+                    ctx_then.request_repaint();
+                })));
+            }
+            Effect::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
+        }
+    }
+
+    fn export(&mut self, path: PathBuf) {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        match (ending.as_str(), self.state.shown()) {
+            ("rs", _) => {
+                let done = export::write(&self.state.session, &path).map(|()| path);
+                self.exported(done);
+            }
+            ("png" | "mtx" | "npy", Some(result)) => {
+                let settings = &self.state.settings;
+                let colors = (settings.colors != AUTOMATIC).then(|| colors::gradient(&settings.colors).ok()).flatten();
+                let style = Style { view: View::Both, pixels: 640, colors, wide: settings.logarithmic };
+                let title = self.state.session.selected.map_or_else(String::new, |id| self.state.session.title(id));
+                let (result, index) = (Arc::clone(result), self.state.batch);
+                self.exporting += 1;
+                self.ask(Task::Export { path, title, result, index, style });
+            }
+            ("png" | "mtx" | "npy", None) => self.state.tell(true, "There is no result to export."),
+            _ => self.state.tell(true, format!("{}: unknown kind of file, must end in .png, .mtx, .npy or .rs", path.display())),
+        }
+    }
+
+    fn exported(&mut self, done: Result<PathBuf>) {
+        match done {
+            Ok(path) => self.state.tell(false, format!("Written to {}", path.display())),
+            Err(error) => self.state.tell(true, error.to_string()),
+        }
+    }
+
+    /// Takes in what the thread has to tell.
+    fn receive(&mut self, ctx: &egui::Context) {
+        while let Ok(report) = self.worker.reports.try_recv() {
+            self.quiet = 0;
+            match report {
+                Report::Devices(devices) => self.state.devices = devices,
+                Report::Step { id, outcome, computed } => {
+                    if self.state.session.step(id).is_none() {
+                        continue;
+                    }
+                    if let (Some(frame_times), true) = (&mut self.frame_times, computed) {
+                        frame_times.result();
+                    }
+                    let mut times = self.state.results.remove(&id).map(|shown| shown.times).unwrap_or_default();
+                    if let (Ok(result), true) = (&outcome, computed) {
+                        State::remember(&mut times, result.time);
+                    }
+                    self.state.results.insert(id, state::Shown { outcome, times });
+                }
+                Report::Done { generation, device, total } => {
+                    self.state.pending &= generation != self.generation;
+                    if device == self.state.device {
+                        State::remember(&mut self.state.totals, total);
+                    }
+                }
+                Report::Lost { device, error, window } => self.on_loss(ctx, &device, &error, window),
+                Report::Copies { device, rate } => {
+                    self.state.copies.insert(device, rate);
+                }
+                Report::Compared(compared) => {
+                    self.state.comparing = false;
+                    self.state.compared = Some(compared);
+                }
+                Report::Exported(done) => {
+                    self.exporting = self.exporting.saturating_sub(1);
+                    self.exported(done);
+                }
+            }
+        }
+    }
+
+    /// Goes on with the CPU. If the window's own device is lost, with another window.
+    fn on_loss(&mut self, ctx: &egui::Context, device: &str, error: &Error, window: bool) {
+        self.state.tell(true, format!("{error}. Going on with the CPU."));
+        if window {
+            let said = format!("{error}. Drawing goes on with another device.");
+            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.state.session.clone(), said));
+            ctx.send_viewport_cmd(ViewportCommand::Close);
+            (self.gpu, self.labels, self.entries) = (None, None, None);
+        }
+        if device != "cpu" || window {
+            self.state.device = "cpu".into();
+            self.evaluate(true);
+        } else {
+            self.state.pending = false;
+        }
+    }
+
+    fn input(&mut self, ctx: &egui::Context) -> Vec<Command> {
+        let mut out = Vec::new();
+        let dropped = ctx.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>());
+        out.extend(dropped.into_iter().map(Command::Open));
+        while let Ok((path, image)) = self.shots.1.try_recv() {
+            self.exporting = self.exporting.saturating_sub(1);
+            let done = save_screenshot(&path, &image).map(|()| path);
+            self.exported(done);
+        }
+        shortcuts::pressed(ctx, &self.state, &mut out);
+        out
+    }
+
+    /// The next command of a script, once the window is quiet.
+    fn play(&mut self, ctx: &egui::Context) {
+        if self.play.len() == 0 {
+            return;
+        }
+        ctx.request_repaint();
+        let busy = self.state.pending || self.state.comparing || self.exporting > 0;
+        self.quiet = if busy { 0 } else { self.quiet + 1 };
+        if self.quiet > 8
+            && let Some(command) = self.play.next()
+        {
+            self.state.notice = self.state.notice.take().filter(|notice| notice.error);
+            self.apply(ctx, command);
+        }
+    }
+
+    fn looks(&mut self, ctx: &egui::Context) {
+        let now = (self.state.settings.theme, self.state.settings.text_scale);
+        if self.applied != Some(now) {
+            ctx.set_theme(match now.0 {
+                Theme::System => ThemePreference::System,
+                Theme::Light => ThemePreference::Light,
+                Theme::Dark => ThemePreference::Dark,
+            });
+            ctx.set_zoom_factor(now.1);
+            self.applied = Some(now);
+        }
+    }
+}
+
+impl eframe::App for Viewer {
+    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
+        let ctx = ui.ctx().clone();
+        self.looks(&ctx);
+        self.receive(&ctx);
+        let mut out = self.input(&ctx);
+        let mut context = panels::Context {
+            state: &self.state,
+            gpu: self.gpu.as_deref(),
+            labels: self.labels.as_mut(),
+            entries: self.entries.as_mut(),
+            files: &mut self.files,
+            out: &mut out,
+        };
+        panels::show(ui, &mut context);
+        if let Some(frame_times) = &mut self.frame_times {
+            out.push(frame_times.frame(frame.info().cpu_usage));
+            ctx.request_repaint();
+        }
+        for command in out {
+            self.apply(&ctx, command);
+        }
+        self.play(&ctx);
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, SETTINGS, &self.state.settings);
+    }
+}
+
+fn save_screenshot(path: &Path, shot: &egui::ColorImage) -> Result<()> {
+    let [width, height] = shot.size.map(|side| side as u32);
+    let bytes: Vec<u8> = shot.pixels.iter().flat_map(|pixel| [pixel.r(), pixel.g(), pixel.b()]).collect();
+    let failed = |message: String| Error::Io { path: path.display().to_string(), message };
+    let image = image::RgbImage::from_raw(width, height, bytes).ok_or_else(|| failed("no picture".into()))?;
+    let mut file = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut file, image::ImageFormat::Png).map_err(|error| failed(error.to_string()))?;
+    bandsaw::io::write_file(path, |out| out.write_all(file.get_ref()))
+}

@@ -1,0 +1,224 @@
+// Draws a part of a matrix, or of its storage, straight from the buffer its values lie in: every pixel
+// finds the cells it covers and colours the one that stands out. `range` finds the least and the
+// greatest value for the colour scale.
+
+struct View {
+    rows: i32,
+    cols: i32,
+    lower: i32,
+    upper: i32,
+    width: i32,     // slots of one line of storage
+    flags: u32,     // 1 columns layout, 2 dense matrix, 4 the view shows storage, 8 the target is sRGB
+    dtype: u32,     // 0 f32, 1 f16, 2 u32
+    first: u32,     // the matrix's first value in the binding
+    left: i32,      // the cell at the top left corner, and which part of it is cut off
+    top: i32,
+    left_part: f32,
+    top_part: f32,
+    cells_x: f32,   // cells to a pixel
+    cells_y: f32,
+    pixels_x: f32,  // the view's size
+    pixels_y: f32,
+    low: f32,       // the colour scale's ends, after bending if there is a knee
+    high: f32,
+    knee: f32,      // 0, or asinh(value / knee) is shown
+    samples: i32,   // cells looked at in each direction of one pixel
+    count: u32,     // values that `range` looks at
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
+    unstored: vec4<f32>,
+    outside: vec4<f32>,
+    hatch: vec4<f32>,
+    gap: vec4<f32>,
+}
+
+@group(0) @binding(0) var<uniform> view: View;
+@group(0) @binding(1) var<storage, read> data: array<u32>;
+@group(0) @binding(2) var<uniform> colors: array<vec4<f32>, 256>;
+@group(0) @binding(3) var<storage, read_write> found: array<vec4<u32>>;
+
+const UNSTORED = 0u;
+const OUTSIDE = 1u;
+const VALUE = 2u;
+
+struct Cell {
+    kind: u32,
+    bits: u32,
+}
+
+// The value's bits as f32; NaN and infinity are told by their bits, since drivers may assume there are none.
+fn load(slot: u32) -> Cell {
+    let at = view.first + slot;
+    if view.dtype == 1u {
+        let both = unpack2x16float(data[at / 2u]);
+        return Cell(VALUE, bitcast<u32>(select(both.x, both.y, (at & 1u) != 0u)));
+    }
+    let word = data[at];
+    if view.dtype == 2u {
+        return Cell(select(VALUE, UNSTORED, word == 0xffffffffu), bitcast<u32>(f32(word)));
+    }
+    return Cell(VALUE, word);
+}
+
+fn lines() -> i32 { return select(view.rows, view.cols, (view.flags & 1u) != 0u); }
+
+// Whether place k of a line of band storage lies inside the matrix.
+fn inside(line: i32, k: i32) -> bool {
+    let columns = (view.flags & 1u) != 0u;
+    let partner = line + k - select(view.lower, view.upper, columns);
+    return partner >= 0 && partner < select(view.cols, view.rows, columns);
+}
+
+fn cell(x: i32, y: i32) -> Cell {
+    let columns = (view.flags & 1u) != 0u;
+    if (view.flags & 4u) != 0u {
+        let line = select(y, x, columns);
+        let k = select(x, y, columns);
+        if !inside(line, k) { return Cell(OUTSIDE, 0u); }
+        return load(u32(line) * u32(view.width) + u32(k));
+    }
+    let line = u32(select(y, x, columns));
+    if (view.flags & 2u) != 0u { return load(line * u32(view.width) + u32(select(x, y, columns))); }
+    let diagonal = x - y;
+    if diagonal < -view.lower || diagonal > view.upper { return Cell(UNSTORED, 0u); }
+    return load(line * u32(view.width) + u32(select(diagonal + view.lower, view.upper - diagonal, columns)));
+}
+
+fn size_of_grid() -> vec2<i32> {
+    if (view.flags & 4u) == 0u { return vec2(view.cols, view.rows); }
+    if (view.flags & 1u) != 0u { return vec2(view.cols, view.width); }
+    return vec2(view.width, view.rows);
+}
+
+// How much a cell stands out: by size, NaN and infinity before all.
+fn rank(cell: Cell) -> u32 {
+    if cell.kind != VALUE { return cell.kind; }
+    return 2u + (cell.bits & 0x7fffffffu);
+}
+
+fn scaled(value: f32) -> f32 {
+    let bent = select(value, asinh(value / max(view.knee, 1e-37)), view.knee > 0.0);
+    return clamp((bent - view.low) / (view.high - view.low), 0.0, 1.0);
+}
+
+// The cells that pixel p covers along one direction: from, and one beyond.
+fn covered(p: f32, corner: i32, part: f32, cells: f32) -> vec2<i32> {
+    if cells <= 1.0 {
+        let one = corner + i32(floor(part + (p + 0.5) * cells));
+        return vec2(one, one + 1);
+    }
+    let first = corner + i32(floor(part + p * cells));
+    return vec2(first, max(first + 1, corner + i32(floor(part + (p + 1.0) * cells))));
+}
+
+struct Vertex {
+    @builtin(position) position: vec4<f32>,
+    @location(0) pixel: vec2<f32>,
+}
+
+@vertex
+fn vertex(@builtin(vertex_index) index: u32) -> Vertex {
+    let corner = vec2(f32((index << 1u) & 2u), f32(index & 2u));
+    return Vertex(vec4(corner.x * 2.0 - 1.0, 1.0 - corner.y * 2.0, 0.0, 1.0), corner * vec2(view.pixels_x, view.pixels_y));
+}
+
+@fragment
+fn fragment(@location(0) at: vec2<f32>) -> @location(0) vec4<f32> {
+    let pixel = floor(at);
+    let size = size_of_grid();
+    let xs = covered(pixel.x, view.left, view.left_part, view.cells_x);
+    let ys = covered(pixel.y, view.top, view.top_part, view.cells_y);
+    if xs.y <= 0 || ys.y <= 0 || xs.x >= size.x || ys.x >= size.y { discard; }
+
+    // The cell that stands out among those covered.
+    var best = Cell(UNSTORED, 0u);
+    let y0 = max(ys.x, 0);
+    let y1 = min(ys.y, size.y);
+    let step_y = max((y1 - y0 + view.samples - 1) / view.samples, 1);
+    let banded = (view.flags & 6u) == 0u;
+    for (var y = y0; y < y1; y += step_y) {
+        // Of a row, only what the band stores there.
+        let x0 = max(max(xs.x, 0), select(0, y - view.lower, banded));
+        let x1 = min(min(xs.y, size.x), select(size.x, y + view.upper + 1, banded));
+        let step_x = max((x1 - x0 + view.samples - 1) / view.samples, 1);
+        for (var x = x0; x < x1; x += step_x) {
+            let here = cell(x, y);
+            if rank(here) > rank(best) { best = here; }
+        }
+    }
+    return vec4(encode(color(best, pixel)), 1.0);
+}
+
+fn color(best: Cell, pixel: vec2<f32>) -> vec3<f32> {
+    // Which part of its cell the pixel is, and lines between cells that are large enough.
+    let place = vec2(view.left_part + (pixel.x + 0.5) * view.cells_x, view.top_part + (pixel.y + 0.5) * view.cells_y);
+    let part = place - floor(place);
+    let small = max(view.cells_x, view.cells_y);
+    if small <= 0.125 && (part.x + view.cells_x > 1.0 || part.y + view.cells_y > 1.0) { return view.gap.xyz; }
+    if best.kind == UNSTORED { return view.unstored.xyz; }
+    if best.kind == OUTSIDE {
+        return select(view.outside.xyz, view.hatch.xyz, (i32(pixel.x) + i32(pixel.y)) % 6 == 0);
+    }
+    let cross = small <= 0.2 && min(abs(part.x - part.y), abs(part.x + part.y - 1.0)) < small;
+    let size = best.bits & 0x7fffffffu;
+    if size >= 0x7f800000u && cross { return vec3(1.0); }
+    if size > 0x7f800000u { return vec3(230.0, 0.0, 200.0) / 255.0; }
+    if best.bits == 0x7f800000u { return vec3(255.0, 140.0, 0.0) / 255.0; }
+    if best.bits == 0xff800000u { return vec3(40.0, 44.0, 52.0) / 255.0; }
+    let at = scaled(bitcast<f32>(best.bits)) * 255.0;
+    let low = u32(floor(at));
+    return mix(colors[low].xyz, colors[min(low + 1u, 255u)].xyz, at - floor(at));
+}
+
+// Colours are as screens take them; an sRGB target converts once more, so that is undone first.
+fn encode(color: vec3<f32>) -> vec3<f32> {
+    let linear = select(pow((color + 0.055) / 1.055, vec3(2.4)), color / 12.92, color <= vec3(0.04045));
+    return select(color, linear, (view.flags & 8u) != 0u);
+}
+
+var<workgroup> lows: array<f32, 256>;
+var<workgroup> highs: array<f32, 256>;
+var<workgroup> marks: atomic<u32>;
+
+@compute @workgroup_size(256)
+fn range(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    var low = 3.4e38;
+    var high = -3.4e38;
+    var mark = 0u; // 1 a finite value, 2 NaN, 4 infinity, 8 minus infinity
+    let dense = (view.flags & 2u) != 0u;
+    for (var slot = group.x * 256u + local; slot < view.count; slot += groups.x * 256u) {
+        let line = i32(slot / u32(view.width)) % lines();
+        if !dense && !inside(line, i32(slot % u32(view.width))) { continue; }
+        let here = load(slot);
+        if here.kind != VALUE { continue; }
+        let size = here.bits & 0x7fffffffu;
+        if size > 0x7f800000u {
+            mark |= 2u;
+        } else if size == 0x7f800000u {
+            mark |= select(4u, 8u, here.bits != size);
+        } else {
+            mark |= 1u;
+            low = min(low, bitcast<f32>(here.bits));
+            high = max(high, bitcast<f32>(here.bits));
+        }
+    }
+    lows[local] = low;
+    highs[local] = high;
+    atomicOr(&marks, mark);
+    workgroupBarrier();
+    for (var half = 128u; half > 0u; half /= 2u) {
+        if local < half {
+            lows[local] = min(lows[local], lows[local + half]);
+            highs[local] = max(highs[local], highs[local + half]);
+        }
+        workgroupBarrier();
+    }
+    if local == 0u {
+        found[group.x] = vec4(bitcast<u32>(lows[0]), bitcast<u32>(highs[0]), atomicLoad(&marks), 0u);
+    }
+}

@@ -1,0 +1,169 @@
+//! Every source and operation that a step can be: one entry each.
+
+mod arguments;
+mod entries;
+mod gradients;
+mod products;
+mod shapes;
+mod sources;
+
+pub use arguments::{Arguments, Call};
+
+use bandsaw::Result;
+
+use crate::app::Matrix;
+
+/// What kind of matrix an operand or a result is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Banded,
+    Dense,
+}
+
+/// Where an operation stands in the menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Sources,
+    Products,
+    Entries,
+    Shapes,
+    Gradients,
+}
+
+impl Group {
+    pub const ALL: [Self; 5] = [Self::Sources, Self::Products, Self::Entries, Self::Shapes, Self::Gradients];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sources => "Sources",
+            Self::Products => "Products",
+            Self::Entries => "Entry by entry",
+            Self::Shapes => "Bands and layouts",
+            Self::Gradients => "Gradients",
+        }
+    }
+}
+
+/// How a parameter is set; the first number or text is what it starts with.
+#[derive(Debug, Clone, Copy)]
+pub enum Control {
+    /// From low to high; `large` sliders are logarithmic.
+    Integer {
+        start: i64,
+        low: i64,
+        high: i64,
+        large: bool,
+    },
+    Real {
+        start: f64,
+        low: f64,
+        high: f64,
+    },
+    Choice(&'static [&'static str]),
+    Text(&'static str),
+    /// The path of a matrix file.
+    File,
+}
+
+pub struct Parameter {
+    pub name: &'static str,
+    pub control: Control,
+}
+
+pub struct Input {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// Which entries of the operands an entry of the result comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// None to show.
+    None,
+    /// The same place.
+    Same,
+    /// A row of the first operand and a column of the second.
+    Product,
+    /// A row of the first and a row of the second.
+    Rows,
+    /// The place with row and column swapped.
+    Transposed,
+    /// The place (i + t, j).
+    ShiftRows,
+    /// The place (i, j + t).
+    ShiftCols,
+    /// The place that a slot t further holds: (i + 2t, j) or (i, j − 2t).
+    ShiftBand,
+}
+
+/// One source or operation.
+pub struct Operation {
+    /// The library's function; how session files call it.
+    pub name: &'static str,
+    pub title: &'static str,
+    /// What it computes, in one line.
+    pub formula: &'static str,
+    pub group: Group,
+    pub inputs: &'static [Input],
+    pub parameters: &'static [Parameter],
+    pub result: Kind,
+    pub origin: Origin,
+    /// Both operands are the same one when the step is new.
+    pub square: bool,
+    pub run: fn(&Arguments<'_>) -> Result<Matrix>,
+    /// The same as a Rust expression.
+    pub code: fn(&Call<'_>) -> String,
+}
+
+impl Operation {
+    pub fn parameter(&self, name: &str) -> Option<&'static Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+}
+
+/// In menu order.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    [sources::ALL, products::ALL, entries::ALL, shapes::ALL, gradients::ALL].into_iter().flatten()
+}
+
+pub fn find(name: &str) -> Option<&'static Operation> {
+    all().find(|operation| operation.name == name)
+}
+
+const fn banded(name: &'static str) -> Input {
+    Input { name, kind: Kind::Banded }
+}
+
+const fn dense(name: &'static str) -> Input {
+    Input { name, kind: Kind::Dense }
+}
+
+const fn integer(name: &'static str, start: i64, low: i64, high: i64) -> Parameter {
+    Parameter { name, control: Control::Integer { start, low, high, large: false } }
+}
+
+const fn size(name: &'static str, start: i64) -> Parameter {
+    Parameter { name, control: Control::Integer { start, low: 1, high: 100_000, large: true } }
+}
+
+const fn real(name: &'static str, start: f64, low: f64, high: f64) -> Parameter {
+    Parameter { name, control: Control::Real { start, low, high } }
+}
+
+const fn choice(name: &'static str, of: &'static [&'static str]) -> Parameter {
+    Parameter { name, control: Control::Choice(of) }
+}
+
+const fn text(name: &'static str, start: &'static str) -> Parameter {
+    Parameter { name, control: Control::Text(start) }
+}
+
+const LOWER: Parameter = integer("lower", 1, -64, 256);
+const UPPER: Parameter = integer("upper", 2, -64, 256);
+const SHIFT: Parameter = integer("t", 1, -32, 32);
+const LAYOUT: Parameter = choice("layout", &["rows", "columns"]);
+const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax", "sample"]);
+const SEED: Parameter = integer("seed", 0, 0, 1000);
+const DTYPE: Parameter = choice("dtype", &["f32", "f16"]);
+const BATCH: Parameter = integer("batch", 1, 0, 64);
+const FILL: Parameter = choice("fill", &["0", "-inf"]);

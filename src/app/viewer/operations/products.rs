@@ -1,0 +1,101 @@
+//! Products, dense and banded.
+
+use bandsaw::{
+    banded_matmul, banded_matmul_band, banded_matmul_dense, banded_matmul_index, banded_matvec, semiring_matmul, semiring_matmul_index,
+    window_matmul,
+};
+
+use super::{Group, Kind, LOWER, Operation, Origin, RING, SEED, UPPER, banded, choice, dense};
+use crate::app::Matrix;
+
+const PRODUCT: Operation = Operation {
+    name: "",
+    title: "",
+    formula: "",
+    group: Group::Products,
+    inputs: &[banded("A"), banded("B")],
+    parameters: &[RING, SEED],
+    result: Kind::Banded,
+    origin: Origin::Product,
+    square: true,
+    run: |x| Ok(Matrix::Banded(banded_matmul(x.banded(0)?, x.banded(1)?, x.ring()?)?)),
+    code: |x| x.own(&[x.ring()]),
+};
+
+const INDEX: super::Parameter = choice("semiring", &["max", "prodmax", "sample"]);
+
+pub const ALL: &[Operation] = &[
+    Operation { name: "banded_matmul", title: "A · B", formula: "C[i,j] = ⊕ₚ A[i,p] ⊗ B[p,j]", ..PRODUCT },
+    Operation {
+        name: "banded_matmul_band",
+        title: "A · B in a band",
+        formula: "C[i,j] = ⊕ₚ A[i,p] ⊗ B[p,j], only in the band given",
+        parameters: &[LOWER, UPPER, RING, SEED],
+        run: |x| Ok(Matrix::Banded(banded_matmul_band(x.banded(0)?, x.banded(1)?, x.ring()?, x.band()?)?)),
+        code: |x| x.own(&[x.ring(), x.band()]),
+        ..PRODUCT
+    },
+    Operation {
+        name: "banded_matmul_index",
+        title: "Index of A · B",
+        formula: "the p that makes C[i,j]",
+        parameters: &[INDEX, SEED],
+        run: |x| Ok(Matrix::Banded(banded_matmul_index(x.banded(0)?, x.banded(1)?, x.ring()?)?)),
+        code: |x| x.own(&[x.ring()]),
+        ..PRODUCT
+    },
+    Operation {
+        name: "banded_matmul_dense",
+        title: "A · V, V dense",
+        formula: "O[i,d] = ⊕ⱼ A[i,j] ⊗ V[j,d]",
+        inputs: &[banded("A"), dense("V")],
+        result: Kind::Dense,
+        square: false,
+        run: |x| Ok(Matrix::Dense(banded_matmul_dense(x.banded(0)?, x.dense(1)?, x.ring()?)?)),
+        ..PRODUCT
+    },
+    Operation {
+        name: "banded_matvec",
+        title: "A · x",
+        formula: "y[i] = Σⱼ A[i,j] · x[j]; x has one column",
+        inputs: &[banded("A"), dense("x")],
+        parameters: &[],
+        result: Kind::Dense,
+        square: false,
+        run: |x| Ok(Matrix::Dense(banded_matvec(x.banded(0)?, x.dense(1)?)?)),
+        code: |x| x.own(&[]),
+        ..PRODUCT
+    },
+    Operation {
+        name: "window_matmul",
+        title: "Q · Kᵀ in a window",
+        formula: "A[i,j] = Σ_d Q[i,d] · K[j,d] in the band given",
+        inputs: &[dense("Q"), dense("K")],
+        parameters: &[LOWER, UPPER],
+        origin: Origin::Rows,
+        square: false,
+        run: |x| Ok(Matrix::Banded(window_matmul(x.dense(0)?, x.dense(1)?, x.band()?)?)),
+        code: |x| x.own(&[x.band()]),
+        ..PRODUCT
+    },
+    Operation {
+        name: "semiring_matmul",
+        title: "A · B, both dense",
+        formula: "C[i,j] = ⊕ₚ A[i,p] ⊗ B[p,j]",
+        inputs: &[dense("A"), dense("B")],
+        result: Kind::Dense,
+        run: |x| Ok(Matrix::Dense(semiring_matmul(x.dense(0)?, x.dense(1)?, x.ring()?)?)),
+        ..PRODUCT
+    },
+    Operation {
+        name: "semiring_matmul_index",
+        title: "Index of A · B, both dense",
+        formula: "the p that makes C[i,j]",
+        inputs: &[dense("A"), dense("B")],
+        parameters: &[INDEX, SEED],
+        result: Kind::Dense,
+        run: |x| Ok(Matrix::Dense(semiring_matmul_index(x.dense(0)?, x.dense(1)?, x.ring()?)?)),
+        code: |x| x.own(&[x.ring()]),
+        ..PRODUCT
+    },
+];

@@ -1,0 +1,157 @@
+//! The entry under the pointer, or the marked one: where it is stored, and what made it.
+
+use std::sync::Arc;
+
+use eframe::egui::{self, RichText, Ui};
+
+use super::Context;
+use crate::app::viewer::evaluate::Evaluated;
+use crate::app::viewer::matrix_view::{Marks, Pointed, Reader, small_view};
+use crate::app::viewer::operations::{Control, Operation, Origin};
+use crate::app::viewer::origin::{Stretch, formula, stretches, terms};
+use crate::app::viewer::session::{Step, Value};
+use crate::app::viewer::state::State;
+
+/// Points that an operand's picture takes.
+const SIDE: f32 = 112.0;
+
+const OPERAND: egui::Color32 = egui::Color32::from_rgb(255, 64, 64);
+
+pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
+    ui.add_space(4.0);
+    ui.heading("Entry");
+    ui.add_space(4.0);
+    let state = x.state;
+    let (Some(step), Some(result)) = (state.session.selected(), state.shown()) else {
+        ui.weak("No result.");
+        return;
+    };
+    let (Some(operation), Some(drawn)) = (step.operation(), &result.drawn) else {
+        ui.weak("No entry.");
+        return;
+    };
+    let storage = drawn.storage;
+    let index = state.batch.min(storage.batch - 1);
+    let pointed = state.pointed.or(state.pinned);
+    let (entry, slot) = match pointed {
+        None => (None, None),
+        Some(Pointed::Entry(entry)) => (Some(entry), storage.slot(entry)),
+        Some(Pointed::Slot(slot)) => (None, Some(slot)),
+    };
+    let t = parameter(step, operation);
+    let from = entry.map_or_else(Vec::new, |entry| stretches(operation.origin, &result.inputs, t, entry));
+    let values = values(x.entries.as_deref_mut(), state, step, result, index * storage.len(), slot, &from);
+    egui::Grid::new("entry").num_columns(2).spacing([12.0, 4.0]).min_col_width(72.0).show(ui, |ui| {
+        let none = || "–".to_owned();
+        let mut line = |name: &str, text: String| {
+            ui.label(name);
+            ui.label(RichText::new(text).monospace());
+            ui.end_row();
+        };
+        line("Row, column", entry.map_or_else(none, |[i, j]| format!("({i}, {j})")));
+        let held = slot.map(|slot| format!("{slot}: line {}, place {}", slot / storage.width(), slot % storage.width()));
+        let unheld = if entry.is_some() { "not stored".to_owned() } else { none() };
+        line("Slot", held.unwrap_or(unheld));
+        let value = match (pointed, slot, &values) {
+            (Some(Pointed::Slot(_)), ..) => "outside the matrix".into(),
+            (Some(_), None, _) => format!("{} (the fill)", storage.fill),
+            (Some(_), Some(_), Some(values)) => values.first().map_or_else(none, |value| index_or_value(*value, storage.dtype)),
+            _ => none(),
+        };
+        line("Value", value);
+    });
+    let result_value = values.as_deref().and_then(|values| values.first().copied()).unwrap_or(storage.fill);
+    let ring = semiring(step, operation);
+    let numbers = values.as_deref().and_then(|values| values.get(usize::from(slot.is_some())..)).unwrap_or_default();
+    let text = formula(operation.origin, ring, &from, numbers, result_value).filter(|_| entry.is_some());
+    ui.add_space(2.0);
+    let text = text.unwrap_or_else(|| if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() });
+    ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+    operands(ui, x, step, operation, &from);
+}
+
+fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
+    match (dtype, value) {
+        (bandsaw::Dtype::U32, value) if value >= u32::MAX as f32 => "none".into(),
+        (bandsaw::Dtype::U32, value) => format!("{value:.0}"),
+        (_, value) => value.to_string().replace("inf", "∞"),
+    }
+}
+
+/// The t of a shift.
+fn parameter(step: &Step, operation: &Operation) -> i64 {
+    match (step.parameters.get("t"), operation.parameter("t").map(|known| known.control)) {
+        (Some(Value::Integer(t)), _) => *t,
+        (None, Some(Control::Integer { start, .. })) => start,
+        _ => 0,
+    }
+}
+
+fn semiring<'a>(step: &'a Step, operation: &Operation) -> &'a str {
+    match (step.parameters.get("semiring"), operation.parameter("semiring").map(|known| known.control)) {
+        (Some(Value::Text(ring)), _) => ring,
+        (None, Some(Control::Choice(of))) => of.first().copied().unwrap_or_default(),
+        _ => "sum",
+    }
+}
+
+/// The entry's value if it is stored, then those of the formula's terms.
+fn values(
+    reader: Option<&mut Reader>,
+    state: &State,
+    step: &Step,
+    result: &Arc<Evaluated>,
+    start: usize,
+    slot: Option<usize>,
+    from: &[Stretch],
+) -> Option<Vec<f32>> {
+    let mut wanted = Vec::new();
+    if let Some(slot) = slot {
+        wanted.push((Arc::clone(result), start + slot));
+    }
+    for (input, [i, j]) in terms(from) {
+        let reference = step.inputs.get(input)?;
+        let operand = state.results.get(&reference.step)?.outcome.as_ref().ok()?;
+        let drawn = operand.drawn.as_ref()?;
+        let index = state.batch.min(drawn.storage.batch - 1);
+        let place = if reference.transposed { [j, i] } else { [i, j] };
+        // What is not stored takes no part, and has no number.
+        if let Some(slot) = drawn.storage.slot(place) {
+            wanted.push((Arc::clone(operand), index * drawn.storage.len() + slot));
+        }
+    }
+    if wanted.is_empty() {
+        return None;
+    }
+    reader?.values(wanted).map(<[f32]>::to_vec)
+}
+
+/// Small views of the operands with what of them made the entry.
+fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation, from: &[Stretch]) {
+    let (Some(gpu), false) = (x.gpu, operation.inputs.is_empty()) else { return };
+    ui.add_space(6.0);
+    if operation.origin != Origin::None {
+        ui.label(RichText::new("Comes from").strong());
+    } else {
+        ui.label(RichText::new("Operands").strong());
+    }
+    ui.horizontal_wrapped(|ui| {
+        for (n, (input, reference)) in operation.inputs.iter().zip(&step.inputs).enumerate() {
+            let Some(Ok(operand)) = x.state.results.get(&reference.step).map(|shown| &shown.outcome) else { continue };
+            let Some(drawn) = &operand.drawn else { continue };
+            let turn = |stretch: &Stretch| {
+                let (rows, cols) = (stretch.rows.clone(), stretch.cols.clone());
+                let (rows, cols) = if reference.transposed { (cols, rows) } else { (rows, cols) };
+                Marks { color: OPERAND, rows, cols }
+            };
+            let marks: Vec<Marks> = from.iter().filter(|stretch| stretch.input == n).map(turn).collect();
+            let place = x.state.session.place(reference.step).map_or(0, |place| place + 1);
+            let name = format!("{} = step {place}{}", input.name, if reference.transposed { ", transposed" } else { "" });
+            ui.vertical(|ui| {
+                ui.set_width(SIDE);
+                ui.small(&name);
+                small_view(ui, &format!("Operand {name}"), SIDE, x.state, gpu, drawn, &marks);
+            });
+        }
+    });
+}
