@@ -109,7 +109,7 @@ impl Viewer {
         let failed = |error: std::io::Error| Error::Backend { device: "cpu".into(), message: format!("no thread: {error}") };
         let worker = Worker::start(gpu.clone(), wake(&cc.egui_ctx)).map_err(failed)?;
         let reader = || gpu.clone().map(|gpu| Reader::start(gpu, wake(&cc.egui_ctx))).transpose().map_err(failed);
-        cc.egui_ctx.options_mut(|options| options.zoom_with_keyboard = false);
+        style(&cc.egui_ctx);
         let (labels, entries) = (reader()?, reader()?);
         let mut new = Self {
             state,
@@ -348,6 +348,26 @@ impl eframe::App for Viewer {
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
         eframe::set_value(storage, SETTINGS, &self.state.settings);
     }
+}
+
+/// Text that is easy to read, and the signs of formulas.
+fn style(ctx: &egui::Context) {
+    ctx.options_mut(|options| options.zoom_with_keyboard = false);
+    let mut fonts = egui::FontDefinitions::default();
+    if let Some(family) = fonts.families.get_mut(&egui::FontFamily::Proportional) {
+        family.push("Hack".into());
+    }
+    ctx.set_fonts(fonts);
+    ctx.all_styles_mut(|style| {
+        for (kind, size) in [(egui::TextStyle::Small, 11.5), (egui::TextStyle::Body, 13.5), (egui::TextStyle::Heading, 17.0)] {
+            style.text_styles.insert(kind, egui::FontId::proportional(size));
+        }
+        let dark = style.visuals.dark_mode;
+        style.visuals.override_text_color = Some(egui::Color32::from_gray(if dark { 215 } else { 40 }));
+        style.visuals.weak_text_color = Some(egui::Color32::from_gray(if dark { 160 } else { 95 }));
+        style.spacing.slider_width = 120.0;
+        style.spacing.item_spacing = egui::vec2(8.0, 4.0);
+    });
 }
 
 fn save_screenshot(path: &Path, shot: &egui::ColorImage) -> Result<()> {

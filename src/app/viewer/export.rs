@@ -30,8 +30,8 @@ pub fn code(session: &Session) -> Result<String> {
     }
     let noise = if body.contains("noise(") { format!("\n{}", include_str!("noise.rs").replace("pub fn", "fn")) } else { String::new() };
     Ok(format!(
-        "//! Steps exported from `bandsaw view`.\n\n#[allow(unused_imports)]\nuse bandsaw::*;\n\nfn main() -> Result<()> {{\n    \
-         let device = Device::best();\n    println!(\"{{device}}\");\n{body}    Ok(())\n}}\n{noise}"
+        "//! Steps exported from `bandsaw view`.\n\n#[allow(unused_imports)]\nuse bandsaw::*;\n\nfn main() -> Result<()> {{\n    run()\n}}\n\n\
+         /// The steps, one after the other.\npub fn run() -> Result<()> {{\n    let device = Device::best();\n    println!(\"{{device}}\");\n{body}    Ok(())\n}}\n{noise}"
     ))
 }
 

@@ -124,7 +124,7 @@ pub const ALL: &[Operation] = &[
     },
     Operation {
         name: "window_matmul_backward",
-        title: "Gradient of Q · Kᵀ",
+        title: "Gradient of Q · K.t()",
         formula: "by Q or K, G the gradient of the window",
         inputs: &[dense("Q"), dense("K"), banded("G")],
         parameters: &[choice("by", &["Q", "K"])],

@@ -25,11 +25,11 @@ const PRODUCT: Operation = Operation {
 const INDEX: super::Parameter = choice("semiring", &["max", "prodmax", "sample"]);
 
 pub const ALL: &[Operation] = &[
-    Operation { name: "banded_matmul", title: "A · B", formula: "C[i,j] = ⊕ₚ A[i,p] ⊗ B[p,j]", ..PRODUCT },
+    Operation { name: "banded_matmul", title: "A · B", formula: "C[i,j] = ⊕ A[i,p] ⊗ B[p,j] over p", ..PRODUCT },
     Operation {
         name: "banded_matmul_band",
         title: "A · B in a band",
-        formula: "C[i,j] = ⊕ₚ A[i,p] ⊗ B[p,j], only in the band given",
+        formula: "C[i,j] = ⊕ A[i,p] ⊗ B[p,j] over p, only in the band given",
         parameters: &[LOWER, UPPER, RING, SEED],
         run: |x| Ok(Matrix::Banded(banded_matmul_band(x.banded(0)?, x.banded(1)?, x.ring()?, x.band()?)?)),
         code: |x| x.own(&[x.ring(), x.band()]),
@@ -47,7 +47,7 @@ pub const ALL: &[Operation] = &[
     Operation {
         name: "banded_matmul_dense",
         title: "A · V, V dense",
-        formula: "O[i,d] = ⊕ⱼ A[i,j] ⊗ V[j,d]",
+        formula: "O[i,d] = ⊕ A[i,j] ⊗ V[j,d] over j",
         inputs: &[banded("A"), dense("V")],
         result: Kind::Dense,
         square: false,
@@ -57,7 +57,7 @@ pub const ALL: &[Operation] = &[
     Operation {
         name: "banded_matvec",
         title: "A · x",
-        formula: "y[i] = Σⱼ A[i,j] · x[j]; x has one column",
+        formula: "y[i] = Σ A[i,j] · x[j] over j; x has one column",
         inputs: &[banded("A"), dense("x")],
         parameters: &[],
         result: Kind::Dense,
@@ -68,8 +68,8 @@ pub const ALL: &[Operation] = &[
     },
     Operation {
         name: "window_matmul",
-        title: "Q · Kᵀ in a window",
-        formula: "A[i,j] = Σ_d Q[i,d] · K[j,d] in the band given",
+        title: "Q · K.t() in a window",
+        formula: "A[i,j] = Σ Q[i,d] · K[j,d] over d, in the band given",
         inputs: &[dense("Q"), dense("K")],
         parameters: &[LOWER, UPPER],
         origin: Origin::Rows,
@@ -81,7 +81,7 @@ pub const ALL: &[Operation] = &[
     Operation {
         name: "semiring_matmul",
         title: "A · B, both dense",
-        formula: "C[i,j] = ⊕ₚ A[i,p] ⊗ B[p,j]",
+        formula: "C[i,j] = ⊕ A[i,p] ⊗ B[p,j] over p",
         inputs: &[dense("A"), dense("B")],
         result: Kind::Dense,
         run: |x| Ok(Matrix::Dense(semiring_matmul(x.dense(0)?, x.dense(1)?, x.ring()?)?)),

@@ -74,7 +74,7 @@ fn plot(ui: &mut Ui, x: &Context<'_>) {
     ui.label(RichText::new("Time of the last runs in ms: all steps, the selected one").small().weak());
     let total = Line::new("all steps", points(&state.totals));
     let selected = state.session.selected.and_then(|id| state.results.get(&id)).map(|shown| points(&shown.times));
-    let response = Plot::new("times")
+    let response = Plot::new("last runs")
         .height(84.0)
         .allow_drag(false)
         .allow_zoom(false)

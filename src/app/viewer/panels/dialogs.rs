@@ -115,7 +115,7 @@ fn file(ui: &mut Ui, x: &mut Context<'_>, dialog: &Dialog) {
     ui.add(egui::Label::new(egui::RichText::new(folder.display().to_string()).small().weak()).truncate());
     let mut enter = None;
     egui::ScrollArea::vertical().max_height(220.0).auto_shrink([false, false]).show(ui, |ui| {
-        if ui.selectable_label(false, "⏶ parent folder").clicked() {
+        if ui.selectable_label(false, "↑ parent folder").clicked() {
             enter = folder.parent().map(Path::to_owned);
         }
         for (name, is_folder) in &x.files.listing {

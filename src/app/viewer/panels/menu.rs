@@ -129,7 +129,10 @@ fn device(ui: &mut Ui, x: &mut Context<'_>) {
 pub fn picker(ui: &mut Ui, x: &mut Context<'_>) {
     let state = x.state;
     let window = x.gpu.map(|gpu| (worker::WINDOW.to_owned(), format!("{} (the window's)", gpu.shared.info().name)));
-    let others = state.devices.iter().map(|info| {
+    let own = x.gpu.map(|gpu| gpu.shared.info());
+    // The window's adapter is there already.
+    let other = |info: &&bandsaw::Info| own.as_ref().is_none_or(|own| (&own.name, &own.backend) != (&info.name, &info.backend));
+    let others = state.devices.iter().filter(other).map(|info| {
         let name = if info.id == "cpu" { "CPU".into() } else { format!("{} ({})", info.name, info.backend) };
         (info.id.clone(), name)
     });

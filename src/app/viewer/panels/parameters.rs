@@ -61,7 +61,7 @@ fn operand(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation,
             .response
             .labelled_by(label.id);
         let name = format!("{} transposed", input.name);
-        let response = ui.toggle_value(&mut chosen.transposed, "ᵀ");
+        let response = ui.toggle_value(&mut chosen.transposed, "t()");
         response.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, reference.transposed, &name));
         response.on_hover_text("Take the transpose; no value moves.");
         if chosen != reference {

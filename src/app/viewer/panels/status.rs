@@ -13,7 +13,7 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         match &state.notice {
             Some(notice) => {
                 let color = if notice.error { ui.visuals().error_fg_color } else { ui.visuals().text_color() };
-                let close = ui.small_button("✕");
+                let close = ui.small_button("×");
                 close.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Dismiss message"));
                 if close.clicked() {
                     x.out.push(Command::DismissNotice);

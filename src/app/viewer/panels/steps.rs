@@ -53,16 +53,18 @@ fn one(ui: &mut Ui, x: &mut Context<'_>, n: usize, step: &Step) {
     card.show(ui, |ui| {
         ui.set_width(ui.available_width());
         ui.horizontal(|ui| {
-            let room = ui.available_width() - if selected { 104.0 } else { 0.0 };
             let title = format!("{} · {}{}", n + 1, operation.title, operands(x, step));
-            let text = RichText::new(title).strong();
-            let button = egui::Button::new(text).frame(false).truncate();
-            if ui.add_sized([room, 18.0], button_left(button)).clicked() {
-                x.out.push(Command::Select(step.id));
-            }
-            if selected {
-                tools(ui, x.out, step);
-            }
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                if selected {
+                    tools(ui, x.out, step);
+                }
+                ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                    let button = egui::Button::new(RichText::new(title).strong()).frame(false).truncate();
+                    if ui.add(button).clicked() {
+                        x.out.push(Command::Select(step.id));
+                    }
+                });
+            });
         });
         match state.results.get(&step.id).map(|shown| &shown.outcome) {
             Some(Ok(result)) => {
@@ -83,16 +85,11 @@ fn one(ui: &mut Ui, x: &mut Context<'_>, n: usize, step: &Step) {
     ui.add_space(3.0);
 }
 
-/// Text at the left of a wide button.
-fn button_left(button: egui::Button<'_>) -> impl egui::Widget + '_ {
-    move |ui: &mut Ui| ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| ui.add(button)).inner
-}
-
-/// "of 1ᵀ, 1": which results a step takes.
+/// "(1.t(), 1)": which results a step takes.
 fn operands(x: &Context<'_>, step: &Step) -> String {
     let all = step.inputs.iter().map(|reference| {
         let place = x.state.session.place(reference.step).map_or("?".to_owned(), |place| (place + 1).to_string());
-        place + if reference.transposed { "ᵀ" } else { "" }
+        place + if reference.transposed { ".t()" } else { "" }
     });
     let all: Vec<String> = all.collect();
     if all.is_empty() { String::new() } else { format!("  ({})", all.join(", ")) }
@@ -100,13 +97,14 @@ fn operands(x: &Context<'_>, step: &Step) -> String {
 
 fn tools(ui: &mut Ui, out: &mut Vec<Command>, step: &Step) {
     let all: [(&str, &str, Command); 4] = [
-        ("⏶", "Move up", Command::Move { step: step.id, by: -1 }),
-        ("⏷", "Move down", Command::Move { step: step.id, by: 1 }),
-        ("⧉", "Duplicate step", Command::Duplicate(step.id)),
-        ("✕", "Remove step", Command::Remove(step.id)),
+        ("↑", "Move up", Command::Move { step: step.id, by: -1 }),
+        ("↓", "Move down", Command::Move { step: step.id, by: 1 }),
+        ("+", "Duplicate step", Command::Duplicate(step.id)),
+        ("×", "Remove step", Command::Remove(step.id)),
     ];
     ui.spacing_mut().item_spacing.x = 2.0;
-    for (sign, name, command) in all {
+    // From the right.
+    for (sign, name, command) in all.into_iter().rev() {
         let response = ui.add_sized([23.0, 18.0], egui::Button::new(sign).small());
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, name));
         if response.on_hover_text(name).clicked() {

@@ -1,0 +1,222 @@
+//! Steps exported from `bandsaw view`.
+
+#[allow(unused_imports)]
+use bandsaw::*;
+
+fn main() -> Result<()> {
+    run()
+}
+
+/// The steps, one after the other.
+pub fn run() -> Result<()> {
+    let device = Device::best();
+    println!("{device}");
+
+    // Random band matrix: A[i,j] uniform between low and high
+    let s1: Banded = Banded::from_fn(&device, BandedShape::new(6, 6, Band::new(1, 1)?), |b, i, j| -1.0 + (1.0 - -1.0) * noise(1, b, i, j))?;
+    println!("s1: {:?}, sum {:?}", s1.shape(), s1.read()?.iter().sum::<f32>());
+
+    // Random band matrix: A[i,j] uniform between low and high
+    let s2: Banded = Banded::from_fn(&device, BandedShape::new(6, 6, Band::new(2, 2)?), |b, i, j| -1.0 + (1.0 - -1.0) * noise(2, b, i, j))?;
+    println!("s2: {:?}, sum {:?}", s2.shape(), s2.read()?.iter().sum::<f32>());
+
+    // Random dense matrix: A[i,j] uniform between low and high
+    let s3: Dense = Dense::from_fn(&device, DenseShape::new(6, 6), |b, i, j| -1.0 + (1.0 - -1.0) * noise(3, b, i, j))?;
+    println!("s3: {:?}, sum {:?}", s3.shape(), s3.read()?.iter().sum::<f32>());
+
+    // Random dense matrix: A[i,j] uniform between low and high
+    let s4: Dense = Dense::from_fn(&device, DenseShape::new(6, 1), |b, i, j| -1.0 + (1.0 - -1.0) * noise(4, b, i, j))?;
+    println!("s4: {:?}, sum {:?}", s4.shape(), s4.read()?.iter().sum::<f32>());
+
+    // Random band matrix: A[i,j] uniform between low and high
+    let s5: Banded = Banded::from_fn(&device, BandedShape::new(6, 6, Band::new(1, 2)?), |b, i, j| -1.0 + (1.0 - -1.0) * noise(5, b, i, j))?;
+    println!("s5: {:?}, sum {:?}", s5.shape(), s5.read()?.iter().sum::<f32>());
+
+    // Random band matrix: A[i,j] uniform between low and high
+    let s6: Banded = Banded::from_fn(&device, BandedShape::new(6, 6, Band::new(0, 2)?), |b, i, j| -1.0 + (1.0 - -1.0) * noise(6, b, i, j))?;
+    println!("s6: {:?}, sum {:?}", s6.shape(), s6.read()?.iter().sum::<f32>());
+
+    // Random band matrix: A[i,j] uniform between low and high
+    let s7: Banded = Banded::from_fn(&device, BandedShape::new(6, 6, Band::new(2, 0)?), |b, i, j| -1.0 + (1.0 - -1.0) * noise(7, b, i, j))?;
+    println!("s7: {:?}, sum {:?}", s7.shape(), s7.read()?.iter().sum::<f32>());
+
+    // Notebook matrix: A[i,j] = (j + 1) / (n + 1)
+    let s8: Banded =
+        Banded::from_fn(&device, BandedShape::new(6, 6, Band::new(1, 2)?).layout(Layout::Columns), |_, _, j| (j + 1) as f32 / 7.0)?;
+    println!("s8: {:?}, sum {:?}", s8.shape(), s8.read()?.iter().sum::<f32>());
+
+    // Laplacian of a grid: 4 on the diagonal, −1 for each neighbour on a k × m grid
+    let s9: Banded = Banded::from_fn(&device, BandedShape::new(2 * 3, 2 * 3, Band::window(2)?), |_, i, j| match i.abs_diff(j) {
+        0 => 4.0,
+        distance if distance == 2 || (distance == 1 && i / 2 == j / 2) => -1.0,
+        _ => 0.0,
+    })?;
+    println!("s9: {:?}, sum {:?}", s9.shape(), s9.read()?.iter().sum::<f32>());
+
+    // Identity: A[i,i] = 1
+    let s10: Banded = Banded::identity(&device, BandedShape::new(20, 20, Band::new(0, 0)?))?;
+    println!("s10: {:?}, sum {:?}", s10.shape(), s10.read()?.iter().sum::<f32>());
+
+    // Toeplitz matrix: A[i,j] = c[j − i + lower]: the diagonals from the lowest on
+    let s11: Banded = Banded::from_fn(&device, BandedShape::new(24, 24, Band::new(2, 2)?), |_, i, j| {
+        [-0.5f32, 1f32, 4f32, 1f32, -0.5f32][(j as i64 - i as i64 + 2) as usize]
+    })?;
+    println!("s11: {:?}, sum {:?}", s11.shape(), s11.read()?.iter().sum::<f32>());
+
+    // A · B: C[i,j] = ⊕ A[i,p] ⊗ B[p,j] over p
+    let s12: Banded = banded_matmul(&s1, &s1, Semiring::Sum)?;
+    println!("s12: {:?}, sum {:?}", s12.shape(), s12.read()?.iter().sum::<f32>());
+
+    // A · B in a band: C[i,j] = ⊕ A[i,p] ⊗ B[p,j] over p, only in the band given
+    let s13: Banded = banded_matmul_band(&s1, &s1, Semiring::Sum, Band::new(1, 2)?)?;
+    println!("s13: {:?}, sum {:?}", s13.shape(), s13.read()?.iter().sum::<f32>());
+
+    // Index of A · B: the p that makes C[i,j]
+    let s14: Banded = banded_matmul_index(&s1, &s1, Semiring::Max)?;
+    println!("s14: {:?}, sum {:?}", s14.shape(), s14.read()?.iter().sum::<f32>());
+
+    // A · V, V dense: O[i,d] = ⊕ A[i,j] ⊗ V[j,d] over j
+    let s15: Dense = banded_matmul_dense(&s1, &s3, Semiring::Sum)?;
+    println!("s15: {:?}, sum {:?}", s15.shape(), s15.read()?.iter().sum::<f32>());
+
+    // A · x: y[i] = Σ A[i,j] · x[j] over j; x has one column
+    let s16: Dense = banded_matvec(&s1, &s4)?;
+    println!("s16: {:?}, sum {:?}", s16.shape(), s16.read()?.iter().sum::<f32>());
+
+    // Q · K.t() in a window: A[i,j] = Σ Q[i,d] · K[j,d] over d, in the band given
+    let s17: Banded = window_matmul(&s3, &s3, Band::new(1, 2)?)?;
+    println!("s17: {:?}, sum {:?}", s17.shape(), s17.read()?.iter().sum::<f32>());
+
+    // A · B, both dense: C[i,j] = ⊕ A[i,p] ⊗ B[p,j] over p
+    let s18: Dense = semiring_matmul(&s3, &s3, Semiring::Sum)?;
+    println!("s18: {:?}, sum {:?}", s18.shape(), s18.read()?.iter().sum::<f32>());
+
+    // Index of A · B, both dense: the p that makes C[i,j]
+    let s19: Dense = semiring_matmul_index(&s3, &s3, Semiring::Max)?;
+    println!("s19: {:?}, sum {:?}", s19.shape(), s19.read()?.iter().sum::<f32>());
+
+    // f(A, B): C[i,j] = f(A[i,j], B[i,j]) on the union of the bands
+    let s20: Banded = banded_zip(&s1, &s1, &"(a + b) / 2".parse::<Expr>()?)?;
+    println!("s20: {:?}, sum {:?}", s20.shape(), s20.read()?.iter().sum::<f32>());
+
+    // f(A): C[i,j] = f(A[i,j])
+    let s21: Banded = banded_map(&s1, &"exp(-3 * a) - 0.5".parse::<Expr>()?)?;
+    println!("s21: {:?}, sum {:?}", s21.shape(), s21.read()?.iter().sum::<f32>());
+
+    // Transpose: C[i,j] = A[j,i], a change of labels
+    let s22: Banded = s1.t();
+    println!("s22: {:?}, sum {:?}", s22.shape(), s22.read()?.iter().sum::<f32>());
+
+    // Resize the band: the same matrix in another band
+    let s23: Banded = banded_resize(&s1, Band::new(1, 2)?)?;
+    println!("s23: {:?}, sum {:?}", s23.shape(), s23.read()?.iter().sum::<f32>());
+
+    // Shift rows: C[i,j] = A[i + t, j]
+    let s24: Banded = banded_shift_rows(&s1, 1)?;
+    println!("s24: {:?}, sum {:?}", s24.shape(), s24.read()?.iter().sum::<f32>());
+
+    // Shift columns: C[i,j] = A[i, j + t]
+    let s25: Banded = banded_shift_cols(&s1, 1)?;
+    println!("s25: {:?}, sum {:?}", s25.shape(), s25.read()?.iter().sum::<f32>());
+
+    // Shift the band: slots of the storage move by t
+    let s26: Banded = banded_shift_band(&s1, 1)?;
+    println!("s26: {:?}, sum {:?}", s26.shape(), s26.read()?.iter().sum::<f32>());
+
+    // Other layout: the same matrix, rows or columns contiguous
+    let s27: Banded = banded_relayout(&s1, Layout::Rows)?;
+    println!("s27: {:?}, sum {:?}", s27.shape(), s27.read()?.iter().sum::<f32>());
+
+    // To dense: all entries
+    let s28: Dense = banded_to_dense(&s1)?;
+    println!("s28: {:?}, sum {:?}", s28.shape(), s28.read()?.iter().sum::<f32>());
+
+    // From dense: the entries of a band
+    let s29: Banded = banded_from_dense(&s3, Band::new(1, 2)?, Layout::Rows, 0.0)?;
+    println!("s29: {:?}, sum {:?}", s29.shape(), s29.read()?.iter().sum::<f32>());
+
+    // From dense, band found: the smallest band with all non-zero entries
+    let s30: Banded = banded_from_dense(&s3, find_band(&s3)?.unwrap_or(Band::new(0, 0)?), Layout::Rows, 0.0)?;
+    println!("s30: {:?}, sum {:?}", s30.shape(), s30.read()?.iter().sum::<f32>());
+
+    // Gradient of A · B: by A or B, G the gradient of A · B
+    let s31: Banded = banded_matmul_backward(&s1, &s1, &banded_matmul(&s1, &s1, Semiring::Sum)?, &s2, Semiring::Sum)?.0;
+    println!("s31: {:?}, sum {:?}", s31.shape(), s31.read()?.iter().sum::<f32>());
+
+    // Second derivative of A · B over log: by A, B or G, with cotangents VA and VB of the gradients
+    let s32: Banded = banded_matmul_double_backward(&s1, &s1, &banded_matmul(&s1, &s1, Semiring::Log)?, &s2, &s1, &s1)?.0;
+    println!("s32: {:?}, sum {:?}", s32.shape(), s32.read()?.iter().sum::<f32>());
+
+    // Gradient of A · V by A: G the gradient of A · V
+    let s33: Banded = banded_matmul_dense_backward(&s1, &s3, &banded_matmul_dense(&s1, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.0;
+    println!("s33: {:?}, sum {:?}", s33.shape(), s33.read()?.iter().sum::<f32>());
+
+    // Gradient of A · V by V: G the gradient of A · V
+    let s34: Dense = banded_matmul_dense_backward(&s1, &s3, &banded_matmul_dense(&s1, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.1;
+    println!("s34: {:?}, sum {:?}", s34.shape(), s34.read()?.iter().sum::<f32>());
+
+    // Gradient of A · x by A: G the gradient of A · x, one column
+    let s35: Banded = banded_matvec_backward(&s1, &s4, &s4)?.0;
+    println!("s35: {:?}, sum {:?}", s35.shape(), s35.read()?.iter().sum::<f32>());
+
+    // Gradient of A · x by x: G the gradient of A · x, one column
+    let s36: Dense = banded_matvec_backward(&s1, &s4, &s4)?.1;
+    println!("s36: {:?}, sum {:?}", s36.shape(), s36.read()?.iter().sum::<f32>());
+
+    // Gradient of Q · K.t(): by Q or K, G the gradient of the window
+    let s37: Dense = window_matmul_backward(&s3, &s3, &s2)?.0;
+    println!("s37: {:?}, sum {:?}", s37.shape(), s37.read()?.iter().sum::<f32>());
+
+    // Gradient of A · B, both dense: by A or B, G the gradient of A · B
+    let s38: Dense = semiring_matmul_backward(&s3, &s3, &semiring_matmul(&s3, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.0;
+    println!("s38: {:?}, sum {:?}", s38.shape(), s38.read()?.iter().sum::<f32>());
+
+    // Second derivative of A · B over log, both dense: by A, B or G, with cotangents VA and VB of the gradients
+    let s39: Dense = semiring_matmul_double_backward(&s3, &s3, &semiring_matmul(&s3, &s3, Semiring::Log)?, &s3, &s3, &s3)?.0;
+    println!("s39: {:?}, sum {:?}", s39.shape(), s39.read()?.iter().sum::<f32>());
+
+    // Gradient of f(A, B): by A or B, G the gradient of f(A, B)
+    let s40: Banded = banded_zip_backward(&s1, &s2, &"a * b".parse::<Expr>()?, &s2)?.0;
+    println!("s40: {:?}, sum {:?}", s40.shape(), s40.read()?.iter().sum::<f32>());
+
+    // Gradient of f(A): G the gradient of f(A)
+    let s41: Banded = banded_map_backward(&s1, &"exp(a)".parse::<Expr>()?, &s1)?;
+    println!("s41: {:?}, sum {:?}", s41.shape(), s41.read()?.iter().sum::<f32>());
+
+    // Gradient of the resize: G the gradient of the resized matrix
+    let s42: Banded = banded_resize_backward(&s1, &s2)?;
+    println!("s42: {:?}, sum {:?}", s42.shape(), s42.read()?.iter().sum::<f32>());
+
+    // Gradient of the row shift: G the gradient of the shifted matrix
+    let s43: Banded = banded_shift_rows_backward(&s1, 1, &s6)?;
+    println!("s43: {:?}, sum {:?}", s43.shape(), s43.read()?.iter().sum::<f32>());
+
+    // Gradient of the column shift: G the gradient of the shifted matrix
+    let s44: Banded = banded_shift_cols_backward(&s1, 1, &s7)?;
+    println!("s44: {:?}, sum {:?}", s44.shape(), s44.read()?.iter().sum::<f32>());
+
+    // Gradient of the band shift: G the gradient of the shifted matrix
+    let s45: Banded = banded_shift_band_backward(&s1, 1, &s6)?;
+    println!("s45: {:?}, sum {:?}", s45.shape(), s45.read()?.iter().sum::<f32>());
+
+    // Gradient of to dense: G the gradient of the dense matrix
+    let s46: Banded = banded_to_dense_backward(&s1, &s3)?;
+    println!("s46: {:?}, sum {:?}", s46.shape(), s46.read()?.iter().sum::<f32>());
+
+    // Gradient of from dense: G the gradient of the band matrix
+    let s47: Dense = banded_from_dense_backward(&s3, &s5)?;
+    println!("s47: {:?}, sum {:?}", s47.shape(), s47.read()?.iter().sum::<f32>());
+    Ok(())
+}
+
+/// A number in 0..1 that depends on the seed and the entry alone.
+fn noise(seed: u64, batch: usize, i: usize, j: usize) -> f32 {
+    let mut x = seed ^ (batch as u64) << 56 ^ (i as u64) << 28 ^ j as u64;
+    for _ in 0..2 {
+        x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^= x >> 31;
+    }
+    (x >> 40) as f32 / (1u64 << 24) as f32
+}
