@@ -159,7 +159,8 @@ impl Arrangement {
             let room = Rect::from_min_max(first, area.max.max(first + vec2(24.0, 24.0)));
             let across = if storage.columns { room.height() } else { room.width() };
             let places = storage.width() as f64;
-            let wide = (f64::from(across) / places).clamp(cell, cell.max(PLACE));
+            // All places fit at first; zoomed in, they become as large as the cells.
+            let wide = (f64::from(across) / places * zoom).min(cell.max(PLACE));
             place = camera.place.clamp(0.0, (places - f64::from(across) / wide).max(0.0));
             let (left, top, cells) = if storage.columns { (left, place, [cell, wide]) } else { (place, top, [wide, cell]) };
             let mut rect = cut(room, storage.grid(true), left, top, cells);

@@ -5,7 +5,6 @@ use std::ops::Range;
 use bandsaw::{Device, Dtype, Error, Result};
 use bytemuck::{Pod, Zeroable};
 use eframe::egui_wgpu::RenderState;
-use wgpu::util::DeviceExt;
 
 use super::place::Storage;
 use crate::app::Matrix;
@@ -199,16 +198,25 @@ impl Gpu {
         (binding, ((start - offset) / bytes) as u32)
     }
 
+    /// Not `create_buffer_init`, which ends the program if the device is lost.
+    fn uniform(&self, contents: &[u8]) -> wgpu::Buffer {
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: contents.len() as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&buffer, 0, contents);
+        buffer
+    }
+
     /// What draws a part of matrix `index`; `place` fills in where and how.
     pub fn draw(&self, drawn: &Drawn, index: usize, colors: &[[f32; 4]; 256], place: impl FnOnce(&mut View)) -> Draw {
         let mut view = self.view(&drawn.storage);
         place(&mut view);
         let (binding, first) = self.binding(drawn, index, 1);
         view.first = first;
-        let uniform = |contents| {
-            self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: None, contents, usage: wgpu::BufferUsages::UNIFORM })
-        };
-        let (view, colors) = (uniform(bytemuck::bytes_of(&view)), uniform(bytemuck::cast_slice(colors)));
+        let (view, colors) = (self.uniform(bytemuck::bytes_of(&view)), self.uniform(bytemuck::cast_slice(colors)));
         let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &self.draw_layout,
@@ -229,11 +237,7 @@ impl Gpu {
         let (binding, first) = self.binding(drawn, 0, matrices);
         view.first = first;
         view.count = (matrices * drawn.storage.len()) as u32;
-        let view = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: None,
-            contents: bytemuck::bytes_of(&view),
-            usage: wgpu::BufferUsages::UNIFORM,
-        });
+        let view = self.uniform(bytemuck::bytes_of(&view));
         let found = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("range"),
             size: GROUPS * 16,

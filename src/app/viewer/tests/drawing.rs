@@ -97,7 +97,8 @@ fn the_pointer_marks_an_entry_in_both_views() {
     window.0.hover_at(storage.min + egui::vec2(4.0, 4.0));
     window.settle();
     assert!(matches!(window.viewer().state.pointed, Some(Pointed::Slot(_))));
-    assert!(window.0.query_by_label("outside the matrix").is_some());
+    // In the colour scale, and as the value.
+    assert_eq!(window.0.query_all_by_label("outside the matrix").count(), 2);
     window.0.remove_cursor();
     window.settle();
     assert_eq!(window.viewer().state.pointed, None);

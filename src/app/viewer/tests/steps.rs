@@ -161,7 +161,7 @@ fn operands_are_chosen_and_transposed() {
     let Some(mut window) = open(Start::default()) else { return };
     window.menu(&["Add", "Products", "A · B"]);
     window.click("A transposed");
-    assert_eq!(window.described(), "20 × 20, lower 3, upper 3, columns layout, f32");
+    assert_eq!(window.described(), "20 × 20, lower 3, upper 3, rows layout, f32");
     window.0.get_by_role_and_label(egui::accesskit::Role::ComboBox, "semiring").click();
     window.settle();
     window.click("max");

@@ -73,7 +73,7 @@ fn devices_are_chosen_and_compared() {
     let Some(mut window) = open(Start::default()) else { return };
     window.menu(&["Examples", "Multiply: A.t() · A"]);
     window.command(Command::Device(WINDOW.into()));
-    assert_eq!(window.described(), "20 × 20, lower 3, upper 3, columns layout, f32");
+    assert_eq!(window.described(), "20 × 20, lower 3, upper 3, rows layout, f32");
     assert_eq!(window.viewer().state.totals.len().min(3), 3);
     window.click("CPU");
     assert_eq!(window.viewer().state.device, "cpu");
