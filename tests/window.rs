@@ -123,6 +123,29 @@ fn a_session_is_played_in_the_window() -> Test {
     Ok(())
 }
 
+/// A lost device ends the window; another one goes on with the session and with what is still to play.
+#[test]
+fn a_lost_device_is_not_the_end() -> Test {
+    if !["Xvfb", "xdotool"].into_iter().all(present) {
+        return Ok(()); // the test above says so
+    }
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| folder.path().join(name);
+    let commands = serde_json::json!([
+        {"example": "Band shift by 1"}, "lose_device", {"save": file("after.json")}, {"screenshot": file("after.png")}, "quit"
+    ]);
+    std::fs::write(file("play.json"), commands.to_string())?;
+    let (_server, display) = screen()?;
+    let mut view = Command::new(env!("CARGO_BIN_EXE_bandsaw"));
+    view.args(["--device", "cpu", "view", "--play"]).arg(file("play.json"));
+    let output = view.env("DISPLAY", &display).env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").output()?;
+    let said = String::from_utf8(output.stderr)?;
+    assert!(output.status.success() && said.contains("going on with another device"), "{said}");
+    assert!(std::fs::read_to_string(file("after.json"))?.contains("banded_shift_band"));
+    assert_eq!(image_size(&file("after.png"))?, [1280, 800]);
+    Ok(())
+}
+
 /// Width and height by a PNG file's header.
 fn image_size(path: &Path) -> Result<[u32; 2], Box<dyn std::error::Error>> {
     let bytes = std::fs::read(path)?;

@@ -46,11 +46,29 @@ pub struct Start {
     /// By `--play`, one after the other.
     pub commands: Vec<Command>,
     pub frame_times: Option<Instant>,
-    /// After the window's device was lost: what it showed, and what to say.
-    pub session: Option<Session>,
+    /// What to say at once: why another window was closed.
     pub said: Option<String>,
-    /// Where the window leaves its session if its device is lost.
-    pub lost: Arc<Mutex<Option<(Session, String)>>>,
+    /// What another window would need to go on.
+    pub left: Arc<Mutex<Left>>,
+}
+
+/// What a window leaves behind.
+#[derive(Default)]
+pub struct Left {
+    pub session: Option<Session>,
+    /// What has not been played.
+    pub commands: Vec<Command>,
+    /// Why its device cannot be used any more.
+    pub lost: Option<String>,
+    gpu: Option<Arc<Gpu>>,
+}
+
+impl Left {
+    /// Why the window's device cannot be used any more, if that is so.
+    pub fn why(&mut self) -> Option<String> {
+        let gpu = self.gpu.take();
+        self.lost.take().or_else(|| gpu.and_then(|gpu| gpu.shared.sync().err()).map(|error| error.to_string()))
+    }
 }
 
 /// The window's contents and the threads behind it.
@@ -69,7 +87,7 @@ pub struct Viewer {
     /// Pictures of the window on their way to a file.
     shots: (Sender<Shot>, Receiver<Shot>),
     frame_times: Option<FrameTimes>,
-    lost: Arc<Mutex<Option<(Session, String)>>>,
+    left: Arc<Mutex<Left>>,
     applied: Option<(Theme, f32)>,
 }
 
@@ -96,9 +114,6 @@ impl Viewer {
             state.session = frame_times.session();
             state.device = worker::WINDOW.into();
         }
-        if let Some(session) = start.session {
-            state.session = session;
-        }
         if let Some(said) = start.said {
             state.tell(true, said);
         }
@@ -124,7 +139,7 @@ impl Viewer {
             exporting: 0,
             shots: channel(),
             frame_times,
-            lost: start.lost,
+            left: start.left,
             applied: None,
         };
         new.evaluate(false);
@@ -186,6 +201,12 @@ impl Viewer {
                     let _ = shots.send((path, image));
                     ctx_then.request_repaint();
                 })));
+            }
+            Effect::LoseDevice => {
+                if let Some(gpu) = &self.gpu {
+                    gpu.device.destroy();
+                }
+                self.evaluate(true);
             }
             Effect::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
         }
@@ -264,8 +285,7 @@ impl Viewer {
     fn on_loss(&mut self, ctx: &egui::Context, device: &str, error: &Error, window: bool) {
         self.state.tell(true, format!("{error}. Going on with the CPU."));
         if window {
-            let said = format!("{error}. Drawing goes on with another device.");
-            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.state.session.clone(), said));
+            self.leave(Some(error.to_string()));
             ctx.send_viewport_cmd(ViewportCommand::Close);
             (self.gpu, self.labels, self.entries) = (None, None, None);
         }
@@ -275,6 +295,15 @@ impl Viewer {
         } else {
             self.state.pending = false;
         }
+    }
+
+    /// Keeps what another window would need.
+    fn leave(&self, lost: Option<String>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.session = Some(self.state.session.clone());
+        left.commands = self.play.as_slice().to_vec();
+        left.lost = lost.or(left.lost.take());
+        left.gpu.clone_from(&self.gpu);
     }
 
     fn input(&mut self, ctx: &egui::Context) -> Vec<Command> {
@@ -343,6 +372,10 @@ impl eframe::App for Viewer {
             self.apply(&ctx, command);
         }
         self.play(&ctx);
+        // egui ends with a panic if it draws with a lost device; the next window begins with this.
+        if self.gpu.is_some() {
+            self.leave(None);
+        }
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

@@ -78,6 +78,8 @@ pub enum Command {
     Compare,
     Dialog(Option<Dialog>),
     DismissNotice,
+    /// Gives the window's device up, as a driver does after a fault: to try what happens then.
+    LoseDevice,
     Quit,
 }
 

@@ -1,8 +1,9 @@
 //! Opens the window: its adapter, its size, and again if its device is lost.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bandsaw::{Error, Result};
@@ -10,7 +11,7 @@ use eframe::egui;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
 use super::command::Command;
-use super::{Start, Viewer};
+use super::{Left, Start, Viewer};
 
 #[derive(clap::Args, Default)]
 #[command(after_help = "Examples:\n  bandsaw view\n  bandsaw view assets/lund_a.mtx\n  bandsaw view session.json\n  \
@@ -29,6 +30,9 @@ pub struct Args {
     /// Size of the window in points
     #[arg(long, value_name = "WIDTH,HEIGHT", value_delimiter = ',', num_args = 1)]
     size: Vec<f32>,
+    /// Why another window was closed: its adapter is left out
+    #[arg(long, hide = true)]
+    lost: Option<String>,
 }
 
 /// Whether a window can be shown; why not, if it cannot.
@@ -60,37 +64,60 @@ pub fn run(args: &Args, device: Option<&str>, started: Instant) -> Result<ExitCo
             })?
         }
     };
-    let mut start = Start {
+    let left = Arc::<Mutex<Left>>::default();
+    let start = Start {
         files: args.files.clone(),
         device: device.filter(|name| !name.is_empty()).map(str::to_owned),
         commands,
         frame_times: args.frame_times.then_some(started),
-        ..Start::default()
+        said: args.lost.as_ref().map(|why| format!("{why}. Going on with another device.")),
+        left: Arc::clone(&left),
     };
-    let scripted = args.play.is_some() || args.frame_times;
-    let mut lost = 0;
-    loop {
-        let first = start.clone();
-        let options = options(args, scripted, lost);
-        let app = move |cc: &eframe::CreationContext<'_>| -> std::result::Result<Box<dyn eframe::App>, _> {
-            Ok(Box::new(Viewer::new(cc, first)?))
-        };
-        eframe::run_native("bandsaw", options, Box::new(app)).map_err(no_window)?;
-        let left = start.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match left {
-            Some((session, said)) if lost < 3 => {
-                eprintln!("bandsaw: {said}");
-                lost += 1;
-                start = Start { session: Some(session), said: Some(said), device: Some("cpu".into()), ..Start::default() };
-            }
-            Some((_, said)) => return Err(no_window(said)),
-            None => return Ok(ExitCode::SUCCESS),
-        }
+    let options = options(args);
+    let app =
+        move |cc: &eframe::CreationContext<'_>| -> std::result::Result<Box<dyn eframe::App>, _> { Ok(Box::new(Viewer::new(cc, start)?)) };
+    let ended = std::panic::catch_unwind(AssertUnwindSafe(|| eframe::run_native("bandsaw", options, Box::new(app))));
+    let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+    match (left.why(), ended) {
+        (Some(why), _) if args.lost.is_none() => again(args, &left, &why),
+        (Some(why), _) => Err(no_window(why)),
+        (None, Ok(ended)) => ended.map(|()| ExitCode::SUCCESS).map_err(no_window),
+        (None, Err(panic)) => std::panic::resume_unwind(panic),
     }
 }
 
-/// `lost` adapters are left out, the best first.
-fn options(args: &Args, scripted: bool, lost: usize) -> eframe::NativeOptions {
+/// A new program with what the window left, on the next adapter: the old one holds on to its own.
+fn again(args: &Args, left: &Left, why: &str) -> Result<ExitCode> {
+    eprintln!("bandsaw: {why}; going on with another device");
+    let folder = std::env::temp_dir();
+    let place = |name: &str| folder.join(format!("bandsaw-{}-{name}.json", std::process::id()));
+    let (session, commands) = (place("session"), place("commands"));
+    let program = std::env::current_exe().map_err(no_window)?;
+    let mut next = std::process::Command::new(program);
+    next.args(["--device", "cpu", "view", "--lost", why]);
+    if let [width, height] = args.size[..] {
+        next.arg("--size").arg(format!("{width},{height}"));
+    }
+    if !left.commands.is_empty() {
+        let text = serde_json::to_string(&left.commands).map_err(no_window)?;
+        bandsaw::io::write_file(&commands, |file| file.write_all(text.as_bytes()))?;
+        next.arg("--play").arg(&commands);
+    }
+    if let Some(left) = &left.session {
+        left.save(&session)?;
+        next.arg(&session);
+    }
+    let ended = next.status();
+    for file in [session, commands] {
+        // The second one may not be there.
+        let _ = std::fs::remove_file(file);
+    }
+    let code = ended.map_err(no_window)?.code().unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn options(args: &Args) -> eframe::NativeOptions {
+    let (scripted, lost) = (args.play.is_some() || args.frame_times, usize::from(args.lost.is_some()));
     let size = match args.size[..] {
         [width, height] => egui::vec2(width, height),
         _ => egui::vec2(1280.0, 800.0),
@@ -124,7 +151,7 @@ fn options(args: &Args, scripted: bool, lost: usize) -> eframe::NativeOptions {
     }
 }
 
-/// The best adapter that can show the window and compute.
+/// The best adapter that can show the window and compute; `lost` are left out if there are more.
 fn select(adapters: &[wgpu::Adapter], surface: Option<&wgpu::Surface<'_>>, lost: usize) -> std::result::Result<wgpu::Adapter, String> {
     let rank = |adapter: &wgpu::Adapter| {
         let info = adapter.get_info();

@@ -69,6 +69,7 @@ pub enum Effect {
     Compare,
     Export(PathBuf),
     Screenshot(PathBuf),
+    LoseDevice,
     Quit,
 }
 
@@ -253,6 +254,7 @@ impl State {
                 (self.comparing, self.settings.devices) = (true, true);
                 Some(Effect::Compare)
             }
+            Command::LoseDevice => Some(Effect::LoseDevice),
             Command::Quit => Some(Effect::Quit),
             view => {
                 self.look(view);

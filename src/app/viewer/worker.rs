@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bandsaw::{Banded, Device, Error, Info, Options, Result};
@@ -58,8 +59,19 @@ pub enum Report {
 pub const WINDOW: &str = "window";
 
 pub struct Worker {
-    tasks: Sender<Task>,
+    /// `None` once the thread shall end.
+    tasks: Option<Sender<Task>>,
     pub reports: Receiver<Report>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A driver must not be in use when the program ends, so the thread is waited for: at most one step.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.tasks = None;
+        // A panic there has been told by then.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Worker {
@@ -74,13 +86,13 @@ impl Worker {
         };
         let devices = HashMap::new();
         let thread = Thread { gpu, devices, cache: Cache::default(), rates: HashMap::new(), waiting: Vec::new(), receive, tell };
-        std::thread::Builder::new().name("steps".into()).spawn(move || thread.run())?;
-        Ok(Self { tasks, reports })
+        let thread = std::thread::Builder::new().name("steps".into()).spawn(move || thread.run())?;
+        Ok(Self { tasks: Some(tasks), reports, thread: Some(thread) })
     }
 
     /// Whether the thread is there to do it.
     pub fn ask(&self, task: Task) -> bool {
-        self.tasks.send(task).is_ok()
+        self.tasks.as_ref().is_some_and(|tasks| tasks.send(task).is_ok())
     }
 }
 
@@ -124,7 +136,9 @@ impl<T: Fn(Report)> Thread<T> {
         loop {
             match self.receive.try_recv() {
                 Ok(task) => self.waiting.push(task),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => break,
+                // The window is closed.
+                Err(TryRecvError::Disconnected) => return true,
             }
         }
         self.waiting.iter().any(|task| matches!(task, Task::Evaluate { .. }))

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use super::gpu::Gpu;
 use crate::app::viewer::evaluate::Evaluated;
@@ -11,7 +12,9 @@ use crate::app::viewer::evaluate::Evaluated;
 pub type Wanted = Vec<(Arc<Evaluated>, usize)>;
 
 pub struct Reader {
-    ask: Sender<(u64, Wanted)>,
+    /// `None` once the thread shall end.
+    ask: Option<Sender<(u64, Wanted)>>,
+    thread: Option<JoinHandle<()>>,
     answers: Receiver<(u64, Vec<f32>)>,
     asked: u64,
     latest: Option<(u64, Vec<f32>)>,
@@ -21,7 +24,7 @@ impl Reader {
     pub fn start(gpu: Arc<Gpu>, wake: impl Fn() + Send + 'static) -> std::io::Result<Self> {
         let (ask, receive) = channel::<(u64, Wanted)>();
         let (send, answers) = channel();
-        std::thread::Builder::new().name("values".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("values".into()).spawn(move || {
             while let Ok(mut request) = receive.recv() {
                 // Only the newest counts.
                 while let Ok(newer) = receive.try_recv() {
@@ -37,7 +40,7 @@ impl Reader {
                 wake();
             }
         })?;
-        Ok(Self { ask, answers, asked: 0, latest: None })
+        Ok(Self { ask: Some(ask), thread: Some(thread), answers, asked: 0, latest: None })
     }
 
     /// The values, as soon as they are here; those asked for before are forgotten.
@@ -54,9 +57,18 @@ impl Reader {
         if key != self.asked {
             self.asked = key;
             // If the thread is gone, no value is shown.
-            let _ = self.ask.send((key, wanted));
+            let _ = self.ask.as_ref().map(|ask| ask.send((key, wanted)));
         }
         let (found, values) = self.latest.as_ref()?;
         (*found == key && values.len() == count).then_some(values.as_slice())
+    }
+}
+
+/// A driver must not be in use when the program ends, so the thread is waited for.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.ask = None;
+        // A panic there has been told by then.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -103,18 +103,15 @@ fn a_device_that_cannot_be_had_is_told_and_the_cpu_goes_on() {
 #[test]
 fn a_lost_device_leaves_the_session_to_another_window() {
     let start = Start { device: Some(WINDOW.into()), ..Start::default() };
-    let lost = std::sync::Arc::clone(&start.lost);
+    let left = std::sync::Arc::clone(&start.left);
     let Some(mut window) = open(start) else { return };
-    let device = window.viewer().gpu.as_ref().expect("a GPU").device.clone();
-    device.destroy();
-    let ctx = window.0.ctx.clone();
-    window.0.state_mut().apply(&ctx, Command::RunAgain);
-    window.settle();
+    window.command(Command::LoseDevice);
     assert!(window.notice().contains("device lost"), "{}", window.notice());
     assert_eq!(window.viewer().state.device, "cpu");
-    let (session, said) = lost.lock().expect("no panic").take().expect("what the next window needs");
-    assert_eq!(session, window.viewer().state.session);
-    assert!(said.contains("Drawing goes on with another device"), "{said}");
+    let mut left = left.lock().expect("no panic");
+    assert_eq!(left.session.as_ref(), Some(&window.viewer().state.session));
+    assert!(left.why().is_some_and(|why| why.contains("device lost")));
+    drop(left);
     // Results go on coming.
     assert_eq!(window.described(), "20 × 20, lower 1, upper 2, columns layout, f32");
 }
