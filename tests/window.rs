@@ -55,7 +55,7 @@ fn input(display: &str, line: &str) -> Test {
 }
 
 /// The middle of the handle of the first step's slider "lower", in a window of 1280 × 800.
-const HANDLE: [i32; 2] = [98, 311];
+const HANDLE: [i32; 2] = [100, 343];
 
 fn number(session: &Path, name: &str) -> Option<i64> {
     let session: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(session).ok()?).ok()?;

@@ -79,8 +79,8 @@ fn views(ui: &mut Ui, x: &mut Context<'_>) {
     let below = 40.0;
     let area = ui.available_rect_before_wrap();
     let area = egui::Rect::from_min_max(area.min, area.max - egui::vec2(4.0, below));
-    matrix_view(ui, area, state, gpu, result, labels, x.out);
-    ui.advance_cursor_after_rect(area);
+    let bottom = matrix_view(ui, area, state, gpu, result, labels, x.out);
+    ui.advance_cursor_after_rect(area.with_max_y(bottom + 4.0));
     if let Some(drawn) = &result.drawn {
         ui.add_space(4.0);
         let tone = Tone::of(ui.visuals().dark_mode);

@@ -33,7 +33,7 @@ pub struct Marks {
 pub const POINTED: Color32 = Color32::from_rgb(255, 64, 64);
 pub const PINNED: Color32 = Color32::from_rgb(255, 170, 0);
 
-/// Both views of a result, filling the area.
+/// Both views of a result in an area; how far down they reach comes back.
 pub fn matrix_view(
     ui: &mut Ui,
     area: Rect,
@@ -42,7 +42,7 @@ pub fn matrix_view(
     result: &Arc<Evaluated>,
     labels: &mut Reader,
     out: &mut Vec<Command>,
-) {
+) -> f32 {
     let Some(drawn) = &result.drawn else {
         ui.painter().text(
             area.center(),
@@ -51,7 +51,7 @@ pub fn matrix_view(
             FontId::proportional(14.0),
             ui.visuals().text_color(),
         );
-        return;
+        return area.top();
     };
     let storage = drawn.storage;
     let index = state.batch.min(storage.batch - 1);
@@ -89,6 +89,7 @@ pub fn matrix_view(
             label(&ui.painter_at(window.rect), window.place([x, y], [x + 1, y + 1]), *value, &scale);
         }
     }
+    arrangement.windows.iter().map(|window| window.rect.bottom()).fold(area.top(), f32::max)
 }
 
 /// One operand, small, with what of it made the entry.

@@ -71,7 +71,7 @@ fn plot(ui: &mut Ui, x: &Context<'_>) {
         times.iter().enumerate().map(|(n, time)| [n as f64, time.as_secs_f64() * 1e3]).collect()
     };
     ui.add_space(4.0);
-    ui.label(RichText::new("Time of the last runs in ms: all steps, the selected one").small().weak());
+    ui.label(RichText::new("Last runs, ms: all steps, and the selected").small().weak());
     let total = Line::new("all steps", points(&state.totals));
     let selected = state.session.selected.and_then(|id| state.results.get(&id)).map(|shown| points(&shown.times));
     let response = Plot::new("last runs")
@@ -100,7 +100,7 @@ fn comparison(ui: &mut Ui, compared: &[Comparison]) {
         ui.end_row();
         for one in compared {
             let total: f64 = one.times.iter().map(|(_, time)| time.as_secs_f64() * 1e3).sum();
-            let name: String = one.name.chars().take(20).collect();
+            let name = format!("{} {}", menu::short(&one.name), one.device);
             ui.label(RichText::new(if one.device == "cpu" { "CPU".into() } else { name }).small()).on_hover_text(&one.name);
             ui.label(RichText::new(format!("{total:.3}")).small());
             let difference = match (one.difference, one.device.as_str()) {

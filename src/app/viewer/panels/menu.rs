@@ -128,12 +128,12 @@ fn device(ui: &mut Ui, x: &mut Context<'_>) {
 /// Every device, the chosen one marked.
 pub fn picker(ui: &mut Ui, x: &mut Context<'_>) {
     let state = x.state;
-    let window = x.gpu.map(|gpu| (worker::WINDOW.to_owned(), format!("{} (the window's)", gpu.shared.info().name)));
+    let window = x.gpu.map(|gpu| (worker::WINDOW.to_owned(), format!("{}, the window's", short(&gpu.shared.info().name))));
     let own = x.gpu.map(|gpu| gpu.shared.info());
     // The window's adapter is there already.
     let other = |info: &&bandsaw::Info| own.as_ref().is_none_or(|own| (&own.name, &own.backend) != (&info.name, &info.backend));
     let others = state.devices.iter().filter(other).map(|info| {
-        let name = if info.id == "cpu" { "CPU".into() } else { format!("{} ({})", info.name, info.backend) };
+        let name = if info.id == "cpu" { "CPU".into() } else { format!("{}, {}", short(&info.name), info.backend) };
         (info.id.clone(), name)
     });
     for (id, name) in window.into_iter().chain(others) {
@@ -141,4 +141,9 @@ pub fn picker(ui: &mut Ui, x: &mut Context<'_>) {
             x.out.push(Command::Device(id));
         }
     }
+}
+
+/// A device's name without what is in brackets.
+pub fn short(name: &str) -> &str {
+    name.split(" (").next().unwrap_or(name)
 }
