@@ -26,6 +26,8 @@ use std::time::Instant;
 
 use bandsaw::{Error, Result};
 use eframe::egui::{self, ThemePreference, Ui, ViewportCommand};
+use image::ImageEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
 use super::colors;
 use super::figure::{Style, View};
@@ -253,11 +255,12 @@ impl Viewer {
                     if let (Some(frame_times), true) = (&mut self.frame_times, computed) {
                         frame_times.result();
                     }
-                    let mut times = self.state.results.remove(&id).map(|shown| shown.times).unwrap_or_default();
+                    let before = self.state.results.remove(&id);
+                    let (mut times, last) = before.map(|shown| (shown.times, shown.last)).unwrap_or_default();
                     if let (Ok(result), true) = (&outcome, computed) {
                         State::remember(&mut times, result.time);
                     }
-                    self.state.results.insert(id, state::Shown { outcome, times });
+                    self.state.results.insert(id, state::Shown { last: outcome.as_ref().ok().cloned().or(last), outcome, times });
                 }
                 Report::Done { generation, device, total } => {
                     self.state.pending &= generation != self.generation;
@@ -392,6 +395,8 @@ fn style(ctx: &egui::Context) {
     }
     ctx.set_fonts(fonts);
     ctx.all_styles_mut(|style| {
+        let red = if style.visuals.dark_mode { egui::Color32::from_rgb(255, 125, 115) } else { egui::Color32::from_rgb(176, 24, 24) };
+        style.visuals.error_fg_color = red;
         for (kind, size) in [(egui::TextStyle::Small, 11.5), (egui::TextStyle::Body, 13.5), (egui::TextStyle::Heading, 17.0)] {
             style.text_styles.insert(kind, egui::FontId::proportional(size));
         }
@@ -407,8 +412,8 @@ fn save_screenshot(path: &Path, shot: &egui::ColorImage) -> Result<()> {
     let [width, height] = shot.size.map(|side| side as u32);
     let bytes: Vec<u8> = shot.pixels.iter().flat_map(|pixel| [pixel.r(), pixel.g(), pixel.b()]).collect();
     let failed = |message: String| Error::Io { path: path.display().to_string(), message };
-    let image = image::RgbImage::from_raw(width, height, bytes).ok_or_else(|| failed("no picture".into()))?;
     let mut file = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut file, image::ImageFormat::Png).map_err(|error| failed(error.to_string()))?;
+    let encoder = PngEncoder::new_with_quality(&mut file, CompressionType::Best, FilterType::Adaptive);
+    encoder.write_image(&bytes, width, height, image::ExtendedColorType::Rgb8).map_err(|error| failed(error.to_string()))?;
     bandsaw::io::write_file(path, |out| out.write_all(file.get_ref()))
 }

@@ -147,6 +147,8 @@ fn options(args: &Args) -> eframe::NativeOptions {
         renderer: eframe::Renderer::Wgpu,
         wgpu_options,
         persist_window: !scripted,
+        // There are no soft gradients to smooth, and software renderers are slow at it.
+        dithering: false,
         ..eframe::NativeOptions::default()
     }
 }

@@ -65,7 +65,9 @@ fn views(ui: &mut Ui, x: &mut Context<'_>) {
             }
         }
     });
+    let failed = state.results.get(&step.id).is_some_and(|shown| shown.outcome.is_err());
     match result {
+        Some(_) if failed => ui.colored_label(ui.visuals().error_fg_color, "This is the last result; the step says what is wrong now."),
         Some(result) => ui.weak(result.matrix.describe()),
         None if state.pending => ui.weak("computing …"),
         None => ui.colored_label(ui.visuals().error_fg_color, "No result: the step says why."),

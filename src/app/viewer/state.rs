@@ -76,6 +76,8 @@ pub enum Effect {
 /// What a step has, as far as it is known.
 pub struct Shown {
     pub outcome: Outcome,
+    /// The last result there was: it stays on the screen while the step says what is wrong.
+    pub last: Option<Arc<Evaluated>>,
     /// What its last runs took.
     pub times: Vec<Duration>,
 }
@@ -151,7 +153,7 @@ impl State {
 
     /// The selected step's result.
     pub fn shown(&self) -> Option<&Arc<Evaluated>> {
-        self.results.get(&self.session.selected?)?.outcome.as_ref().ok()
+        self.results.get(&self.session.selected?)?.last.as_ref()
     }
 
     /// Keeps what a step took for the plot.

@@ -98,7 +98,8 @@ fn rank(cell: Cell) -> u32 {
 }
 
 fn scaled(value: f32) -> f32 {
-    let bent = select(value, asinh(value / max(view.knee, 1e-37)), view.knee > 0.0);
+    var bent = value;
+    if view.knee > 0.0 { bent = asinh(value / view.knee); }
     return clamp((bent - view.low) / (view.high - view.low), 0.0, 1.0);
 }
 
@@ -173,8 +174,8 @@ fn color(best: Cell, pixel: vec2<f32>) -> vec3<f32> {
 
 // Colours are as screens take them; an sRGB target converts once more, so that is undone first.
 fn encode(color: vec3<f32>) -> vec3<f32> {
-    let linear = select(pow((color + 0.055) / 1.055, vec3(2.4)), color / 12.92, color <= vec3(0.04045));
-    return select(color, linear, (view.flags & 8u) != 0u);
+    if (view.flags & 8u) == 0u { return color; }
+    return select(pow((color + 0.055) / 1.055, vec3(2.4)), color / 12.92, color <= vec3(0.04045));
 }
 
 var<workgroup> lows: array<f32, 256>;

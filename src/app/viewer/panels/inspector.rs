@@ -135,7 +135,7 @@ fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation
     } else {
         ui.label(RichText::new("Operands").strong());
     }
-    ui.horizontal_wrapped(|ui| {
+    egui::Grid::new("operands").num_columns(2).spacing([8.0, 6.0]).show(ui, |ui| {
         for (n, (input, reference)) in operation.inputs.iter().zip(&step.inputs).enumerate() {
             let Some(Ok(operand)) = x.state.results.get(&reference.step).map(|shown| &shown.outcome) else { continue };
             let Some(drawn) = &operand.drawn else { continue };
@@ -152,6 +152,9 @@ fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation
                 ui.small(&name);
                 small_view(ui, &format!("Operand {name}"), SIDE, x.state, gpu, drawn, &marks);
             });
+            if n % 2 == 1 {
+                ui.end_row();
+            }
         }
     });
 }
