@@ -77,6 +77,8 @@ pub fn run(args: &Args, device: Option<&str>, started: Instant) -> Result<ExitCo
     let app =
         move |cc: &eframe::CreationContext<'_>| -> std::result::Result<Box<dyn eframe::App>, _> { Ok(Box::new(Viewer::new(cc, start)?)) };
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| eframe::run_native("bandsaw", options, Box::new(app))));
+    // There is none unless the window was scripted.
+    let _ = std::fs::remove_file(scratch());
     let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
     match (left.why(), ended) {
         (Some(why), _) if args.lost.is_none() => again(args, &left, &why),
@@ -147,10 +149,16 @@ fn options(args: &Args) -> eframe::NativeOptions {
         renderer: eframe::Renderer::Wgpu,
         wgpu_options,
         persist_window: !scripted,
+        persistence_path: scripted.then(scratch),
         // There are no soft gradients to smooth, and software renderers are slow at it.
         dithering: false,
         ..eframe::NativeOptions::default()
     }
+}
+
+/// What egui remembers of a scripted window, which is nothing to anyone else.
+fn scratch() -> PathBuf {
+    std::env::temp_dir().join(format!("bandsaw-{}-window.ron", std::process::id()))
 }
 
 /// The best adapter that can show the window and compute; `lost` are left out if there are more.

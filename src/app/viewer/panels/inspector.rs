@@ -146,7 +146,7 @@ fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation
             };
             let marks: Vec<Marks> = from.iter().filter(|stretch| stretch.input == n).map(turn).collect();
             let place = x.state.session.place(reference.step).map_or(0, |place| place + 1);
-            let name = format!("{} = step {place}{}", input.name, if reference.transposed { ", transposed" } else { "" });
+            let name = format!("{} = step {place}{}", input.name, if reference.transposed { ".t()" } else { "" });
             ui.vertical(|ui| {
                 ui.set_width(SIDE);
                 ui.small(&name);

@@ -86,7 +86,7 @@ fn the_pointer_marks_an_entry_in_both_views() {
     assert_eq!(window.viewer().state.pointed, Some(Pointed::Entry([5, 6])));
     assert!(window.0.query_by_label("(5, 6)").is_some());
     // Both operands' stretches, and the sum with its numbers and result.
-    assert!(window.0.query_by_label("Operand A = step 1, transposed").is_some());
+    assert!(window.0.query_by_label("Operand A = step 1.t()").is_some());
     let result = window.viewer().state.shown().expect("a result");
     let slot = Storage::of(&result.matrix).slot([5, 6]).expect("stored");
     let value = result.matrix.read().expect("values")[slot];
