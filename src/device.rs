@@ -206,6 +206,20 @@ impl Device {
         Self::new(Backend::Wgpu(Box::new(gpu)), Options::default())
     }
 
+    /// What to open an adapter with for [`from_wgpu`](Self::from_wgpu), so that operands may be as large
+    /// as it takes and kernels use all that it has: `adapter.request_device(&descriptor)`.
+    ///
+    /// ```no_run
+    /// # async fn f(adapter: wgpu::Adapter) -> Result<bandsaw::Device, wgpu::RequestDeviceError> {
+    /// let (device, queue) = adapter.request_device(&bandsaw::Device::wgpu_descriptor(&adapter)).await?;
+    /// # Ok(bandsaw::Device::from_wgpu(&adapter, device, queue))
+    /// # }
+    /// ```
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu_descriptor(adapter: &::wgpu::Adapter) -> ::wgpu::DeviceDescriptor<'static> {
+        wgpu::Wgpu::descriptor(adapter, Options::default())
+    }
+
     fn new(backend: Backend, options: Options) -> Self {
         Self(Arc::new(Inner { backend, options }))
     }

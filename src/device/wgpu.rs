@@ -191,23 +191,27 @@ impl Wgpu {
 
     fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
         let mut info = describe(index, adapter);
-        let limits = if options.portable { wgpu::Limits::default().or_worse_values_from(&adapter.limits()) } else { adapter.limits() };
-        let features = if options.portable { wgpu::Features::empty() } else { wanted_features(adapter) };
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("bandsaw"),
-            required_features: features,
-            required_limits: limits,
-            experimental_features: experimental(features),
-            memory_hints: wgpu::MemoryHints::Performance,
-            ..Default::default()
-        };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+        let (device, queue) = pollster::block_on(adapter.request_device(&Self::descriptor(adapter, options)))
             .map_err(|error| Error::Backend { device: format!("{} ({})", info.id, info.name), message: error.to_string() })?;
         limit(&mut info, &device, options);
         let new = Self::with(info, device, queue, options, has_matrix_units(adapter));
         let (fault, name) = (new.fault.clone(), new.name());
         new.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| fault.set(translate(&name, 0, error))));
         Ok(new)
+    }
+
+    /// What the adapter is opened with.
+    pub fn descriptor(adapter: &wgpu::Adapter, options: Options) -> wgpu::DeviceDescriptor<'static> {
+        let limits = if options.portable { wgpu::Limits::default().or_worse_values_from(&adapter.limits()) } else { adapter.limits() };
+        let features = if options.portable { wgpu::Features::empty() } else { wanted_features(adapter) };
+        wgpu::DeviceDescriptor {
+            label: Some("bandsaw"),
+            required_features: features,
+            required_limits: limits,
+            experimental_features: experimental(features),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        }
     }
 
     /// Over a device that the program already has; its error handler stays its own.

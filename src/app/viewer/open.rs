@@ -132,14 +132,7 @@ fn options(args: &Args) -> eframe::NativeOptions {
     let mut setup = WgpuSetupCreateNew::without_display_handle();
     setup.instance_descriptor.flags = wgpu::InstanceFlags::empty();
     setup.native_adapter_selector = Some(Arc::new(move |adapters, surface| select(adapters, surface, lost)));
-    setup.device_descriptor = Arc::new(|adapter| wgpu::DeviceDescriptor {
-        label: Some("bandsaw view"),
-        // What the library times with, and operands as large as the adapter takes.
-        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_ENCODERS),
-        required_limits: adapter.limits(),
-        memory_hints: wgpu::MemoryHints::Performance,
-        ..Default::default()
-    });
+    setup.device_descriptor = Arc::new(bandsaw::Device::wgpu_descriptor);
     let mut wgpu_options = WgpuConfiguration { wgpu_setup: WgpuSetup::CreateNew(setup), ..WgpuConfiguration::default() };
     if args.frame_times {
         wgpu_options.surface.present_mode = wgpu::PresentMode::AutoNoVsync;

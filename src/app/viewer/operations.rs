@@ -65,6 +65,7 @@ pub enum Control {
     File,
 }
 
+#[derive(Clone, Copy)]
 pub struct Parameter {
     pub name: &'static str,
     pub control: Control,

@@ -4,13 +4,16 @@ use bandsaw::{
     Semiring, banded_from_dense_backward, banded_map_backward, banded_matmul, banded_matmul_backward, banded_matmul_dense,
     banded_matmul_dense_backward, banded_matmul_double_backward, banded_matvec_backward, banded_resize_backward,
     banded_shift_band_backward, banded_shift_cols_backward, banded_shift_rows_backward, banded_to_dense_backward, banded_zip_backward,
-    semiring_matmul, semiring_matmul_backward, semiring_matmul_double_backward, window_matmul_backward,
+    semiring_matmul, semiring_matmul_backward, semiring_matmul_double_backward, window_attention, window_attention_backward,
+    window_matmul_backward,
 };
 
+use super::products::{WINDOW, window, window_code};
 use super::{Call, Group, Kind, Operation, Origin, Parameter, SHIFT, banded, choice, dense, text};
 use crate::app::Matrix;
 
 const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax"]);
+const ATTENTION: &[Parameter] = &[choice("by", &["Q", "K", "V"]), WINDOW[0], WINDOW[1], WINDOW[2], WINDOW[3], WINDOW[4]];
 const BY_AB: Parameter = choice("by", &["A", "B"]);
 
 const GRADIENT: Operation = Operation {
@@ -134,6 +137,33 @@ pub const ALL: &[Operation] = &[
             Ok(Matrix::Dense(if x.text("by")? == "K" { gk } else { gq }))
         },
         code: |x| x.own(&[]) + part(x),
+        ..GRADIENT
+    },
+    Operation {
+        name: "window_attention_backward",
+        title: "Gradient of window attention",
+        formula: "by Q, K or V, G the gradient of the result",
+        inputs: &[dense("Q"), dense("K"), dense("V"), dense("G")],
+        parameters: ATTENTION,
+        result: Kind::Dense,
+        run: |x| {
+            let (q, k, v, options) = (x.dense(0)?, x.dense(1)?, x.dense(2)?, window(x)?);
+            let (out, lse) = window_attention(q, k, v, &options)?;
+            let (by_q, by_k, by_v) = window_attention_backward(q, k, v, &out, &lse, x.dense(3)?, &options)?;
+            Ok(Matrix::Dense(match x.text("by")? {
+                "K" => by_k,
+                "V" => by_v,
+                _ => by_q,
+            }))
+        },
+        code: |x| {
+            let ([q, k, v, g], options) = ([0, 1, 2, 3].map(|n| x.input(n)), window_code(x));
+            let part = ["Q", "K", "V"].iter().position(|name| *name == x.text("by")).unwrap_or(0);
+            format!(
+                "{{ let (out, lse) = window_attention(&{q}, &{k}, &{v}, {options})?; \
+                 window_attention_backward(&{q}, &{k}, &{v}, &out, &lse, &{g}, {options})?.{part} }}"
+            )
+        },
         ..GRADIENT
     },
     Operation {

@@ -1,11 +1,11 @@
 //! Products, dense and banded.
 
 use bandsaw::{
-    banded_matmul, banded_matmul_band, banded_matmul_dense, banded_matmul_index, banded_matvec, semiring_matmul, semiring_matmul_index,
-    window_matmul,
+    Result, WindowAttention, banded_matmul, banded_matmul_band, banded_matmul_dense, banded_matmul_index, banded_matvec, semiring_matmul,
+    semiring_matmul_index, window_attention, window_matmul,
 };
 
-use super::{Group, Kind, LOWER, Operation, Origin, RING, SEED, UPPER, banded, choice, dense};
+use super::{Arguments, Call, Group, Kind, LOWER, Operation, Origin, Parameter, RING, SEED, UPPER, banded, choice, dense, integer, text};
 use crate::app::Matrix;
 
 const PRODUCT: Operation = Operation {
@@ -21,6 +21,24 @@ const PRODUCT: Operation = Operation {
     run: |x| Ok(Matrix::Banded(banded_matmul(x.banded(0)?, x.banded(1)?, x.ring()?)?)),
     code: |x| x.own(&[x.ring()]),
 };
+
+pub const WINDOW: &[Parameter] = &[LOWER, UPPER, integer("dilation", 1, 1, 16), integer("offset", 0, -64, 64), text("global", "")];
+
+/// Who attends to whom in a step of windowed attention.
+pub fn window(x: &Arguments<'_>) -> Result<WindowAttention> {
+    let global: Vec<usize> = x.numbers("global")?.into_iter().map(|position| position as usize).collect();
+    Ok(WindowAttention::new(x.band()?).dilation(x.size("dilation")?).offset(x.integer("offset")?).global(global))
+}
+
+pub fn window_code(x: &Call<'_>) -> String {
+    let global: Vec<&str> = x.text("global").split([',', ' ']).filter(|word| !word.is_empty()).collect();
+    let global = if global.is_empty() { String::new() } else { format!(".global([{}])", global.join(", ")) };
+    let more = [("dilation", "1"), ("offset", "0")].map(|(name, usual)| match x.integer(name) {
+        value if value == usual => String::new(),
+        value => format!(".{name}({value})"),
+    });
+    format!("&WindowAttention::new({}){}{global}", x.band(), more.concat())
+}
 
 const INDEX: super::Parameter = choice("semiring", &["max", "prodmax", "sample"]);
 
@@ -76,6 +94,19 @@ pub const ALL: &[Operation] = &[
         square: false,
         run: |x| Ok(Matrix::Banded(window_matmul(x.dense(0)?, x.dense(1)?, x.band()?)?)),
         code: |x| x.own(&[x.band()]),
+        ..PRODUCT
+    },
+    Operation {
+        name: "window_attention",
+        title: "Window attention",
+        formula: "O = softmax(Q · K.t() / √d) · V over the keys in the window",
+        inputs: &[dense("Q"), dense("K"), dense("V")],
+        parameters: WINDOW,
+        result: Kind::Dense,
+        origin: Origin::None,
+        square: false,
+        run: |x| Ok(Matrix::Dense(window_attention(x.dense(0)?, x.dense(1)?, x.dense(2)?, &window(x)?)?.0)),
+        code: |x| format!("{}.0", x.own(&[window_code(x)])),
         ..PRODUCT
     },
     Operation {
