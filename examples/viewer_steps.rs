@@ -107,116 +107,124 @@ pub fn run() -> Result<()> {
     let s22: Banded = banded_map(&s1, &"exp(-3 * a) - 0.5".parse::<Expr>()?)?;
     println!("s22: {:?}, sum {:?}", s22.shape(), s22.read()?.iter().sum::<f32>());
 
-    // Transpose: C[i,j] = A[j,i], a change of labels
-    let s23: Banded = s1.t();
+    // Softmax: softmax(scale · A) over the stored entries of each row
+    let s23: Banded = banded_softmax(&s1, 1.0)?;
     println!("s23: {:?}, sum {:?}", s23.shape(), s23.read()?.iter().sum::<f32>());
 
-    // Resize the band: the same matrix in another band
-    let s24: Banded = banded_resize(&s1, Band::new(1, 2)?)?;
+    // Transpose: C[i,j] = A[j,i], a change of labels
+    let s24: Banded = s1.t();
     println!("s24: {:?}, sum {:?}", s24.shape(), s24.read()?.iter().sum::<f32>());
 
-    // Shift rows: C[i,j] = A[i + t, j]
-    let s25: Banded = banded_shift_rows(&s1, 1)?;
+    // Resize the band: the same matrix in another band
+    let s25: Banded = banded_resize(&s1, Band::new(1, 2)?)?;
     println!("s25: {:?}, sum {:?}", s25.shape(), s25.read()?.iter().sum::<f32>());
 
-    // Shift columns: C[i,j] = A[i, j + t]
-    let s26: Banded = banded_shift_cols(&s1, 1)?;
+    // Shift rows: C[i,j] = A[i + t, j]
+    let s26: Banded = banded_shift_rows(&s1, 1)?;
     println!("s26: {:?}, sum {:?}", s26.shape(), s26.read()?.iter().sum::<f32>());
 
-    // Shift the band: slots of the storage move by t
-    let s27: Banded = banded_shift_band(&s1, 1)?;
+    // Shift columns: C[i,j] = A[i, j + t]
+    let s27: Banded = banded_shift_cols(&s1, 1)?;
     println!("s27: {:?}, sum {:?}", s27.shape(), s27.read()?.iter().sum::<f32>());
 
-    // Other layout: the same matrix, rows or columns contiguous
-    let s28: Banded = banded_relayout(&s1, Layout::Rows)?;
+    // Shift the band: slots of the storage move by t
+    let s28: Banded = banded_shift_band(&s1, 1)?;
     println!("s28: {:?}, sum {:?}", s28.shape(), s28.read()?.iter().sum::<f32>());
 
-    // To dense: all entries
-    let s29: Dense = banded_to_dense(&s1)?;
+    // Other layout: the same matrix, rows or columns contiguous
+    let s29: Banded = banded_relayout(&s1, Layout::Rows)?;
     println!("s29: {:?}, sum {:?}", s29.shape(), s29.read()?.iter().sum::<f32>());
 
-    // From dense: the entries of a band
-    let s30: Banded = banded_from_dense(&s3, Band::new(1, 2)?, Layout::Rows, 0.0)?;
+    // To dense: all entries
+    let s30: Dense = banded_to_dense(&s1)?;
     println!("s30: {:?}, sum {:?}", s30.shape(), s30.read()?.iter().sum::<f32>());
 
-    // From dense, band found: the smallest band with all non-zero entries
-    let s31: Banded = banded_from_dense(&s3, find_band(&s3)?.unwrap_or(Band::new(0, 0)?), Layout::Rows, 0.0)?;
+    // From dense: the entries of a band
+    let s31: Banded = banded_from_dense(&s3, Band::new(1, 2)?, Layout::Rows, 0.0)?;
     println!("s31: {:?}, sum {:?}", s31.shape(), s31.read()?.iter().sum::<f32>());
 
-    // Gradient of A · B: by A or B, G the gradient of A · B
-    let s32: Banded = banded_matmul_backward(&s1, &s1, &banded_matmul(&s1, &s1, Semiring::Sum)?, &s2, Semiring::Sum)?.0;
+    // From dense, band found: the smallest band with all non-zero entries
+    let s32: Banded = banded_from_dense(&s3, find_band(&s3)?.unwrap_or(Band::new(0, 0)?), Layout::Rows, 0.0)?;
     println!("s32: {:?}, sum {:?}", s32.shape(), s32.read()?.iter().sum::<f32>());
 
-    // Second derivative of A · B over log: by A, B or G, with cotangents VA and VB of the gradients
-    let s33: Banded = banded_matmul_double_backward(&s1, &s1, &banded_matmul(&s1, &s1, Semiring::Log)?, &s2, &s1, &s1)?.0;
+    // Gradient of A · B: by A or B, G the gradient of A · B
+    let s33: Banded = banded_matmul_backward(&s1, &s1, &banded_matmul(&s1, &s1, Semiring::Sum)?, &s2, Semiring::Sum)?.0;
     println!("s33: {:?}, sum {:?}", s33.shape(), s33.read()?.iter().sum::<f32>());
 
-    // Gradient of A · V by A: G the gradient of A · V
-    let s34: Banded = banded_matmul_dense_backward(&s1, &s3, &banded_matmul_dense(&s1, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.0;
+    // Second derivative of A · B over log: by A, B or G, with cotangents VA and VB of the gradients
+    let s34: Banded = banded_matmul_double_backward(&s1, &s1, &banded_matmul(&s1, &s1, Semiring::Log)?, &s2, &s1, &s1)?.0;
     println!("s34: {:?}, sum {:?}", s34.shape(), s34.read()?.iter().sum::<f32>());
 
-    // Gradient of A · V by V: G the gradient of A · V
-    let s35: Dense = banded_matmul_dense_backward(&s1, &s3, &banded_matmul_dense(&s1, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.1;
+    // Gradient of A · V by A: G the gradient of A · V
+    let s35: Banded = banded_matmul_dense_backward(&s1, &s3, &banded_matmul_dense(&s1, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.0;
     println!("s35: {:?}, sum {:?}", s35.shape(), s35.read()?.iter().sum::<f32>());
 
-    // Gradient of A · x by A: G the gradient of A · x, one column
-    let s36: Banded = banded_matvec_backward(&s1, &s4, &s4)?.0;
+    // Gradient of A · V by V: G the gradient of A · V
+    let s36: Dense = banded_matmul_dense_backward(&s1, &s3, &banded_matmul_dense(&s1, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.1;
     println!("s36: {:?}, sum {:?}", s36.shape(), s36.read()?.iter().sum::<f32>());
 
-    // Gradient of A · x by x: G the gradient of A · x, one column
-    let s37: Dense = banded_matvec_backward(&s1, &s4, &s4)?.1;
+    // Gradient of A · x by A: G the gradient of A · x, one column
+    let s37: Banded = banded_matvec_backward(&s1, &s4, &s4)?.0;
     println!("s37: {:?}, sum {:?}", s37.shape(), s37.read()?.iter().sum::<f32>());
 
-    // Gradient of Q · K.t(): by Q or K, G the gradient of the window
-    let s38: Dense = window_matmul_backward(&s3, &s3, &s2)?.0;
+    // Gradient of A · x by x: G the gradient of A · x, one column
+    let s38: Dense = banded_matvec_backward(&s1, &s4, &s4)?.1;
     println!("s38: {:?}, sum {:?}", s38.shape(), s38.read()?.iter().sum::<f32>());
 
+    // Gradient of Q · K.t(): by Q or K, G the gradient of the window
+    let s39: Dense = window_matmul_backward(&s3, &s3, &s2)?.0;
+    println!("s39: {:?}, sum {:?}", s39.shape(), s39.read()?.iter().sum::<f32>());
+
     // Gradient of window attention: by Q, K or V, G the gradient of the result
-    let s39: Dense = {
+    let s40: Dense = {
         let (out, lse) = window_attention(&s3, &s3, &s3, &WindowAttention::new(Band::new(1, 2)?))?;
         window_attention_backward(&s3, &s3, &s3, &out, &lse, &s3, &WindowAttention::new(Band::new(1, 2)?))?.0
     };
-    println!("s39: {:?}, sum {:?}", s39.shape(), s39.read()?.iter().sum::<f32>());
-
-    // Gradient of A · B, both dense: by A or B, G the gradient of A · B
-    let s40: Dense = semiring_matmul_backward(&s3, &s3, &semiring_matmul(&s3, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.0;
     println!("s40: {:?}, sum {:?}", s40.shape(), s40.read()?.iter().sum::<f32>());
 
-    // Second derivative of A · B over log, both dense: by A, B or G, with cotangents VA and VB of the gradients
-    let s41: Dense = semiring_matmul_double_backward(&s3, &s3, &semiring_matmul(&s3, &s3, Semiring::Log)?, &s3, &s3, &s3)?.0;
+    // Gradient of A · B, both dense: by A or B, G the gradient of A · B
+    let s41: Dense = semiring_matmul_backward(&s3, &s3, &semiring_matmul(&s3, &s3, Semiring::Sum)?, &s3, Semiring::Sum)?.0;
     println!("s41: {:?}, sum {:?}", s41.shape(), s41.read()?.iter().sum::<f32>());
 
-    // Gradient of f(A, B): by A or B, G the gradient of f(A, B)
-    let s42: Banded = banded_zip_backward(&s1, &s2, &"a * b".parse::<Expr>()?, &s2)?.0;
+    // Second derivative of A · B over log, both dense: by A, B or G, with cotangents VA and VB of the gradients
+    let s42: Dense = semiring_matmul_double_backward(&s3, &s3, &semiring_matmul(&s3, &s3, Semiring::Log)?, &s3, &s3, &s3)?.0;
     println!("s42: {:?}, sum {:?}", s42.shape(), s42.read()?.iter().sum::<f32>());
 
-    // Gradient of f(A): G the gradient of f(A)
-    let s43: Banded = banded_map_backward(&s1, &"exp(a)".parse::<Expr>()?, &s1)?;
+    // Gradient of f(A, B): by A or B, G the gradient of f(A, B)
+    let s43: Banded = banded_zip_backward(&s1, &s2, &"a * b".parse::<Expr>()?, &s2)?.0;
     println!("s43: {:?}, sum {:?}", s43.shape(), s43.read()?.iter().sum::<f32>());
 
-    // Gradient of the resize: G the gradient of the resized matrix
-    let s44: Banded = banded_resize_backward(&s1, &s2)?;
+    // Gradient of f(A): G the gradient of f(A)
+    let s44: Banded = banded_map_backward(&s1, &"exp(a)".parse::<Expr>()?, &s1)?;
     println!("s44: {:?}, sum {:?}", s44.shape(), s44.read()?.iter().sum::<f32>());
 
-    // Gradient of the row shift: G the gradient of the shifted matrix
-    let s45: Banded = banded_shift_rows_backward(&s1, 1, &s6)?;
+    // Gradient of the softmax: P the softmax, G its gradient
+    let s45: Banded = banded_softmax_backward(&s1, &s1, 1.0)?;
     println!("s45: {:?}, sum {:?}", s45.shape(), s45.read()?.iter().sum::<f32>());
 
-    // Gradient of the column shift: G the gradient of the shifted matrix
-    let s46: Banded = banded_shift_cols_backward(&s1, 1, &s7)?;
+    // Gradient of the resize: G the gradient of the resized matrix
+    let s46: Banded = banded_resize_backward(&s1, &s2)?;
     println!("s46: {:?}, sum {:?}", s46.shape(), s46.read()?.iter().sum::<f32>());
 
-    // Gradient of the band shift: G the gradient of the shifted matrix
-    let s47: Banded = banded_shift_band_backward(&s1, 1, &s6)?;
+    // Gradient of the row shift: G the gradient of the shifted matrix
+    let s47: Banded = banded_shift_rows_backward(&s1, 1, &s6)?;
     println!("s47: {:?}, sum {:?}", s47.shape(), s47.read()?.iter().sum::<f32>());
 
-    // Gradient of to dense: G the gradient of the dense matrix
-    let s48: Banded = banded_to_dense_backward(&s1, &s3)?;
+    // Gradient of the column shift: G the gradient of the shifted matrix
+    let s48: Banded = banded_shift_cols_backward(&s1, 1, &s7)?;
     println!("s48: {:?}, sum {:?}", s48.shape(), s48.read()?.iter().sum::<f32>());
 
-    // Gradient of from dense: G the gradient of the band matrix
-    let s49: Dense = banded_from_dense_backward(&s3, &s5)?;
+    // Gradient of the band shift: G the gradient of the shifted matrix
+    let s49: Banded = banded_shift_band_backward(&s1, 1, &s6)?;
     println!("s49: {:?}, sum {:?}", s49.shape(), s49.read()?.iter().sum::<f32>());
+
+    // Gradient of to dense: G the gradient of the dense matrix
+    let s50: Banded = banded_to_dense_backward(&s1, &s3)?;
+    println!("s50: {:?}, sum {:?}", s50.shape(), s50.read()?.iter().sum::<f32>());
+
+    // Gradient of from dense: G the gradient of the band matrix
+    let s51: Dense = banded_from_dense_backward(&s3, &s5)?;
+    println!("s51: {:?}, sum {:?}", s51.shape(), s51.read()?.iter().sum::<f32>());
     Ok(())
 }
 

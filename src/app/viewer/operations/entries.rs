@@ -1,8 +1,8 @@
 //! Entry by entry.
 
-use bandsaw::{banded_map, banded_zip};
+use bandsaw::{banded_map, banded_softmax, banded_zip};
 
-use super::{Group, Kind, Operation, Origin, banded, text};
+use super::{Group, Kind, Operation, Origin, banded, real, text};
 use crate::app::Matrix;
 
 pub const ALL: &[Operation] = &[
@@ -31,5 +31,18 @@ pub const ALL: &[Operation] = &[
         square: false,
         run: |x| Ok(Matrix::Banded(banded_map(x.banded(0)?, &x.expression()?)?)),
         code: |x| x.own(&[x.expression()]),
+    },
+    Operation {
+        name: "banded_softmax",
+        title: "Softmax",
+        formula: "softmax(scale · A) over the stored entries of each row",
+        group: Group::Entries,
+        inputs: &[banded("A")],
+        parameters: &[real("scale", 1.0, 0.0, 10.0)],
+        result: Kind::Banded,
+        origin: Origin::None,
+        square: false,
+        run: |x| Ok(Matrix::Banded(banded_softmax(x.banded(0)?, x.real("scale")?)?)),
+        code: |x| x.own(&[x.real("scale")]),
     },
 ];

@@ -3,13 +3,13 @@
 use bandsaw::{
     Semiring, banded_from_dense_backward, banded_map_backward, banded_matmul, banded_matmul_backward, banded_matmul_dense,
     banded_matmul_dense_backward, banded_matmul_double_backward, banded_matvec_backward, banded_resize_backward,
-    banded_shift_band_backward, banded_shift_cols_backward, banded_shift_rows_backward, banded_to_dense_backward, banded_zip_backward,
-    semiring_matmul, semiring_matmul_backward, semiring_matmul_double_backward, window_attention, window_attention_backward,
-    window_matmul_backward,
+    banded_shift_band_backward, banded_shift_cols_backward, banded_shift_rows_backward, banded_softmax_backward, banded_to_dense_backward,
+    banded_zip_backward, semiring_matmul, semiring_matmul_backward, semiring_matmul_double_backward, window_attention,
+    window_attention_backward, window_matmul_backward,
 };
 
 use super::products::{WINDOW, window, window_code};
-use super::{Call, Group, Kind, Operation, Origin, Parameter, SHIFT, banded, choice, dense, text};
+use super::{Call, Group, Kind, Operation, Origin, Parameter, SHIFT, banded, choice, dense, real, text};
 use crate::app::Matrix;
 
 const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax"]);
@@ -222,6 +222,16 @@ pub const ALL: &[Operation] = &[
         origin: Origin::Same,
         run: |x| Ok(Matrix::Banded(banded_map_backward(x.banded(0)?, &x.expression()?, x.banded(1)?)?)),
         code: |x| format!("banded_map_backward(&{}, {}, &{})?", x.input(0), x.expression(), x.input(1)),
+        ..GRADIENT
+    },
+    Operation {
+        name: "banded_softmax_backward",
+        title: "Gradient of the softmax",
+        formula: "P the softmax, G its gradient",
+        inputs: &[banded("P"), banded("G")],
+        parameters: &[real("scale", 1.0, 0.0, 10.0)],
+        run: |x| Ok(Matrix::Banded(banded_softmax_backward(x.banded(0)?, x.banded(1)?, x.real("scale")?)?)),
+        code: |x| x.own(&[x.real("scale")]),
         ..GRADIENT
     },
     Operation {

@@ -50,7 +50,7 @@ fn one(ui: &mut Ui, x: &mut Context<'_>, n: usize, step: &Step) {
     let stroke = if selected { visuals.selection.stroke } else { visuals.widgets.noninteractive.bg_stroke };
     let fill = if selected { visuals.selection.bg_fill.gamma_multiply(0.25) } else { visuals.faint_bg_color };
     let card = egui::Frame::new().inner_margin(egui::Margin::symmetric(8, 5)).corner_radius(5).stroke(stroke).fill(fill);
-    card.show(ui, |ui| {
+    let shown = card.show(ui, |ui| {
         ui.set_width(ui.available_width());
         ui.horizontal(|ui| {
             let title = format!("{} · {}{}", n + 1, operation.title, operands(x, step));
@@ -82,6 +82,12 @@ fn one(ui: &mut Ui, x: &mut Context<'_>, n: usize, step: &Step) {
             }
         }
     });
+    // A step that has just been selected is scrolled to.
+    let scrolled = egui::Id::unique("the step that the list shows");
+    if selected && ui.data(|data| data.get_temp(scrolled)) != Some(step.id) {
+        ui.data_mut(|data| data.insert_temp(scrolled, step.id));
+        shown.response.scroll_to_me(None);
+    }
     ui.add_space(3.0);
 }
 
