@@ -247,7 +247,7 @@ impl Viewer {
         while let Ok(report) = self.worker.reports.try_recv() {
             self.quiet = 0;
             match report {
-                Report::Devices(devices) => self.state.devices = devices,
+                Report::Devices(devices) => self.on_devices(devices),
                 Report::Step { id, outcome, computed } => {
                     if self.state.session.step(id).is_none() {
                         continue;
@@ -282,6 +282,17 @@ impl Viewer {
                 }
             }
         }
+    }
+
+    /// A device of the list that is the window's own is used as that.
+    fn on_devices(&mut self, devices: Vec<bandsaw::Info>) {
+        let own = self.gpu.as_ref().map(|gpu| gpu.shared.info());
+        let same = |info: &bandsaw::Info| own.as_ref().is_some_and(|own| (&own.name, &own.backend) == (&info.name, &info.backend));
+        if devices.iter().any(|info| info.id == self.state.device && same(info)) {
+            self.state.device = worker::WINDOW.into();
+            self.evaluate(false);
+        }
+        self.state.devices = devices;
     }
 
     /// Goes on with the CPU. If the window's own device is lost, with another window.

@@ -85,6 +85,7 @@ fn run(step: &Step, inputs: &[(u64, Arc<Evaluated>)], device: &Device, gpu: Opti
     let turned = |(reference, (_, input)): (&Reference, &(u64, Arc<Evaluated>))| match (&input.matrix, reference.transposed) {
         (Matrix::Banded(banded), true) => Matrix::Banded(banded.t()),
         (Matrix::Dense(dense), true) => Matrix::Dense(dense.t()),
+        (Matrix::Blocks(blocks), true) => Matrix::Blocks(blocks.t()),
         (same, false) => same.clone(),
     };
     let operands: Vec<Matrix> = step.inputs.iter().zip(inputs).map(turned).collect();

@@ -165,6 +165,7 @@ impl Gpu {
         let placed = match &here {
             Matrix::Banded(banded) => banded.wgpu_buffer()?,
             Matrix::Dense(dense) => dense.wgpu_buffer()?,
+            Matrix::Blocks(_) => None,
         };
         let Some((buffer, bytes)) = placed else { return Ok(None) };
         let values = Values { low: 0.0, high: 0.0, nan: false, infinite: false, minus_infinite: false };

@@ -57,7 +57,7 @@ pub fn table(scale: &Scale) -> [[f32; 4]; 256] {
 pub fn legend(ui: &mut Ui, scale: &Scale, values: &Values, storage: &Storage, tone: &Tone) {
     let text = ui.visuals().text_color();
     let font = FontId::proportional(12.0);
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         let (rect, response) = ui.allocate_exact_size(vec2(240.0, 30.0), Sense::hover());
         response.widget_info(|| {
             let (low, high) = (colors::short(scale.low), colors::short(scale.high));

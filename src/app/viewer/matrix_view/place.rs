@@ -35,6 +35,18 @@ impl Storage {
                     dtype: shape.dtype,
                 }
             }
+            // No step makes one yet, and the shader knows no block indices: nothing to draw.
+            Matrix::Blocks(blocks) => Self {
+                batch: 0,
+                rows: blocks.pattern().rows(),
+                cols: blocks.pattern().cols(),
+                lower: 0,
+                upper: 0,
+                columns: blocks.layout() == Layout::Columns,
+                dense: true,
+                fill: 0.0,
+                dtype: blocks.dtype(),
+            },
             Matrix::Dense(dense) => {
                 let shape = dense.shape();
                 Self {

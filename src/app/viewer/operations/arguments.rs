@@ -73,7 +73,7 @@ impl<'a> Arguments<'a> {
     pub fn banded(&self, n: usize) -> Result<&'a Banded> {
         match self.inputs.get(n) {
             Some(Matrix::Banded(matrix)) => Ok(matrix),
-            Some(Matrix::Dense(_)) => Err(self.missing(n, "a dense matrix", "a band matrix")),
+            Some(_) => Err(self.missing(n, "another kind of matrix", "a band matrix")),
             None => Err(self.missing(n, "nothing", "a band matrix")),
         }
     }
@@ -81,7 +81,7 @@ impl<'a> Arguments<'a> {
     pub fn dense(&self, n: usize) -> Result<&'a Dense> {
         match self.inputs.get(n) {
             Some(Matrix::Dense(matrix)) => Ok(matrix),
-            Some(Matrix::Banded(_)) => Err(self.missing(n, "a band matrix", "a dense matrix")),
+            Some(_) => Err(self.missing(n, "another kind of matrix", "a dense matrix")),
             None => Err(self.missing(n, "nothing", "a dense matrix")),
         }
     }

@@ -78,15 +78,24 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
 }
 
 fn keys(ui: &mut Ui, x: &mut Context<'_>) {
-    ui.set_width(420.0);
+    ui.set_width(560.0);
     ui.heading("Keyboard shortcuts");
     ui.add_space(6.0);
-    egui::Grid::new("keys").num_columns(2).striped(true).spacing([24.0, 4.0]).show(ui, |ui| {
-        for (keys, what) in shortcuts::list() {
-            ui.monospace(keys);
-            ui.label(what);
-            ui.end_row();
-        }
+    let room = ui.ctx().content_rect().height() - 140.0;
+    egui::ScrollArea::vertical().max_height(room).show(ui, |ui| {
+        egui::Grid::new("keys").num_columns(4).striped(true).spacing([20.0, 4.0]).show(ui, |ui| {
+            let (left, right): (Vec<_>, Vec<_>) =
+                shortcuts::list().enumerate().partition(|(n, _)| *n < shortcuts::list().count().div_ceil(2));
+            for (n, (_, (keys, what))) in left.into_iter().enumerate() {
+                ui.monospace(keys);
+                ui.label(what);
+                if let Some((_, (keys, what))) = right.get(n) {
+                    ui.monospace(keys);
+                    ui.label(*what);
+                }
+                ui.end_row();
+            }
+        });
     });
     ui.add_space(6.0);
     if ui.button("Close").clicked() {
