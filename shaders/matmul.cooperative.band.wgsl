@@ -48,6 +48,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let b_at = batch * params.cols * i32(ROW);
     let c0 = batch * c_len();
     let column = i32(local % 16u);
+    let half = i32(local % 32u / 16u); // of two rows that are written at once
+    let from_score = own + u32(half) * SCORES + local % 16u / 4u;
+    let part = local % 4u;
     let zero = vec4<f16>();
     var b0 = zero; var b1 = zero; var b2 = zero; var b3 = zero; // what comes next
     var b4 = zero; var b5 = zero; var b6 = zero; var b7 = zero;
@@ -118,12 +121,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
             // Two rows at once, each written by neighbours. The band has slots outside the matrix too.
             let j = j_at + column;
+            let c_at = c0 + c_index(row + half, j);
+            let c_next = 2 * params.c_stride;
+            let whole = (j_at >= row + 15 - params.c_lower) & (j_at + 15 <= row + params.c_upper);
+            if whole & (row == nominal) & (j_at >= 0) & (j_at + 16 <= params.cols) {
+                c[c_at] = f16(scores[from_score][part]);
+                c[c_at + c_next] = f16(scores[from_score + 2u * SCORES][part]);
+                c[c_at + 2 * c_next] = f16(scores[from_score + 4u * SCORES][part]);
+                c[c_at + 3 * c_next] = f16(scores[from_score + 6u * SCORES][part]);
+                c[c_at + 4 * c_next] = f16(scores[from_score + 8u * SCORES][part]);
+                c[c_at + 5 * c_next] = f16(scores[from_score + 10u * SCORES][part]);
+                c[c_at + 6 * c_next] = f16(scores[from_score + 12u * SCORES][part]);
+                c[c_at + 7 * c_next] = f16(scores[from_score + 14u * SCORES][part]);
+                continue;
+            }
             let in_cols = (j >= 0) & (j < params.cols);
-            for (var n = i32(local % 32u / 16u); n < 16; n += 2) {
-                let i = row + n;
+            for (var n = 0; n < 8; n++) {
+                let i = row + half + 2 * n;
                 if in_band(i, j, params.c_lower, params.c_upper) & (i >= nominal) {
-                    let value = scores[own + u32(n) * SCORES + u32(column) / 4u][u32(column) % 4u];
-                    c[c0 + c_index(i, j)] = f16(select(params.fill, value, in_cols));
+                    let value = scores[from_score + u32(n) * 2u * SCORES][part];
+                    c[c_at + n * c_next] = f16(select(params.fill, value, in_cols));
                 }
             }
         }

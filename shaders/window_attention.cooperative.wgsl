@@ -111,8 +111,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let before = top;
             top = max(top, largest);
             let shrink = select(exp2(before - top), 0.0, before == minus_infinity());
+            let some = subgroupAny(total != 0.0);
             total *= shrink;
-            if subgroupAny(total != 0.0) {
+            if some {
                 subgroupBarrier();
                 coopStoreT(o0, &scores[p.scores], SCORES);
                 subgroupBarrier();
