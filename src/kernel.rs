@@ -60,6 +60,7 @@ pub static ALL: &[&Kernel] = &[
     &block_matmul::SCALAR,
     &block_matmul::VEC4,
     &block_matmul::WALK,
+    &block_matmul::cooperative::KERNEL,
     &block_move::FROM_DENSE,
     &block_move::TO_DENSE,
     &block_norms::KERNEL,

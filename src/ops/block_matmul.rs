@@ -1,6 +1,8 @@
 //! Products of dense and block-sparse matrices. With strides for the dense side and labels for the
 //! blocks, X · W, X · Wᵀ, W · X and their gradients by X are one kernel family.
 
+pub(crate) mod cooperative;
+
 use super::common::{Output, result_dtype, same, same_device, same_device_as, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
@@ -219,51 +221,56 @@ pub(crate) fn in_dtype(dense: Dense, dtype: Dtype) -> Result<Dense> {
 
 /// The checked product of tokens × features with V, contiguous as `layout` says.
 pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epilogue<'_>, layout: Layout) -> Result<Dense> {
+    if cooperative::suits(x, v, layout) {
+        return cooperative::run(op, x, v, epilogue);
+    }
     let outputs = v.pattern().cols();
     let dtype = if v.dtype() == Dtype::F16 { result_dtype(&[x]) } else { Dtype::F32 };
     let (output, shape) = Output::dense(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).layout(layout).dtype(dtype))?;
     let (x, v) = (widened(x)?, v.widened()?);
     super::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
-    let device = x.device();
-    let index = v.pattern().upload(device, 1)?;
-    let bias = epilogue.bias.unwrap_or(v.buffer());
     for piece in pieces(op, &[&x, &output.operand])? {
         let [x, y] = &piece[..] else { continue };
-        let plan = Plan::new(x, y, &v);
-        let [depth, width] = v.pattern().block();
-        let params = Params {
-            batch: x.batch,
-            tokens: x.tokens,
-            inner: x.features,
-            outputs: y.features,
-            x_batch: x.batch_stride,
-            x_stride: x.stride,
-            y_batch: y.batch_stride,
-            y_stride: y.stride,
-            depth: depth as u32,
-            width: width as u32,
-            columns: v.pattern().grid()[1] as u32,
-            token_tiles: plan.token_tiles,
-            output_tiles: plan.output_tiles,
-            flags: u32::from(x.along)
-                | u32::from(v.layout() == Layout::Columns) << 1
-                | u32::from(y.along) << 2
-                | u32::from(epilogue.bias.is_some()) << 3
-                | (epilogue.activation as u32) << 4,
-        };
-        let mut constants = plan.constants;
-        constants.push(("FLAGS", f64::from(params.flags)));
-        device.launch(&Launch {
-            kernel: plan.kernel,
-            params: bytemuck::bytes_of(&params),
-            inputs: &[&x.buffer, v.buffer(), &index, bias],
-            outputs: &[&y.buffer],
-            groups: u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles),
-            constants: &constants,
-            function: None,
-        })?;
+        launch(x, y, &v, epilogue, Plan::new(x, y, &v))?;
     }
     Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+fn launch(x: &Tokens, y: &Tokens, v: &BlockSparse, epilogue: Epilogue<'_>, plan: Plan) -> Result<()> {
+    let [depth, width] = v.pattern().block();
+    let params = Params {
+        batch: x.batch,
+        tokens: x.tokens,
+        inner: x.features,
+        outputs: y.features,
+        x_batch: x.batch_stride,
+        x_stride: x.stride,
+        y_batch: y.batch_stride,
+        y_stride: y.stride,
+        depth: depth as u32,
+        width: width as u32,
+        columns: v.pattern().grid()[1] as u32,
+        token_tiles: plan.token_tiles,
+        output_tiles: plan.output_tiles,
+        flags: u32::from(x.along)
+            | u32::from(v.layout() == Layout::Columns) << 1
+            | u32::from(y.along) << 2
+            | u32::from(epilogue.bias.is_some()) << 3
+            | (epilogue.activation as u32) << 4,
+    };
+    let mut constants = plan.constants;
+    constants.push(("FLAGS", f64::from(params.flags)));
+    let device = v.device();
+    let index = v.pattern().upload(device, 1)?;
+    device.launch(&Launch {
+        kernel: plan.kernel,
+        params: bytemuck::bytes_of(&params),
+        inputs: &[&x.buffer, v.buffer(), &index, epilogue.bias.unwrap_or(v.buffer())],
+        outputs: &[&y.buffer],
+        groups: u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles),
+        constants: &constants,
+        function: None,
+    })
 }
 
 /// Which kernel a product takes, with which tile, and how many workgroups.

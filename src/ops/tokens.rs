@@ -20,7 +20,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    fn new(operand: &Operand) -> Self {
+    pub fn new(operand: &Operand) -> Self {
         Self {
             buffer: operand.buffer.clone(),
             batch: operand.batch as u32,

@@ -68,6 +68,23 @@ fn the_epilogue_is_bias_and_activation() {
     }
 }
 
+/// The same on matrix units, where a device has them.
+#[test]
+fn the_epilogue_in_pieces_of_16() {
+    for (tested, activation) in devices().iter().flat_map(|tested| ACTIVATIONS.map(|activation| (tested, activation))) {
+        let pattern = BlockPattern::random([64, 96], [32, 32], 4, 2).unwrap();
+        let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(Dtype::F16).unwrap();
+        let x = dense(&tested.device, 2, DenseShape::new(70, 96).dtype(Dtype::F16));
+        let bias = dense(&tested.device, 3, DenseShape::new(1, 64).dtype(Dtype::F16));
+        let y = block_linear(&x, &w, Some(&bias), activation).unwrap();
+        let got = &full_dense(&y)[0];
+        for (n, (z, bound)) in sums(&full_dense(&x)[0], &full(&w), &full_dense(&bias)[0]).into_iter().enumerate() {
+            let allowed = bound_of(activation, z, bound, Dtype::F16);
+            check_value(got.values[n] as f32, activate(activation, z), allowed, || format!("{} {activation:?}: {n}", tested.label));
+        }
+    }
+}
+
 #[test]
 fn gradients_are_those_of_the_parts() {
     for tested in devices() {

@@ -147,6 +147,36 @@ fn halves_give_halves() {
     }
 }
 
+/// f16 in blocks of whole pieces of 16: what kernels on matrix units take, where a device has them.
+/// The last tokens do not fill a tile.
+#[test]
+fn halves_in_pieces_of_16() {
+    let cases = [
+        ([64, 96], [32, 32], 70),
+        ([128, 192], [64, 64], 130),
+        ([64, 48], [32, 16], 65),
+        ([128, 128], [128, 128], 64),
+        ([96, 64], [32, 64], 300),
+    ];
+    for tested in devices() {
+        for (sides, block, tokens) in cases {
+            let [rows, columns]: [usize; 2] = sides;
+            let count = (rows / block[0] * (columns / block[1])).div_ceil(2);
+            let pattern = BlockPattern::random(sides, block, count, 3).unwrap();
+            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(Dtype::F16).unwrap();
+            for w in [w.t(), w] {
+                let what = format!("{} {} {tokens} tokens", tested.label, w.pattern());
+                let x = dense(&tested.device, 2, DenseShape::new(tokens, w.pattern().rows()).batch(2).dtype(Dtype::F16));
+                let y = block_matmul(&x, &w).unwrap();
+                assert_eq!(y.shape().dtype, Dtype::F16);
+                for (y, x) in full_dense(&y).iter().zip(full_dense(&x)) {
+                    assert_product(&what, y, &x, &full(&w), Dtype::F16);
+                }
+            }
+        }
+    }
+}
+
 /// What is not stored takes no part: an infinity of X meets stored blocks only.
 #[test]
 fn nan_and_infinity_stay_in_their_blocks() {

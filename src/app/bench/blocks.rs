@@ -5,7 +5,7 @@ use bandsaw::{
     block_sddmm, block_sparse_matmul,
 };
 
-use super::cases::{Case, Run, TURNS, dense, random, turns};
+use super::cases::{Case, Run, dense, random, turns};
 
 /// X is tokens × side, W side × side in square blocks.
 #[derive(Clone, Copy)]
@@ -42,6 +42,12 @@ impl Shape {
         }
     }
 
+    /// X in as many copies as no cache holds together.
+    fn tokens_in_turns(self, device: &Device) -> Result<Vec<Dense>> {
+        let bytes = self.tokens * self.side * self.dtype.bytes();
+        if bytes > 64 << 20 { Ok(vec![self.tokens(device)?]) } else { turns(|| self.tokens(device)) }
+    }
+
     fn case(self, operation: &'static str, setup: impl Fn(&Device) -> Result<Run> + 'static) -> Case {
         let Self { tokens, side, block, density, dtype } = self;
         let values = self.stored() * block * block;
@@ -65,15 +71,15 @@ const FUSED: (&str, Forward) = ("block X·Wᵀ, GELU", |x, w| block_linear(x, w,
 
 fn forward(shape: Shape, (operation, run): (&'static str, Forward)) -> Case {
     shape.case(operation, move |device| {
-        let (x, w) = (turns(|| shape.tokens(device))?, turns(|| shape.weights(device))?);
-        Ok(Box::new(move |n| run(&x[n % TURNS], &w[n % TURNS])))
+        let (x, w) = (shape.tokens_in_turns(device)?, shape.weights(device)?);
+        Ok(Box::new(move |n| run(&x[n % x.len()], &w)))
     })
 }
 
 fn by_w(shape: Shape) -> Case {
     shape.case("block dW = dYᵀ·X", move |device| {
-        let (x, pattern) = (turns(|| shape.tokens(device))?, shape.pattern()?);
-        Ok(Box::new(move |n| block_sddmm(&x[n % TURNS], &x[(n + 1) % TURNS], &pattern).map(drop)))
+        let (x, g, pattern) = (shape.tokens(device)?, shape.tokens(device)?, shape.pattern()?);
+        Ok(Box::new(move |_| block_sddmm(&x, &g, &pattern).map(drop)))
     })
 }
 

@@ -1,0 +1,49 @@
+//! Products of f16 tokens and f16 blocks on matrix units. Sums are f32, by the matrix unit's own order
+//! and rounding: within 4 times the bound of a sum in f32.
+
+use super::{Epilogue, Plan, SCALAR, SHARED, launch};
+use crate::kernel::Kernel;
+use crate::operand::Operand;
+use crate::ops::common::{Output, parts};
+use crate::ops::tokens::Tokens;
+use crate::{BlockSparse, Dense, DenseShape, Dtype, Layout, Result};
+
+pub(crate) static KERNEL: Kernel = Kernel {
+    name: "block_matmul.cooperative",
+    wgsl: &[include_str!("../../../shaders/block_matmul.cooperative.wgsl"), SHARED[0], SHARED[1], SHARED[2]],
+    ..SCALAR
+};
+
+/// Whether these are f16 tokens and whole blocks of pieces that the kernel takes, contiguous along features.
+pub(crate) fn suits(x: &Operand, v: &BlockSparse, layout: Layout) -> bool {
+    let [depth, width] = v.pattern().block();
+    let halves = x.dtype == Dtype::F16 && v.dtype() == Dtype::F16;
+    let along = x.layout == Layout::Rows && layout == Layout::Rows;
+    let pieces = depth.is_multiple_of(16) && width.is_multiple_of(32);
+    let whole = v.pattern().rows().is_multiple_of(depth) && v.pattern().cols().is_multiple_of(width);
+    x.device().has_matrix_units() && halves && along && pieces && whole && x.rows >= 64 && !v.is_empty()
+}
+
+pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epilogue<'_>) -> Result<Dense> {
+    let outputs = v.pattern().cols();
+    let (output, shape) = Output::stored(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).dtype(Dtype::F16))?;
+    crate::ops::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
+    let [depth, width] = v.pattern().block();
+    // 64 × 32 sums for each of four subgroups, side by side where a block is wide enough.
+    let [tile, stage] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
+        (true, true) => [64, 32],
+        (true, false) => [64, 16],
+        _ => [32, 16],
+    };
+    for part in parts(op, &[x, &output.operand])? {
+        let (x, y) = (Tokens::new(&x.slice(part.clone())), Tokens::new(&output.operand.slice(part)));
+        let plan = Plan {
+            kernel: &KERNEL,
+            token_tiles: x.tokens.div_ceil(8192 / tile as u32),
+            output_tiles: (outputs / tile) as u32,
+            constants: vec![("OUTPUTS", tile as f64), ("DEPTH", stage as f64)],
+        };
+        launch(&x, &y, v, epilogue, plan)?;
+    }
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}
