@@ -147,19 +147,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             next = place(term, end);
         }
 
-        for (var k = 0u; k < DEPTH; k++) {
-            let al = x_stage[k * X_PITCH + xy];
-            let ah = x_stage[k * X_PITCH + X_SIDE + xy];
-            let bl = v_stage[k * V_PITCH + vx];
-            let bh = v_stage[k * V_PITCH + V_SIDE + vx];
-            c0l = fma(vec4(al.x), bl, c0l); c0h = fma(vec4(al.x), bh, c0h);
-            c1l = fma(vec4(al.y), bl, c1l); c1h = fma(vec4(al.y), bh, c1h);
-            c2l = fma(vec4(al.z), bl, c2l); c2h = fma(vec4(al.z), bh, c2h);
-            c3l = fma(vec4(al.w), bl, c3l); c3h = fma(vec4(al.w), bh, c3h);
-            c4l = fma(vec4(ah.x), bl, c4l); c4h = fma(vec4(ah.x), bh, c4h);
-            c5l = fma(vec4(ah.y), bl, c5l); c5h = fma(vec4(ah.y), bh, c5h);
-            c6l = fma(vec4(ah.z), bl, c6l); c6h = fma(vec4(ah.z), bh, c6h);
-            c7l = fma(vec4(ah.w), bl, c7l); c7h = fma(vec4(ah.w), bh, c7h);
+        // Two terms at once, so that their reads are in flight together.
+        for (var k = 0u; k < DEPTH; k += 2u) {
+            {
+                let al = x_stage[k * X_PITCH + xy];
+                let ah = x_stage[k * X_PITCH + X_SIDE + xy];
+                let bl = v_stage[k * V_PITCH + vx];
+                let bh = v_stage[k * V_PITCH + V_SIDE + vx];
+                c0l = fma(vec4(al.x), bl, c0l); c0h = fma(vec4(al.x), bh, c0h);
+                c1l = fma(vec4(al.y), bl, c1l); c1h = fma(vec4(al.y), bh, c1h);
+                c2l = fma(vec4(al.z), bl, c2l); c2h = fma(vec4(al.z), bh, c2h);
+                c3l = fma(vec4(al.w), bl, c3l); c3h = fma(vec4(al.w), bh, c3h);
+                c4l = fma(vec4(ah.x), bl, c4l); c4h = fma(vec4(ah.x), bh, c4h);
+                c5l = fma(vec4(ah.y), bl, c5l); c5h = fma(vec4(ah.y), bh, c5h);
+                c6l = fma(vec4(ah.z), bl, c6l); c6h = fma(vec4(ah.z), bh, c6h);
+                c7l = fma(vec4(ah.w), bl, c7l); c7h = fma(vec4(ah.w), bh, c7h);
+            }
+            {
+                let al = x_stage[(k + 1u) * X_PITCH + xy];
+                let ah = x_stage[(k + 1u) * X_PITCH + X_SIDE + xy];
+                let bl = v_stage[(k + 1u) * V_PITCH + vx];
+                let bh = v_stage[(k + 1u) * V_PITCH + V_SIDE + vx];
+                c0l = fma(vec4(al.x), bl, c0l); c0h = fma(vec4(al.x), bh, c0h);
+                c1l = fma(vec4(al.y), bl, c1l); c1h = fma(vec4(al.y), bh, c1h);
+                c2l = fma(vec4(al.z), bl, c2l); c2h = fma(vec4(al.z), bh, c2h);
+                c3l = fma(vec4(al.w), bl, c3l); c3h = fma(vec4(al.w), bh, c3h);
+                c4l = fma(vec4(ah.x), bl, c4l); c4h = fma(vec4(ah.x), bh, c4h);
+                c5l = fma(vec4(ah.y), bl, c5l); c5h = fma(vec4(ah.y), bh, c5h);
+                c6l = fma(vec4(ah.z), bl, c6l); c6h = fma(vec4(ah.z), bh, c6h);
+                c7l = fma(vec4(ah.w), bl, c7l); c7h = fma(vec4(ah.w), bh, c7h);
+            }
         }
     }
 

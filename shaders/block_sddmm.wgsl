@@ -139,19 +139,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if B_LOADS > 2u { rb2 = fetch_b(local + 2u * THREADS, features, next, end); }
         if B_LOADS > 3u { rb3 = fetch_b(local + 3u * THREADS, features, next, end); }
 
-        for (var k = 0u; k < DEPTH; k++) {
-            let al = a_stage[k * A_PITCH + ay];
-            let ah = a_stage[k * A_PITCH + A_SIDE + ay];
-            let bl = b_stage[k * B_PITCH + bx];
-            let bh = b_stage[k * B_PITCH + B_SIDE + bx];
-            c0l = fma(vec4(al.x), bl, c0l); c0h = fma(vec4(al.x), bh, c0h);
-            c1l = fma(vec4(al.y), bl, c1l); c1h = fma(vec4(al.y), bh, c1h);
-            c2l = fma(vec4(al.z), bl, c2l); c2h = fma(vec4(al.z), bh, c2h);
-            c3l = fma(vec4(al.w), bl, c3l); c3h = fma(vec4(al.w), bh, c3h);
-            c4l = fma(vec4(ah.x), bl, c4l); c4h = fma(vec4(ah.x), bh, c4h);
-            c5l = fma(vec4(ah.y), bl, c5l); c5h = fma(vec4(ah.y), bh, c5h);
-            c6l = fma(vec4(ah.z), bl, c6l); c6h = fma(vec4(ah.z), bh, c6h);
-            c7l = fma(vec4(ah.w), bl, c7l); c7h = fma(vec4(ah.w), bh, c7h);
+        // Two terms at once, so that their reads are in flight together.
+        for (var k = 0u; k < DEPTH; k += 2u) {
+            {
+                let al = a_stage[k * A_PITCH + ay];
+                let ah = a_stage[k * A_PITCH + A_SIDE + ay];
+                let bl = b_stage[k * B_PITCH + bx];
+                let bh = b_stage[k * B_PITCH + B_SIDE + bx];
+                c0l = fma(vec4(al.x), bl, c0l); c0h = fma(vec4(al.x), bh, c0h);
+                c1l = fma(vec4(al.y), bl, c1l); c1h = fma(vec4(al.y), bh, c1h);
+                c2l = fma(vec4(al.z), bl, c2l); c2h = fma(vec4(al.z), bh, c2h);
+                c3l = fma(vec4(al.w), bl, c3l); c3h = fma(vec4(al.w), bh, c3h);
+                c4l = fma(vec4(ah.x), bl, c4l); c4h = fma(vec4(ah.x), bh, c4h);
+                c5l = fma(vec4(ah.y), bl, c5l); c5h = fma(vec4(ah.y), bh, c5h);
+                c6l = fma(vec4(ah.z), bl, c6l); c6h = fma(vec4(ah.z), bh, c6h);
+                c7l = fma(vec4(ah.w), bl, c7l); c7h = fma(vec4(ah.w), bh, c7h);
+            }
+            {
+                let al = a_stage[(k + 1u) * A_PITCH + ay];
+                let ah = a_stage[(k + 1u) * A_PITCH + A_SIDE + ay];
+                let bl = b_stage[(k + 1u) * B_PITCH + bx];
+                let bh = b_stage[(k + 1u) * B_PITCH + B_SIDE + bx];
+                c0l = fma(vec4(al.x), bl, c0l); c0h = fma(vec4(al.x), bh, c0h);
+                c1l = fma(vec4(al.y), bl, c1l); c1h = fma(vec4(al.y), bh, c1h);
+                c2l = fma(vec4(al.z), bl, c2l); c2h = fma(vec4(al.z), bh, c2h);
+                c3l = fma(vec4(al.w), bl, c3l); c3h = fma(vec4(al.w), bh, c3h);
+                c4l = fma(vec4(ah.x), bl, c4l); c4h = fma(vec4(ah.x), bh, c4h);
+                c5l = fma(vec4(ah.y), bl, c5l); c5h = fma(vec4(ah.y), bh, c5h);
+                c6l = fma(vec4(ah.z), bl, c6l); c6h = fma(vec4(ah.z), bh, c6h);
+                c7l = fma(vec4(ah.w), bl, c7l); c7h = fma(vec4(ah.w), bh, c7h);
+            }
         }
     }
 
