@@ -224,6 +224,25 @@ impl BlockSparse {
         Ok(Self { buffer: crate::ops::cast::copy(&self.buffer, device)?, ..self.clone() })
     }
 
+    /// Where the values lie, for a program that shares the device with [`Device::from_wgpu`]: the buffer
+    /// and the bytes of it. `None` on the CPU. The buffer is read-only to others.
+    ///
+    /// ```
+    /// # use bandsaw::*;
+    /// let w = BlockSparse::from_fn(&Device::best(), &BlockPattern::full([2, 4], [2, 2])?, |i, j| (i + j) as f32)?;
+    /// if let Some((buffer, bytes)) = w.wgpu_buffer()? {
+    ///     assert!(bytes.end - bytes.start >= 32 && bytes.end <= buffer.size());
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] or [`Error::Backend`].
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu_buffer(&self) -> Result<Option<(wgpu::Buffer, std::ops::Range<u64>)>> {
+        self.buffer.wgpu()
+    }
+
     /// The same matrix as kernels take it, in f32.
     pub(crate) fn widened(&self) -> Result<Self> {
         self.to_dtype(Dtype::F32)
