@@ -224,8 +224,9 @@ impl BlockSparse {
         Ok(Self { buffer: crate::ops::cast::copy(&self.buffer, device)?, ..self.clone() })
     }
 
-    /// Where the values lie, for a program that shares the device with [`Device::from_wgpu`]: the buffer
-    /// and the bytes of it. `None` on the CPU. The buffer is read-only to others.
+    /// The wgpu buffer that the values lie in, and which of its bytes, for a program that shares the
+    /// device ([`Device::from_wgpu`]); `None` on the CPU. What holds for
+    /// [`Dense::wgpu_buffer`](crate::Dense::wgpu_buffer) holds for it.
     ///
     /// ```
     /// # use bandsaw::*;
