@@ -72,7 +72,7 @@ fn describe(info: &Info, default: bool) -> String {
         let has = |name: &str| info.features.iter().any(|feature| feature == name);
         line("kernels", "portable WGSL that needs no optional feature; f32 accumulation, f16 packed in pairs".into());
         let units = if has("matrix units") {
-            "window products and attention of f16 matrices (cooperative matrix, 16 × 16 × 16, f16 to f32)"
+            "window and block products and attention of f16 matrices (cooperative matrix, 16 × 16 × 16, f16 to f32)"
         } else {
             "none that a kernel is written for; everything runs on the portable kernels"
         };
