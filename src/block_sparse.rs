@@ -224,6 +224,26 @@ impl BlockSparse {
         Ok(Self { buffer: crate::ops::cast::copy(&self.buffer, device)?, ..self.clone() })
     }
 
+    /// The wgpu buffer that the values lie in, and which of its bytes, for a program that shares the
+    /// device ([`Device::from_wgpu`]); `None` on the CPU. What holds for
+    /// [`Dense::wgpu_buffer`](crate::Dense::wgpu_buffer) holds for it.
+    ///
+    /// ```
+    /// # use bandsaw::*;
+    /// let w = BlockSparse::from_fn(&Device::best(), &BlockPattern::full([2, 4], [2, 2])?, |i, j| (i + j) as f32)?;
+    /// if let Some((buffer, bytes)) = w.wgpu_buffer()? {
+    ///     assert!(bytes.end - bytes.start >= 32 && bytes.end <= buffer.size());
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] or [`Error::Backend`].
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu_buffer(&self) -> Result<Option<(wgpu::Buffer, std::ops::Range<u64>)>> {
+        self.buffer.wgpu()
+    }
+
     /// The same matrix as kernels take it, in f32.
     pub(crate) fn widened(&self) -> Result<Self> {
         self.to_dtype(Dtype::F32)

@@ -1,6 +1,7 @@
 //! A device: where values live and kernels run. Five verbs, no operation.
 
 pub(crate) mod cpu;
+pub(crate) mod file;
 #[cfg(feature = "wgpu")]
 pub(crate) mod wgpu;
 

@@ -139,12 +139,13 @@
 //! - Files, Matrix Market, NumPy and safetensors: [`io`].
 //! - Which device: [`Device::open`], the variable `BANDSAW_DEVICE`, [`Device::from_wgpu`] for one that
 //!   the program already has.
-//! - How a band is stored: [`Layout`]. Half precision: [`Dtype`].
+//! - How a band is stored: [`Layout`]. Half precision: [`Dtype`]; window and block products and
+//!   attention of f16 matrices run on matrix units where a device has them.
 //! - What can go wrong: [`Error`]. Operands stay usable after any error but a lost device.
 //!
 //! # Features
 //!
-//! `wgpu` (GPUs) and `app` (the command line) are on by default. A library user wants
+//! `wgpu` (GPUs) and `app` (the command line and the window) are on by default. A library user wants
 //! `default-features = false, features = ["wgpu"]`; `sprs` adds conversions from and to that crate;
 //! with no feature at all the CPU backend works.
 

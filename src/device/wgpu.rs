@@ -66,6 +66,9 @@ fn matrix_units() -> wgpu::Features {
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16 | subgroups
 }
 
+/// How a device's features call matrix units that kernels are written for.
+const MATRIX_UNITS: &str = "matrix units";
+
 /// Whether the adapter has the matrix units that kernels are written for: 16 × 16 × 16, f16 × f16 → f32,
 /// subgroups of 32 and no other.
 fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
@@ -137,6 +140,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> Info {
         (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrix"),
         (timestamps(), "timestamps"),
     ];
+    let units = has_matrix_units(adapter).then_some(MATRIX_UNITS);
     Info {
         id: format!("wgpu:{index}"),
         name: info.name,
@@ -154,7 +158,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> Info {
         max_buffer: limits.max_buffer_size,
         workgroup_memory: limits.max_compute_workgroup_storage_size,
         workgroup_size: limits.max_compute_invocations_per_workgroup,
-        features: named.iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, name)| (*name).to_owned()).collect(),
+        features: named.iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, name)| *name).chain(units).map(str::to_owned).collect(),
     }
 }
 
@@ -222,7 +226,7 @@ impl Wgpu {
         Self::with(info, device, queue, options, has_matrix_units(adapter))
     }
 
-    fn with(info: Info, device: wgpu::Device, queue: wgpu::Queue, options: Options, matrix_units: bool) -> Self {
+    fn with(mut info: Info, device: wgpu::Device, queue: wgpu::Queue, options: Options, matrix_units: bool) -> Self {
         let fault = Fault::default();
         let (told, name) = (fault.clone(), format!("{} ({})", info.id, info.name));
         device.set_device_lost_callback(move |reason, message| {
@@ -230,6 +234,7 @@ impl Wgpu {
         });
         let recorder = Mutex::new(Recorder::new(&device, &queue, options));
         let matrix_units = matrix_units && device.features().contains(self::matrix_units());
+        info.features.retain(|name| matrix_units || name != MATRIX_UNITS);
         Self { device, queue, info, fault, pool: Arc::default(), recorder, matrix_units }
     }
 

@@ -77,7 +77,7 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| super::failed(path, &error))?;
-        let map = map(&file).map_err(|error| super::failed(path, &error))?;
+        let map = crate::device::file::map(&file).map_err(|error| super::failed(path, &error))?;
         let (length, header) = SafeTensors::read_metadata(&map)
             .map_err(|error| Error::Io { path: path.display().to_string(), message: format!("no safetensors file: {error}") })?;
         Ok(Self { path: path.to_owned(), map, start: 8 + length, header })
@@ -307,12 +307,4 @@ fn number(stored: Stored, bytes: &[u8]) -> f32 {
         Stored::BF16 => bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
         _ => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
     }
-}
-
-#[allow(unsafe_code)]
-fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read-only, and the documentation of `open` forbids changing the file while it
-    // is open, which no program can rule out; nothing is read as anything but numbers, and every offset
-    // is checked against the length of the map.
-    unsafe { Mmap::map(file) }
 }

@@ -96,7 +96,7 @@ impl Case {
         let (q, k) = (upload(&operands.q, false), upload(&operands.k, self.transposed));
         let (v, grad) = (upload(&operands.v, false), upload(&operands.grad, false));
         let info = device.info();
-        let units = self.dtype == Dtype::F16 && !device.options().portable && info.features.iter().any(|f| f == "cooperative matrix");
+        let units = self.dtype == Dtype::F16 && !device.options().portable && info.features.iter().any(|f| f == "matrix units");
         let want = Want::new(self, &operands.values(), units);
         let (out, lse) = window_attention(&q, &k, &v, &self.options).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!((out.shape().dtype, lse.shape().dtype), (self.dtype, Dtype::F32), "{what}");

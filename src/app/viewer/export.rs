@@ -23,10 +23,11 @@ pub fn code(session: &Session) -> Result<String> {
             })?;
             inputs.push(format!("{}{}", name(place), if reference.transposed { ".t()" } else { "" }));
         }
-        let kind = if operation.result == Kind::Banded { "Banded" } else { "Dense" };
+        let kind = operation.result.rust();
+        let shape = if operation.result == Kind::Blocks { "pattern" } else { "shape" };
         let call = (operation.code)(&Call::new(operation, step, inputs));
         body += &format!("\n    // {}: {}\n    let {}: {kind} = {call};\n", operation.title, operation.formula, name(n));
-        body += &format!("    println!(\"{}: {{:?}}, sum {{:?}}\", {0}.shape(), {0}.read()?.iter().sum::<f32>());\n", name(n));
+        body += &format!("    println!(\"{}: {{:?}}, sum {{:?}}\", {0}.{shape}(), {0}.read()?.iter().sum::<f32>());\n", name(n));
     }
     let noise = if body.contains("noise(") { format!("\n{}", include_str!("noise.rs").replace("pub fn", "fn")) } else { String::new() };
     Ok(format!(

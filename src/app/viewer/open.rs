@@ -19,7 +19,7 @@ use super::{Left, Start, Viewer};
     F1 in the window lists the keys. Settings are remembered; sessions are saved where you say.\n\
     --play takes a JSON list of commands, as in docs/viewer.md; settings are then left alone.")]
 pub struct Args {
-    /// Matrix files (.mtx, .npy) and a session (.json)
+    /// Matrix files (.mtx, .npy), checkpoints (.safetensors) and a session (.json)
     files: Vec<PathBuf>,
     /// Do what a file of commands says, one after the other
     #[arg(long, value_name = "JSON")]

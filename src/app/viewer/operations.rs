@@ -1,6 +1,8 @@
 //! Every source and operation that a step can be: one entry each.
 
 mod arguments;
+mod block_sources;
+mod blocks;
 mod entries;
 mod gradients;
 mod products;
@@ -8,6 +10,7 @@ mod shapes;
 mod sources;
 
 pub use arguments::{Arguments, Call};
+pub use block_sources::of_checkpoint;
 
 use bandsaw::Result;
 
@@ -18,6 +21,27 @@ use crate::app::Matrix;
 pub enum Kind {
     Banded,
     Dense,
+    Blocks,
+}
+
+impl Kind {
+    /// In words: "no band matrix", "a band matrix".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Banded => "band matrix",
+            Self::Dense => "dense matrix",
+            Self::Blocks => "block-sparse matrix",
+        }
+    }
+
+    /// The library's type.
+    pub fn rust(self) -> &'static str {
+        match self {
+            Self::Banded => "Banded",
+            Self::Dense => "Dense",
+            Self::Blocks => "BlockSparse",
+        }
+    }
 }
 
 /// Where an operation stands in the menu.
@@ -27,11 +51,12 @@ pub enum Group {
     Products,
     Entries,
     Shapes,
+    Blocks,
     Gradients,
 }
 
 impl Group {
-    pub const ALL: [Self; 5] = [Self::Sources, Self::Products, Self::Entries, Self::Shapes, Self::Gradients];
+    pub const ALL: [Self; 6] = [Self::Sources, Self::Products, Self::Entries, Self::Shapes, Self::Blocks, Self::Gradients];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -39,6 +64,7 @@ impl Group {
             Self::Products => "Products",
             Self::Entries => "Entry by entry",
             Self::Shapes => "Bands and layouts",
+            Self::Blocks => "Block-sparse",
             Self::Gradients => "Gradients",
         }
     }
@@ -124,7 +150,9 @@ impl Operation {
 
 /// In menu order.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
-    [sources::ALL, products::ALL, entries::ALL, shapes::ALL, gradients::ALL].into_iter().flatten()
+    [sources::ALL, block_sources::ALL, products::ALL, entries::ALL, shapes::ALL, blocks::ALL, gradients::ALL, blocks::GRADIENTS]
+        .into_iter()
+        .flatten()
 }
 
 pub fn find(name: &str) -> Option<&'static Operation> {
@@ -137,6 +165,10 @@ const fn banded(name: &'static str) -> Input {
 
 const fn dense(name: &'static str) -> Input {
     Input { name, kind: Kind::Dense }
+}
+
+const fn blocks(name: &'static str) -> Input {
+    Input { name, kind: Kind::Blocks }
 }
 
 const fn integer(name: &'static str, start: i64, low: i64, high: i64) -> Parameter {

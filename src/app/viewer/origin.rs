@@ -32,9 +32,9 @@ pub fn stretches(origin: Origin, inputs: &[Storage], t: i64, [i, j]: [usize; 2])
         (Origin::ShiftBand, [a, ..]) if a.columns => one(0, row + 2 * t, col).into_iter().collect(),
         (Origin::ShiftBand, _) => one(0, row, col - 2 * t).into_iter().collect(),
         (Origin::Product, [a, b, ..]) => {
-            let (of_a, of_b) = (cols_of_row(a, i), rows_of_col(b, j));
-            let meet = of_a.start.max(of_b.start)..of_a.end.min(of_b.end);
-            vec![Stretch { input: 0, rows: i..i + 1, cols: meet.clone() }, Stretch { input: 1, rows: meet, cols: j..j + 1 }]
+            let meet = meeting(&cols_of_row(a, i), &rows_of_col(b, j));
+            let of_a = meet.iter().map(|run| Stretch { input: 0, rows: i..i + 1, cols: run.clone() });
+            of_a.chain(meet.iter().map(|run| Stretch { input: 1, rows: run.clone(), cols: j..j + 1 })).collect()
         }
         (Origin::Rows, [q, k, ..]) => {
             vec![Stretch { input: 0, rows: i..i + 1, cols: 0..q.cols }, Stretch { input: 1, rows: j..j + 1, cols: 0..k.cols }]
@@ -48,12 +48,29 @@ fn clip(from: i64, to: i64, len: usize) -> Range<usize> {
     from as usize..to.clamp(from, len as i64) as usize
 }
 
-fn cols_of_row(a: &Storage, i: usize) -> Range<usize> {
-    if a.dense { 0..a.cols } else { clip(i as i64 - a.lower, i as i64 + a.upper + 1, a.cols) }
+/// What is stored of a row: one stretch, but of a block-sparse matrix one for each block.
+fn cols_of_row(a: &Storage, i: usize) -> Vec<Range<usize>> {
+    if let Some(pattern) = &a.blocks {
+        let ([r, c], starts) = (pattern.block(), pattern.row_starts());
+        let of_row = &pattern.row_entries()[starts[i / r] as usize..starts[i / r + 1] as usize];
+        return of_row.iter().map(|[col, _]| *col as usize * c..a.cols.min((*col as usize + 1) * c)).collect();
+    }
+    vec![if a.dense { 0..a.cols } else { clip(i as i64 - a.lower, i as i64 + a.upper + 1, a.cols) }]
 }
 
-fn rows_of_col(b: &Storage, j: usize) -> Range<usize> {
-    if b.dense { 0..b.rows } else { clip(j as i64 - b.upper, j as i64 + b.lower + 1, b.rows) }
+fn rows_of_col(b: &Storage, j: usize) -> Vec<Range<usize>> {
+    if let Some(pattern) = &b.blocks {
+        let ([r, c], starts) = (pattern.block(), pattern.col_starts());
+        let of_col = &pattern.col_entries()[starts[j / c] as usize..starts[j / c + 1] as usize];
+        return of_col.iter().map(|[row, _]| *row as usize * r..b.rows.min((*row as usize + 1) * r)).collect();
+    }
+    vec![if b.dense { 0..b.rows } else { clip(j as i64 - b.upper, j as i64 + b.lower + 1, b.rows) }]
+}
+
+/// Where two lists of stretches have something in common.
+fn meeting(a: &[Range<usize>], b: &[Range<usize>]) -> Vec<Range<usize>> {
+    let of_a = |x: &Range<usize>| b.iter().map(|y| x.start.max(y.start)..x.end.min(y.end)).collect::<Vec<_>>();
+    a.iter().flat_map(of_a).filter(|run| !run.is_empty()).collect()
 }
 
 /// Terms of a formula that are written out.
@@ -72,12 +89,15 @@ pub fn terms(stretches: &[Stretch]) -> Vec<(usize, [usize; 2])> {
 pub fn formula(origin: Origin, ring: &str, stretches: &[Stretch], values: &[f32], result: f32) -> Option<String> {
     let result = number(result);
     match (origin, stretches) {
-        (Origin::Product | Origin::Rows, [a, b]) => {
-            let count = a.rows.len() * a.cols.len();
+        (Origin::Product | Origin::Rows, all) => {
+            // Those of the first operand, then as many of the second.
+            let count: usize = all[..all.len() / 2].iter().map(|a| a.rows.len() * a.cols.len()).sum();
             let (left, right) = values.split_at_checked(values.len() / 2)?;
-            if count == 0 || b.rows.is_empty() || left.len() != right.len() {
+            if count == 0 || left.len() != right.len() {
                 return Some(format!("no term = {result}"));
             }
+            let shown = left.len().min(TERMS);
+            let (left, right) = (&left[..shown], &right[..shown]);
             let times = if matches!(ring, "log" | "max" | "sample") { "+" } else { "·" };
             let mut parts: Vec<String> = left.iter().zip(right).map(|(a, b)| format!("{} {times} {}", number(*a), number(*b))).collect();
             if count > left.len() {
@@ -129,7 +149,7 @@ mod tests {
         for (i, j) in (0..7).flat_map(|i| (0..7).map(move |j| (i, j))) {
             let found = stretches(Origin::Product, &storages, 0, [i, j]);
             let mut sum = 0.0;
-            for p in found[0].cols.clone() {
+            for p in found[..found.len() / 2].iter().flat_map(|stretch| stretch.cols.clone()) {
                 sum += a.get(0, i, p)? * a.get(0, p, j)?;
             }
             assert_eq!(sum, c.get(0, i, j)?, "({i}, {j})");

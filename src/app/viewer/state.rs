@@ -340,13 +340,19 @@ impl State {
 
     fn open(&mut self, path: &Path) -> Result<Option<Effect>> {
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        let effect = if ending.is_some_and(|ending| ending == "json") {
+        let is = |wanted: &str| ending.as_ref().is_some_and(|ending| ending == wanted);
+        let effect = if is("json") {
             let session = Session::load(path)?;
             self.path = Some(path.to_owned());
             self.replace(session)
         } else {
-            crate::app::matrix::readable(&[path.to_owned()])?;
-            let operation = operations::find("file").ok_or_else(|| Self::missing("open", 0))?;
+            let source = if is("safetensors") {
+                operations::of_checkpoint(path)?
+            } else {
+                crate::app::matrix::readable(&[path.to_owned()])?;
+                "file"
+            };
+            let operation = operations::find(source).ok_or_else(|| Self::missing("open", 0))?;
             let value = Value::Text(path.display().to_string());
             let effect = self.change(None, |session| {
                 let id = session.add(operation);

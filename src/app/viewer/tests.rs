@@ -1,5 +1,6 @@
 //! The window, driven by its labels on a software adapter.
 
+mod blocks;
 mod drawing;
 mod files;
 mod steps;
@@ -119,8 +120,8 @@ fn everything() -> Session {
             step.parameters.insert((*name).into(), super::session::Value::Integer(*value));
         }
     };
-    // Operands: 1 a band matrix, 2 its product's band, 3 to 5 dense ones, 6 and 7 columns, 8 … of shifted bands.
-    let sources: [(&str, &[(&str, i64)]); 9] = [
+    // Operands: 1 a band matrix, 2 its product's band, 3 and 4 dense ones, 5 to 7 of shifted bands, 10 of blocks.
+    let sources: [(&str, &[(&str, i64)]); 10] = [
         ("random", &[("rows", 6), ("cols", 6), ("lower", 1), ("upper", 1), ("seed", 1)]),
         ("random", &[("rows", 6), ("cols", 6), ("lower", 2), ("upper", 2), ("seed", 2)]),
         ("random_dense", &[("rows", 6), ("cols", 6), ("seed", 3)]),
@@ -130,6 +131,7 @@ fn everything() -> Session {
         ("random", &[("rows", 6), ("cols", 6), ("lower", 2), ("upper", 0), ("seed", 7)]),
         ("notebook", &[("n", 6)]),
         ("laplacian", &[("k", 2), ("m", 3)]),
+        ("random_blocks", &[("rows", 6), ("cols", 6), ("block rows", 2), ("block cols", 2), ("seed", 8)]),
     ];
     for (name, numbers) in sources {
         let id = session.add(operations::find(name).expect(name));
@@ -164,8 +166,12 @@ fn everything() -> Session {
         let id = session.add(operation);
         let step = session.step_mut(id).expect(operation.name);
         let given = chosen.iter().find(|(name, _)| *name == operation.name).map(|(_, given)| given.to_vec());
-        let usual = operation.inputs.iter().map(|input| if input.kind == operations::Kind::Banded { 1 } else { 3 }).collect();
-        for (reference, source) in step.inputs.iter_mut().zip(given.unwrap_or(usual)) {
+        let usual = operation.inputs.iter().map(|input| match input.kind {
+            operations::Kind::Banded => 1,
+            operations::Kind::Dense => 3,
+            operations::Kind::Blocks => 10,
+        });
+        for (reference, source) in step.inputs.iter_mut().zip(given.unwrap_or_else(|| usual.collect())) {
             reference.step = source;
         }
     }

@@ -109,9 +109,10 @@ impl Fit {
                 (half, half)
             }
         };
-        let along = |size: Vec2| (f64::from(size.x) / storage.cols as f64).min(f64::from(size.y) / storage.rows as f64);
+        let [rows, cols] = storage.extent().map(|side| side as f64);
+        let along = |size: Vec2| (f64::from(size.x) / cols).min(f64::from(size.y) / rows);
         // What both share must fit into both.
-        let shared = if storage.columns { f64::from(stored.x) / storage.cols as f64 } else { f64::from(stored.y) / storage.rows as f64 };
+        let shared = if storage.columns { f64::from(stored.x) / cols } else { f64::from(stored.y) / rows };
         let cell = if both { along(dense).min(shared) } else { along(dense) };
         Self { dense, cell, beside }
     }
@@ -130,13 +131,14 @@ impl Arrangement {
         let largest_zoom = LARGEST / smallest;
         let zoom = camera.zoom.clamp(1.0, largest_zoom);
         let cell = smallest * zoom;
-        let middle = camera.middle.unwrap_or([storage.rows as f64 / 2.0, storage.cols as f64 / 2.0]);
+        let [rows, cols] = storage.extent();
+        let middle = camera.middle.unwrap_or([rows as f64 / 2.0, cols as f64 / 2.0]);
         // From the middle to the corner, as far as the matrix goes.
         let corner = |middle: f64, room: f32, cells: usize| {
             let visible = f64::from(room) / cell;
             (middle - visible / 2.0).clamp(0.0, (cells as f64 - visible).max(0.0))
         };
-        let (top, left) = (corner(middle[0], fit.dense.y, storage.rows), corner(middle[1], fit.dense.x, storage.cols));
+        let (top, left) = (corner(middle[0], fit.dense.y, rows), corner(middle[1], fit.dense.x, cols));
         let start = area.min + RULER + vec2(0.0, CAPTION);
         let cut = |rect: Rect, [columns, rows]: [usize; 2], left: f64, top: f64, cell: [f64; 2]| {
             let end = vec2(((columns as f64 - left) * cell[0]) as f32, ((rows as f64 - top) * cell[1]) as f32);
@@ -175,7 +177,7 @@ impl Arrangement {
 
     /// Row and column in the middle of the dense view.
     fn middle(&self, storage: &Storage) -> [f64; 2] {
-        self.camera.middle.unwrap_or([storage.rows as f64 / 2.0, storage.cols as f64 / 2.0])
+        self.camera.middle.unwrap_or(storage.extent().map(|side| side as f64 / 2.0))
     }
 
     /// The camera after zooming by a factor while a row and a column stay where they are.
@@ -199,7 +201,8 @@ impl Arrangement {
         }
         // No further than the matrix goes, so that dragging back moves at once.
         let limit = |middle: f64, cells: usize| middle.clamp(0.0, cells as f64);
-        camera.middle = Some([limit(row - rows, storage.rows), limit(col - cols, storage.cols)]);
+        let [all_rows, all_cols] = storage.extent();
+        camera.middle = Some([limit(row - rows, all_rows), limit(col - cols, all_cols)]);
         camera
     }
 }

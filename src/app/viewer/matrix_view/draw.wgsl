@@ -8,7 +8,7 @@ struct View {
     lower: i32,
     upper: i32,
     width: i32,     // slots of one line of storage
-    flags: u32,     // 1 columns layout, 2 dense matrix, 4 the view shows storage, 8 the target is sRGB
+    flags: u32,     // 1 columns layout, 2 dense matrix, 4 the view shows storage, 8 the target is sRGB, 16 blocks
     dtype: u32,     // 0 f32, 1 f16, 2 u32
     first: u32,     // the matrix's first value in the binding
     left: i32,      // the cell at the top left corner, and which part of it is cut off
@@ -24,9 +24,9 @@ struct View {
     knee: f32,      // 0, or asinh(value / knee) is shown
     samples: i32,   // cells looked at in each direction of one pixel
     count: u32,     // values that `range` looks at
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
+    block_rows: i32,
+    block_cols: i32,
+    blocks: u32,    // stored ones
     unstored: vec4<f32>,
     outside: vec4<f32>,
     hatch: vec4<f32>,
@@ -37,10 +37,14 @@ struct View {
 @group(0) @binding(1) var<storage, read> data: array<u32>;
 @group(0) @binding(2) var<uniform> colors: array<vec4<f32>, 256>;
 @group(0) @binding(3) var<storage, read_write> found: array<vec4<u32>>;
+// Of blocks: where each line of them starts; partner and slot of each, line by line; block row and column
+// of each slot.
+@group(0) @binding(4) var<storage, read> index: array<u32>;
 
-const UNSTORED = 0u;
-const OUTSIDE = 1u;
-const VALUE = 2u;
+const NOTHING = 0u;
+const UNSTORED = 1u;
+const OUTSIDE = 2u;
+const VALUE = 3u;
 
 struct Cell {
     kind: u32,
@@ -70,7 +74,60 @@ fn inside(line: i32, k: i32) -> bool {
     return partner >= 0 && partner < select(view.cols, view.rows, columns);
 }
 
+fn has_blocks() -> bool { return (view.flags & 16u) != 0u; }
+
+// Lines of blocks, and how many rows and columns of cells these are.
+fn block_lines() -> i32 {
+    if (view.flags & 1u) != 0u { return (view.cols + view.block_cols - 1) / view.block_cols; }
+    return (view.rows + view.block_rows - 1) / view.block_rows;
+}
+
+fn block_cell(x: i32, y: i32) -> Cell {
+    let columns = (view.flags & 1u) != 0u;
+    let block = vec2(y / view.block_rows, x / view.block_cols);
+    let line = select(block.x, block.y, columns);
+    let other = u32(select(block.y, block.x, columns));
+    var at = index[line];
+    let end = index[line + 1];
+    let entries = u32(block_lines()) + 1u;
+    if (view.flags & 4u) != 0u {
+        at += other;
+        if at >= end { return Cell(NOTHING, 0u); }
+    } else {
+        // The first block that is not before this one.
+        var after = end;
+        while at < after {
+            let middle = (at + after) / 2u;
+            if index[entries + 2u * middle] < other { at = middle + 1u; } else { after = middle; }
+        }
+        var there = false;
+        if at < end { there = index[entries + 2u * at] == other; }
+        if !there { return Cell(select(UNSTORED, NOTHING, y >= view.rows || x >= view.cols), 0u); }
+    }
+    let partner = i32(index[entries + 2u * at]);
+    let slot = index[entries + 2u * at + 1u];
+    let inside = vec2(y % view.block_rows, x % view.block_cols);
+    let row = select(y, partner * view.block_rows + inside.x, columns);
+    let col = select(partner * view.block_cols + inside.y, x, columns);
+    if row >= view.rows || col >= view.cols { return Cell(OUTSIDE, 0u); }
+    let n = select(inside.x * view.block_cols + inside.y, inside.y * view.block_rows + inside.x, columns);
+    return load(slot * u32(view.block_rows * view.block_cols) + u32(n));
+}
+
+// Whether a value of a block lies inside the matrix.
+fn block_inside(slot: u32) -> bool {
+    let size = u32(view.block_rows * view.block_cols);
+    let n = i32(slot % size);
+    let of_slots = u32(block_lines()) + 1u + 2u * view.blocks + slot / size * 2u;
+    var inside = vec2(n / view.block_cols, n % view.block_cols);
+    if (view.flags & 1u) != 0u { inside = vec2(n % view.block_rows, n / view.block_rows); }
+    let row = i32(index[of_slots]) * view.block_rows + inside.x;
+    let col = i32(index[of_slots + 1u]) * view.block_cols + inside.y;
+    return row < view.rows && col < view.cols;
+}
+
 fn cell(x: i32, y: i32) -> Cell {
+    if has_blocks() { return block_cell(x, y); }
     let columns = (view.flags & 1u) != 0u;
     if (view.flags & 4u) != 0u {
         let line = select(y, x, columns);
@@ -86,15 +143,20 @@ fn cell(x: i32, y: i32) -> Cell {
 }
 
 fn size_of_grid() -> vec2<i32> {
-    if (view.flags & 4u) == 0u { return vec2(view.cols, view.rows); }
-    if (view.flags & 1u) != 0u { return vec2(view.cols, view.width); }
-    return vec2(view.width, view.rows);
+    var size = vec2(view.cols, view.rows);
+    if has_blocks() {
+        let block = vec2(view.block_cols, view.block_rows);
+        size = (size + block - 1) / block * block;
+    }
+    if (view.flags & 4u) == 0u { return size; }
+    if (view.flags & 1u) != 0u { return vec2(size.x, view.width); }
+    return vec2(view.width, size.y);
 }
 
 // How much a cell stands out: by size, NaN and infinity before all.
 fn rank(cell: Cell) -> u32 {
     if cell.kind != VALUE { return cell.kind; }
-    return 2u + (cell.bits & 0x7fffffffu);
+    return VALUE + (cell.bits & 0x7fffffffu);
 }
 
 fn scaled(value: f32) -> f32 {
@@ -133,11 +195,11 @@ fn fragment(@location(0) at: vec2<f32>) -> @location(0) vec4<f32> {
     if xs.y <= 0 || ys.y <= 0 || xs.x >= size.x || ys.x >= size.y { discard; }
 
     // The cell that stands out among those covered.
-    var best = Cell(UNSTORED, 0u);
+    var best = Cell(select(UNSTORED, NOTHING, has_blocks()), 0u);
     let y0 = max(ys.x, 0);
     let y1 = min(ys.y, size.y);
     let step_y = max((y1 - y0 + view.samples - 1) / view.samples, 1);
-    let banded = (view.flags & 6u) == 0u;
+    let banded = (view.flags & 22u) == 0u;
     for (var y = y0; y < y1; y += step_y) {
         // Of a row, only what the band stores there.
         let x0 = max(max(xs.x, 0), select(0, y - view.lower, banded));
@@ -157,6 +219,7 @@ fn color(best: Cell, pixel: vec2<f32>) -> vec3<f32> {
     let part = place - floor(place);
     let small = max(view.cells_x, view.cells_y);
     if small <= 0.125 && (part.x + view.cells_x > 1.0 || part.y + view.cells_y > 1.0) { return view.gap.xyz; }
+    if best.kind == NOTHING { return view.gap.xyz; }
     if best.kind == UNSTORED { return view.unstored.xyz; }
     if best.kind == OUTSIDE {
         return select(view.outside.xyz, view.hatch.xyz, (i32(pixel.x) + i32(pixel.y)) % 6 == 0);
@@ -193,8 +256,13 @@ fn range(
     var mark = 0u; // 1 a finite value, 2 NaN, 4 infinity, 8 minus infinity
     let dense = (view.flags & 2u) != 0u;
     for (var slot = group.x * 256u + local; slot < view.count; slot += groups.x * 256u) {
-        let line = i32(slot / u32(view.width)) % lines();
-        if !dense && !inside(line, i32(slot % u32(view.width))) { continue; }
+        var counts = dense;
+        if has_blocks() {
+            counts = block_inside(slot);
+        } else if !dense {
+            counts = inside(i32(slot / u32(view.width)) % lines(), i32(slot % u32(view.width)));
+        }
+        if !counts { continue; }
         let here = load(slot);
         if here.kind != VALUE { continue; }
         let size = here.bits & 0x7fffffffu;

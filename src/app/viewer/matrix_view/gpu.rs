@@ -50,7 +50,9 @@ pub struct View {
     pub knee: f32,
     pub samples: i32,
     pub count: u32,
-    pub unused: [u32; 3],
+    pub block_rows: i32,
+    pub block_cols: i32,
+    pub blocks: u32,
     pub unstored: [f32; 4],
     pub outside: [f32; 4],
     pub hatch: [f32; 4],
@@ -74,6 +76,8 @@ pub struct Drawn {
     pub values: Values,
     buffer: wgpu::Buffer,
     bytes: Range<u64>,
+    /// Which blocks are stored, where there are blocks.
+    index: wgpu::Buffer,
     /// Keeps the buffer from being used again.
     _matrix: Matrix,
 }
@@ -103,10 +107,10 @@ impl Gpu {
         let (both, fragment, compute) = (wgpu::ShaderStages::VERTEX_FRAGMENT, wgpu::ShaderStages::FRAGMENT, wgpu::ShaderStages::COMPUTE);
         let (uniform, read) = (wgpu::BufferBindingType::Uniform, wgpu::BufferBindingType::Storage { read_only: true });
         let (draw_pipeline, draw_layout) =
-            layout("draw", &[entry(0, both, uniform), entry(1, fragment, read), entry(2, fragment, uniform)]);
+            layout("draw", &[entry(0, both, uniform), entry(1, fragment, read), entry(2, fragment, uniform), entry(4, fragment, read)]);
         let write = wgpu::BufferBindingType::Storage { read_only: false };
         let (range_pipeline, range_layout) =
-            layout("range", &[entry(0, compute, uniform), entry(1, compute, read), entry(3, compute, write)]);
+            layout("range", &[entry(0, compute, uniform), entry(1, compute, read), entry(3, compute, write), entry(4, compute, read)]);
         let draw = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
             label: Some("draw"),
             layout: Some(&draw_pipeline),
@@ -160,18 +164,30 @@ impl Gpu {
         let here = match matrix {
             Matrix::Banded(banded) if *banded.device() != self.shared => Matrix::Banded(banded.to_device(&self.shared)?),
             Matrix::Dense(dense) if *dense.device() != self.shared => Matrix::Dense(dense.to_device(&self.shared)?),
+            Matrix::Blocks(blocks) if *blocks.device() != self.shared => Matrix::Blocks(blocks.to_device(&self.shared)?),
             same => same.clone(),
         };
         let placed = match &here {
             Matrix::Banded(banded) => banded.wgpu_buffer()?,
             Matrix::Dense(dense) => dense.wgpu_buffer()?,
-            Matrix::Blocks(_) => None,
+            Matrix::Blocks(blocks) => blocks.wgpu_buffer()?,
         };
         let Some((buffer, bytes)) = placed else { return Ok(None) };
         let values = Values { low: 0.0, high: 0.0, nan: false, infinite: false, minus_infinite: false };
-        let mut drawn = Drawn { storage, values, buffer, bytes, _matrix: here };
+        let index = self.index(&storage)?;
+        let mut drawn = Drawn { storage, values, buffer, bytes, index, _matrix: here };
         drawn.values = self.values(&drawn)?;
         Ok(Some(drawn))
+    }
+
+    /// Which blocks are stored, as the shader reads it.
+    fn index(&self, storage: &Storage) -> Result<wgpu::Buffer> {
+        let words = storage.index_words();
+        let (got, limit) = (words.len() as u64 * 4, self.max_binding);
+        if got > limit {
+            return Err(Error::Limit { op: "view", what: "the pattern's size in bytes".into(), got, limit, of: self.shared.to_string() });
+        }
+        Ok(self.filled(bytemuck::cast_slice(&words), wgpu::BufferUsages::STORAGE))
     }
 
     fn view(&self, storage: &Storage) -> View {
@@ -179,6 +195,11 @@ impl Gpu {
         (view.rows, view.cols) = (storage.rows as i32, storage.cols as i32);
         (view.lower, view.upper, view.width) = (storage.lower as i32, storage.upper as i32, storage.width() as i32);
         view.flags = u32::from(storage.columns) | u32::from(storage.dense) << 1 | u32::from(self.srgb) << 3;
+        if let Some(pattern) = &storage.blocks {
+            view.flags |= 16;
+            [view.block_rows, view.block_cols] = pattern.block().map(|side| side as i32);
+            view.blocks = pattern.len() as u32;
+        }
         view.dtype = match storage.dtype {
             Dtype::F32 => 0,
             Dtype::F16 => 1,
@@ -200,15 +221,19 @@ impl Gpu {
     }
 
     /// Not `create_buffer_init`, which ends the program if the device is lost.
-    fn uniform(&self, contents: &[u8]) -> wgpu::Buffer {
+    fn filled(&self, contents: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: contents.len() as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            usage: usage | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         self.queue.write_buffer(&buffer, 0, contents);
         buffer
+    }
+
+    fn uniform(&self, contents: &[u8]) -> wgpu::Buffer {
+        self.filled(contents, wgpu::BufferUsages::UNIFORM)
     }
 
     /// What draws a part of matrix `index`; `place` fills in where and how.
@@ -225,6 +250,7 @@ impl Gpu {
                 wgpu::BindGroupEntry { binding: 0, resource: view.as_entire_binding() },
                 wgpu::BindGroupEntry { binding: 1, resource: wgpu::BindingResource::Buffer(binding) },
                 wgpu::BindGroupEntry { binding: 2, resource: colors.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 4, resource: drawn.index.as_entire_binding() },
             ],
         });
         Draw { pipeline: self.draw.clone(), group }
@@ -252,6 +278,7 @@ impl Gpu {
                 wgpu::BindGroupEntry { binding: 0, resource: view.as_entire_binding() },
                 wgpu::BindGroupEntry { binding: 1, resource: wgpu::BindingResource::Buffer(binding) },
                 wgpu::BindGroupEntry { binding: 3, resource: found.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 4, resource: drawn.index.as_entire_binding() },
             ],
         });
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });

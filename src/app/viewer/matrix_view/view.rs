@@ -53,7 +53,7 @@ pub fn matrix_view(
         );
         return area.top();
     };
-    let storage = drawn.storage;
+    let storage = drawn.storage.clone();
     let index = state.batch.min(storage.batch - 1);
     let arrangement = Arrangement::new(&storage, area, state.settings.dense, state.settings.stored, state.camera);
     if arrangement.camera.zoom != state.camera.zoom {
@@ -68,6 +68,7 @@ pub fn matrix_view(
         rulers(ui, window, &storage);
         let response = sensed(ui, window, &storage);
         paint(ui, gpu, drawn, index, &scale, window);
+        blocks(ui, window, &storage, state.settings.labels);
         pointed = pointed.or(react(ui, &response, window, &arrangement, &storage, out));
         for (color, at) in [(PINNED, state.pinned), (POINTED, state.pointed)] {
             if let Some([x, y]) = at.and_then(|at| storage.cell(window.stored, at)) {
@@ -94,9 +95,10 @@ pub fn matrix_view(
 
 /// One operand, small, with what of it made the entry.
 pub fn small_view(ui: &mut Ui, name: &str, side: f32, state: &State, gpu: &Gpu, drawn: &Drawn, marks: &[Marks]) {
-    let storage = drawn.storage;
-    let cell = f64::from(side / storage.rows.max(storage.cols) as f32).min(16.0);
-    let size = vec2((storage.cols as f64 * cell) as f32, (storage.rows as f64 * cell) as f32).max(vec2(2.0, 2.0));
+    let storage = &drawn.storage;
+    let [rows, cols] = storage.extent();
+    let cell = f64::from(side / rows.max(cols) as f32).min(16.0);
+    let size = vec2((cols as f64 * cell) as f32, (rows as f64 * cell) as f32).max(vec2(2.0, 2.0));
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, name));
     let window = Window { rect, stored: false, left: 0.0, top: 0.0, cell: [cell, cell] };
@@ -142,7 +144,7 @@ fn react(
         // What the pointer is at stays below it; along the band there is nothing to keep.
         let [x, y] = [at.x - window.rect.left(), at.y - window.rect.top()];
         let place = [window.top + f64::from(y) / window.cell[1], window.left + f64::from(x) / window.cell[0]];
-        let middle = arrangement.camera.middle.unwrap_or([storage.rows as f64 / 2.0, storage.cols as f64 / 2.0]);
+        let middle = arrangement.camera.middle.unwrap_or(storage.extent().map(|side| side as f64 / 2.0));
         let keep = match (window.stored, storage.columns) {
             (false, _) => place,
             (true, true) => [middle[0], place[1]],
@@ -174,6 +176,36 @@ fn paint(ui: &Ui, gpu: &Gpu, drawn: &Drawn, index: usize, colors: &Scale, window
     ui.painter().rect_stroke(window.rect, 0.0, Stroke::new(1.0, ui.visuals().weak_text_color()), StrokeKind::Outside);
 }
 
+/// Frames around the blocks, and in storage, where values are written, which slot each one has and its
+/// block row and column.
+fn blocks(ui: &Ui, window: &Window, storage: &Storage, written: bool) {
+    let Some(pattern) = &storage.blocks else { return };
+    let [r, c] = pattern.block();
+    let size = vec2((c as f64 * window.cell[0]) as f32, (r as f64 * window.cell[1]) as f32);
+    if size.x < 6.0 || size.y < 6.0 {
+        return;
+    }
+    let (painter, line) = (ui.painter_at(window.rect), Stroke::new(1.0, ui.visuals().weak_text_color()));
+    // Values stand in the middle of their cells: the name goes above the first, if there is room.
+    let free = if window.cell[0] >= f64::from(LABEL.x) && window.cell[1] >= f64::from(LABEL.y) {
+        ((window.cell[1] - 14.0) / 2.0) as f32
+    } else {
+        size.y
+    };
+    for (slot, [row, col], [x, y]) in storage.blocks_of(window.stored, window.visible(storage.grid(window.stored))) {
+        let rect = window.place([x, y], [x + c, y + r]);
+        painter.rect_stroke(rect, 0.0, line, StrokeKind::Inside);
+        if window.stored && written {
+            let text = painter.layout_no_wrap(format!("{slot} ({row}, {col})"), FontId::proportional(10.0), Color32::WHITE);
+            if text.size().x + 4.0 <= size.x && text.size().y <= free {
+                let place = Rect::from_min_size(rect.min, text.size() + vec2(4.0, 0.0));
+                painter.rect_filled(place, 0.0, Color32::from_black_alpha(150));
+                painter.galley(rect.min + vec2(2.0, 0.0), text, Color32::WHITE);
+            }
+        }
+    }
+}
+
 fn snap(at: Pos2, scale: f64) -> Pos2 {
     let one = |x: f32| ((f64::from(x) * scale).round() / scale) as f32;
     pos2(one(at.x), one(at.y))
@@ -188,7 +220,13 @@ fn outline(painter: &Painter, window: &Window, from: [usize; 2], to: [usize; 2],
 }
 
 fn caption(ui: &Ui, window: &Window, storage: &Storage) {
+    let blocks = storage.blocks.as_ref().filter(|_| window.stored);
     let text = match (window.stored, storage.dense, storage.columns) {
+        _ if blocks.is_some() => blocks.map_or_else(String::new, |pattern| {
+            let [r, c] = pattern.block();
+            let along = if storage.columns { "columns" } else { "rows" };
+            format!("Storage, {} blocks of {r} × {c} along {along}", pattern.len())
+        }),
         (false, true, false) => "Dense, row-major".into(),
         (false, true, true) => "Dense, column-major".into(),
         (false, false, _) => "Dense view".into(),

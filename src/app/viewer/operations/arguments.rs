@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use bandsaw::{Band, Banded, Dense, Device, Dtype, Error, Expr, Layout, Result, Semiring};
+use bandsaw::{Activation, Band, Banded, BlockSparse, Dense, Device, Dtype, Error, Expr, Layout, Result, Semiring};
 
-use super::{Control, Operation};
+use super::{Control, Kind, Operation};
 use crate::app::Matrix;
 use crate::app::viewer::session::{Step, Value};
 
@@ -70,20 +70,36 @@ impl<'a> Arguments<'a> {
         Error::Argument { op: self.operation.name, argument, got: got.into(), allowed: allowed.into() }
     }
 
+    /// Operand n, and the words for what it must be.
+    fn operand<T>(&self, n: usize, kind: Kind, of: impl Fn(&'a Matrix) -> Option<&'a T>) -> Result<&'a T> {
+        let allowed = || format!("a {}", kind.name());
+        let matrix = self.inputs.get(n).ok_or_else(|| self.missing(n, "nothing", &allowed()))?;
+        of(matrix).ok_or_else(|| self.missing(n, "another kind of matrix", &allowed()))
+    }
+
     pub fn banded(&self, n: usize) -> Result<&'a Banded> {
-        match self.inputs.get(n) {
-            Some(Matrix::Banded(matrix)) => Ok(matrix),
-            Some(_) => Err(self.missing(n, "another kind of matrix", "a band matrix")),
-            None => Err(self.missing(n, "nothing", "a band matrix")),
-        }
+        self.operand(n, Kind::Banded, |matrix| if let Matrix::Banded(banded) = matrix { Some(banded) } else { None })
     }
 
     pub fn dense(&self, n: usize) -> Result<&'a Dense> {
-        match self.inputs.get(n) {
-            Some(Matrix::Dense(matrix)) => Ok(matrix),
-            Some(_) => Err(self.missing(n, "another kind of matrix", "a dense matrix")),
-            None => Err(self.missing(n, "nothing", "a dense matrix")),
-        }
+        self.operand(n, Kind::Dense, |matrix| if let Matrix::Dense(dense) = matrix { Some(dense) } else { None })
+    }
+
+    pub fn blocks(&self, n: usize) -> Result<&'a BlockSparse> {
+        self.operand(n, Kind::Blocks, |matrix| if let Matrix::Blocks(blocks) = matrix { Some(blocks) } else { None })
+    }
+
+    /// Rows and columns of the blocks.
+    pub fn block(&self) -> Result<[usize; 2]> {
+        Ok([self.size("block rows")?, self.size("block cols")?])
+    }
+
+    pub fn activation(&self) -> Result<Activation> {
+        Ok(match self.text("activation")? {
+            "relu" => Activation::Relu,
+            "gelu" => Activation::Gelu,
+            _ => Activation::None,
+        })
     }
 
     pub fn integer(&self, name: &'static str) -> Result<i64> {
@@ -214,6 +230,19 @@ impl<'a> Call<'a> {
             "sample" => format!("Semiring::Sample {{ seed: {} }}", self.integer("seed")),
             _ => "Semiring::Sum".into(),
         }
+    }
+
+    pub fn block(&self) -> String {
+        format!("[{}, {}]", self.integer("block rows"), self.integer("block cols"))
+    }
+
+    pub fn activation(&self) -> String {
+        match self.text("activation") {
+            "relu" => "Activation::Relu",
+            "gelu" => "Activation::Gelu",
+            _ => "Activation::None",
+        }
+        .into()
     }
 
     pub fn expression(&self) -> String {

@@ -198,7 +198,7 @@ pub const ALL: &[Operation] = &[
 ];
 
 /// A random source's entries as a Rust closure.
-fn uniform(x: &Call<'_>) -> String {
+pub fn uniform(x: &Call<'_>) -> String {
     format!("|b, i, j| {0} + ({1} - {0}) * noise({2}, b, i, j)", x.real("low"), x.real("high"), x.integer("seed"))
 }
 
@@ -212,7 +212,7 @@ fn from_fn(x: &Arguments<'_>, rows: usize, cols: usize, entry: impl FnMut(usize,
 }
 
 /// Whether the device has room for so many values, said before they are made in memory.
-fn holds(device: &Device, values: u128) -> Result<()> {
+pub fn holds(device: &Device, values: u128) -> Result<()> {
     let limit = device.info().max_binding.min(8 << 30);
     let got = u64::try_from(values * 4).unwrap_or(u64::MAX);
     if got <= limit {

@@ -49,8 +49,8 @@ impl Files {
 /// The endings that a dialog is about.
 fn endings(dialog: &Dialog) -> &'static [&'static str] {
     match dialog {
-        Dialog::Open => &["json", "mtx", "npy"],
-        Dialog::ChooseFile(_) => &["mtx", "npy"],
+        Dialog::Open => &["json", "mtx", "npy", "safetensors"],
+        Dialog::ChooseFile(_) => &["mtx", "npy", "safetensors"],
         Dialog::Save => &["json"],
         Dialog::ExportPicture => &["png"],
         Dialog::ExportMatrix => &["npy", "mtx"],

@@ -30,7 +30,7 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         ui.weak("No entry.");
         return;
     };
-    let storage = drawn.storage;
+    let storage = drawn.storage.clone();
     let index = state.batch.min(storage.batch - 1);
     let pointed = state.pointed.or(state.pinned);
     let (entry, slot) = match pointed {
@@ -49,11 +49,15 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
             ui.end_row();
         };
         line("Row, column", entry.map_or_else(none, |[i, j]| format!("({i}, {j})")));
-        let held = slot.map(|slot| format!("{slot}: line {}, place {}", slot / storage.width(), slot % storage.width()));
+        let held = slot.map(|slot| match storage.in_block(slot) {
+            Some(found) => format!("{slot}: in slot {}, block ({}, {})", found.slot, found.block[0], found.block[1]),
+            None => format!("{slot}: line {}, place {}", slot / storage.width(), slot % storage.width()),
+        });
         let unheld = if entry.is_some() { "not stored".to_owned() } else { none() };
         line("Slot", held.unwrap_or(unheld));
         let value = match (pointed, slot, &values) {
             (Some(Pointed::Slot(_)), ..) => "outside the matrix".into(),
+            (Some(_), None, _) if storage.blocks.is_some() => "0".into(),
             (Some(_), None, _) => format!("{} (the fill)", storage.fill),
             (Some(_), Some(_), Some(values)) => values.first().map_or_else(none, |value| index_or_value(*value, storage.dtype)),
             _ => none(),

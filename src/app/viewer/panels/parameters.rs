@@ -4,7 +4,7 @@ use eframe::egui::{self, RichText, Ui};
 
 use super::Context;
 use crate::app::viewer::command::{Command, Dialog};
-use crate::app::viewer::operations::{Control, Kind, Operation, Parameter};
+use crate::app::viewer::operations::{Control, Operation, Parameter};
 use crate::app::viewer::session::{Reference, Step, Value};
 
 pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
@@ -45,8 +45,8 @@ fn operand(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation,
     ui.horizontal(|ui| {
         let place = session.place(step.id).unwrap_or(0);
         let mut chosen = reference;
-        let kind = if input.kind == Kind::Banded { "no band matrix" } else { "no dense matrix" };
-        let current = if session.place(reference.step).is_some() { session.title(reference.step) } else { kind.into() };
+        let none = format!("no {}", input.kind.name());
+        let current = if session.place(reference.step).is_some() { session.title(reference.step) } else { none };
         egui::ComboBox::from_id_salt(("operand", step.id, n))
             .selected_text(current)
             .width(150.0)

@@ -6,13 +6,13 @@ use super::*;
 use crate::app::colors;
 
 /// The pixel in the middle of a cell of a view.
-fn cell(picture: &image::RgbaImage, view: egui::Rect, grid: [usize; 2], [x, y]: [usize; 2]) -> [u8; 3] {
+pub fn cell(picture: &image::RgbaImage, view: egui::Rect, grid: [usize; 2], [x, y]: [usize; 2]) -> [u8; 3] {
     let at = view.min + view.size() * egui::vec2((x as f32 + 0.5) / grid[0] as f32, (y as f32 + 0.4) / grid[1] as f32);
     let [r, g, b, _] = picture.get_pixel(at.x as u32, at.y as u32).0;
     [r, g, b]
 }
 
-fn near(got: [u8; 3], want: [u8; 3], what: &str) {
+pub fn near(got: [u8; 3], want: [u8; 3], what: &str) {
     let far = got.iter().zip(want).map(|(got, want)| got.abs_diff(want)).max().unwrap_or(0);
     assert!(far <= 4, "{what}: {got:?}, must be {want:?}");
 }
