@@ -141,6 +141,41 @@ fn threads_share_a_device() {
     }
 }
 
+/// Threads that do everything a device offers at once, over and over: none is refused, hangs or gets another's values.
+#[test]
+fn threads_use_every_verb_at_once() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        let device = &tested.device;
+        let until = std::time::Instant::now() + std::time::Duration::from_millis(500);
+        std::thread::scope(|scope| {
+            for thread in 0..6usize {
+                scope.spawn(move || {
+                    let mut round = 0;
+                    while round == 0 || std::time::Instant::now() < until {
+                        // Now and then a size of its own, so that buffers are made while others run.
+                        let n = 40 + thread + round % 5 * 300;
+                        let value = (thread * 8 + round % 8) as f32;
+                        let shape = BandedShape::new(n, n, Band::new(2, 2).unwrap());
+                        let a = Banded::from_fn(device, shape, |_, _, _| value).unwrap();
+                        let square = || banded_matmul(&a, &a, Semiring::Sum);
+                        let c = match (thread + round) % 3 {
+                            0 => device.time(square).unwrap().0,
+                            1 => {
+                                let c = square().unwrap();
+                                device.sync().unwrap();
+                                c
+                            }
+                            _ => square().unwrap(),
+                        };
+                        assert_eq!(c.get(0, n / 2, n / 2).unwrap(), 5.0 * value * value, "{}", tested.label);
+                        round += 1;
+                    }
+                });
+            }
+        });
+    }
+}
+
 /// A chain of small products is one submission, not one each.
 #[test]
 fn chains_are_submitted_together() {

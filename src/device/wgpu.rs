@@ -3,7 +3,7 @@
 mod pool;
 mod record;
 
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,10 @@ use super::{Info, Launch, Memory as AnyMemory, Options};
 use crate::{Error, Result};
 
 /// One adapter, opened.
+///
+/// Threads take turns: what talks to the driver, but for the wait, holds the recorder. wgpu guards an
+/// OpenGL context by a lock that panics when another thread holds it for some seconds, which work on a
+/// software renderer may well do.
 pub(crate) struct Wgpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -23,6 +27,7 @@ pub(crate) struct Wgpu {
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
     matrix_units: bool,
+    gl: bool,
 }
 
 /// The first thing that went wrong on the device, told by callbacks, returned by the next verb.
@@ -235,7 +240,8 @@ impl Wgpu {
         let recorder = Mutex::new(Recorder::new(&device, &queue, options));
         let matrix_units = matrix_units && device.features().contains(self::matrix_units());
         info.features.retain(|name| matrix_units || name != MATRIX_UNITS);
-        Self { device, queue, info, fault, pool: Arc::default(), recorder, matrix_units }
+        let gl = info.backend == "gl";
+        Self { device, queue, info, fault, pool: Arc::default(), recorder, matrix_units, gl }
     }
 
     pub fn has_matrix_units(&self) -> bool {
@@ -251,6 +257,12 @@ impl Wgpu {
         Ok(lock(&self.recorder))
     }
 
+    /// Lets wgpu see what has finished, without waiting.
+    fn poll(&self) {
+        let _turn = lock(&self.recorder);
+        let _ = self.device.poll(wgpu::PollType::Poll);
+    }
+
     /// Runs calls to wgpu and returns what they report: to a program's own device by its error
     /// handler, which may panic, otherwise. If the device is lost, that is the reason returned.
     fn guarded<T>(&self, calls: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -262,7 +274,7 @@ impl Wgpu {
         };
         if result.is_err() {
             // wgpu tells of a loss when it is polled.
-            let _ = self.device.poll(wgpu::PollType::Poll);
+            self.poll();
             self.fault.check()?;
         }
         result
@@ -296,20 +308,26 @@ impl Wgpu {
                 of: self.name(),
             });
         }
-        self.pool.take(&self.device, size, self.info.max_buffer).or_else(|_| {
+        let take = || {
+            let _turn = lock(&self.recorder);
+            self.pool.take(&self.device, size, self.info.max_buffer)
+        };
+        take().or_else(|_| {
             // What the pool keeps for reuse may be what is missing; so may work not yet run.
             self.sync()?;
             self.pool.clear();
-            let _ = self.device.poll(wgpu::PollType::Poll);
-            self.pool.take(&self.device, size, self.info.max_buffer).map_err(|error| translate(&self.name(), size, error))
+            self.poll();
+            take().map_err(|error| translate(&self.name(), size, error))
         })
     }
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
         // The queue writes before the next submission: what is recorded must not come after it.
         self.guarded(|| {
-            self.recorder()?.submit();
+            let mut recorder = self.recorder()?;
+            recorder.submit();
             self.queue.write_buffer(memory.buffer(), offset as u64, data);
+            drop(recorder);
             self.fault.check()
         })
     }
@@ -322,12 +340,15 @@ impl Wgpu {
         /// How much is staged at once, so that reading a large buffer needs no second one.
         const CHUNK: usize = 64 << 20;
         let mut out = Vec::with_capacity(bytes);
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read"),
-            size: bytes.min(CHUNK) as u64,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let staging = {
+            let _turn = self.recorder()?;
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read"),
+                size: bytes.min(CHUNK) as u64,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
         for start in (0..bytes).step_by(CHUNK) {
             let len = (bytes - start).min(CHUNK);
             let mut recorder = self.recorder()?;
@@ -336,30 +357,23 @@ impl Wgpu {
             drop(recorder);
             self.map(&staging, len as u64, |data| out.extend_from_slice(data))?;
         }
+        let _turn = lock(&self.recorder);
+        drop(staging);
         Ok(out)
     }
 
     /// Waits for `staging` and shows its bytes.
     fn map(&self, staging: &wgpu::Buffer, len: u64, show: impl FnOnce(&[u8])) -> Result<()> {
-        let (send, receive) = std::sync::mpsc::channel();
+        let (send, receive) = channel();
         staging.map_async(wgpu::MapMode::Read, 0..len, move |result| {
             // The receiver is gone only if the wait below failed, which is returned there.
             let _ = send.send(result);
         });
         let fail = |message: String| Error::Backend { device: self.name(), message };
-        // Where several threads wait, another one may have taken the callback and be about to call
-        // it when the queue is already seen empty here.
-        let result = loop {
-            self.wait()?;
-            match receive.recv_timeout(Duration::from_millis(100)) {
-                Ok(result) => break result,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(fail("mapping was given up".into())),
-            }
-        };
-        result.map_err(|error| fail(error.to_string()))?;
+        self.wait(&receive)?.map_err(|error| fail(error.to_string()))?;
         let view = staging.get_mapped_range(0..len).map_err(|error| fail(error.to_string()))?;
         show(&view);
+        let _turn = lock(&self.recorder);
         drop(view);
         staging.unmap();
         Ok(())
@@ -375,19 +389,36 @@ impl Wgpu {
 
     pub fn sync(&self) -> Result<()> {
         self.guarded(|| {
-            self.recorder()?.submit();
-            self.wait()
+            let (send, receive) = channel();
+            let mut recorder = self.recorder()?;
+            recorder.submit();
+            self.queue.on_submitted_work_done(move || {
+                let _ = send.send(());
+            });
+            drop(recorder);
+            self.wait(&receive)
         })
     }
 
-    /// Waits for the queue, a while at a time, so that a lost device ends the wait.
-    fn wait(&self) -> Result<()> {
+    /// Waits for what a callback of wgpu sends.
+    fn wait<T>(&self, receive: &Receiver<T>) -> Result<T> {
+        let mut pause = Duration::from_micros(20);
         loop {
-            let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(2)) };
-            let done = self.device.poll(poll).is_ok();
+            // A wait that times out may panic inside wgpu when another thread polls or submits at that
+            // moment, and on OpenGL all waits time out; it also keeps the context from other threads.
+            if self.gl {
+                self.poll();
+            } else {
+                let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+            }
             self.fault.check()?;
-            if done {
-                return Ok(());
+            // Work still runs on OpenGL; or another thread has taken the callback and is about to call it.
+            match receive.recv_timeout(pause) {
+                Ok(sent) => return Ok(sent),
+                Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(Duration::from_millis(2)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Backend { device: self.name(), message: "the driver gave up the work".into() });
+                }
             }
         }
     }
@@ -430,13 +461,13 @@ impl Wgpu {
             self.sync()?;
             return Ok((result, start.elapsed()));
         }
+        let mut recorder = self.recorder()?;
         let queries =
             self.device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("time"), ty: wgpu::QueryType::Timestamp, count: 2 });
         let buffer =
             |usage| self.device.create_buffer(&wgpu::BufferDescriptor { label: Some("time"), size: 16, usage, mapped_at_creation: false });
         let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let staging = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        let mut recorder = self.recorder()?;
         recorder.submit();
         recorder.encoder().write_timestamp(&queries, 0);
         drop(recorder);
@@ -452,6 +483,8 @@ impl Wgpu {
             let at = |n: usize| data[n * 8..][..8].iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
             ticks = at(1).saturating_sub(at(0));
         })?;
+        let _turn = lock(&self.recorder);
+        drop((queries, resolved, staging));
         let nanoseconds = ticks as f64 * f64::from(self.queue.get_timestamp_period());
         Ok((result, Duration::from_nanos(nanoseconds as u64)))
     }
