@@ -27,7 +27,6 @@ pub(crate) struct Wgpu {
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
     matrix_units: bool,
-    gl: bool,
 }
 
 /// The first thing that went wrong on the device, told by callbacks, returned by the next verb.
@@ -240,8 +239,7 @@ impl Wgpu {
         let recorder = Mutex::new(Recorder::new(&device, &queue, options));
         let matrix_units = matrix_units && device.features().contains(self::matrix_units());
         info.features.retain(|name| matrix_units || name != MATRIX_UNITS);
-        let gl = info.backend == "gl";
-        Self { device, queue, info, fault, pool: Arc::default(), recorder, matrix_units, gl }
+        Self { device, queue, info, fault, pool: Arc::default(), recorder, matrix_units }
     }
 
     pub fn has_matrix_units(&self) -> bool {
@@ -400,22 +398,18 @@ impl Wgpu {
         })
     }
 
-    /// Waits for what a callback of wgpu sends.
+    /// Waits for what a callback of wgpu sends. No thread blocks inside wgpu: a wait there that times out
+    /// may panic when another thread polls or submits at that moment, one without end keeps others from
+    /// the device, and on OpenGL from its context.
     fn wait<T>(&self, receive: &Receiver<T>) -> Result<T> {
-        let mut pause = Duration::from_micros(20);
+        let mut pause = Duration::from_micros(10);
         loop {
-            // A wait that times out may panic inside wgpu when another thread polls or submits at that
-            // moment, and on OpenGL all waits time out; it also keeps the context from other threads.
-            if self.gl {
-                self.poll();
-            } else {
-                let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
-            }
+            self.poll();
             self.fault.check()?;
-            // Work still runs on OpenGL; or another thread has taken the callback and is about to call it.
+            // Work still runs, or another thread has taken the callback and is about to call it.
             match receive.recv_timeout(pause) {
                 Ok(sent) => return Ok(sent),
-                Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(Duration::from_millis(2)),
+                Err(RecvTimeoutError::Timeout) => pause = (pause * 5 / 4).min(Duration::from_millis(1)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::Backend { device: self.name(), message: "the driver gave up the work".into() });
                 }
