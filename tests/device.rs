@@ -142,10 +142,9 @@ fn threads_share_a_device() {
 }
 
 /// Threads that do everything a device offers at once, over and over: none is refused, hangs or gets another's values.
-/// On software devices: on an NVIDIA H200 through Vulkan it hung in 6 of 14 runs, for a reason not found yet.
 #[test]
 fn threads_use_every_verb_at_once() {
-    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default && tested.software()) {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
         let device = &tested.device;
         let until = std::time::Instant::now() + std::time::Duration::from_millis(500);
         std::thread::scope(|scope| {
