@@ -1,0 +1,19 @@
+// What every CUDA kernel starts from.
+//
+// A kernel's entry is its name with '.' as '_', then the values of its constants in the order of the
+// launch: `matmul.sum` with COLUMNS 9, SLIDE 1 is `matmul_sum_9_1`. It takes `Params` by value, then the
+// inputs, then the outputs, and runs in blocks of as many threads as its launch bounds say, in one line.
+#pragma once
+
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define PARAMS const __grid_constant__ Params
+#define DEVICE static __device__ __forceinline__
+
+// Memory that the threads of a block share beyond 48 KB: the entry says how much it wants.
+#define SHARED_BYTES(entry, bytes) extern "C" __device__ const unsigned entry##_shared = bytes;
+
+typedef unsigned int uint;
+
+DEVICE int clamp(int x, int low, int high) { return min(max(x, low), high); }
+DEVICE float minus_infinity() { return __int_as_float(0xff800000); }
+DEVICE float not_a_number() { return __int_as_float(0x7fc00000); }
