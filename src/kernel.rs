@@ -15,6 +15,9 @@ pub struct Kernel {
     /// The WGSL text: the operation's own file first, so that line numbers in messages stay true,
     /// then the shared files; a variant differs in which shared file it takes.
     pub wgsl: &'static [&'static str],
+    /// The PTX text for GPUs of compute capability 8.0 and newer, then, where there is one, that for 9.0
+    /// alone. Entries are called as `shaders/shared/kernel.cuh` says. Empty without the `cuda` feature.
+    pub ptx: &'static [&'static str],
     /// The definition: a plain loop over the same arguments.
     pub cpu: fn(&Args<'_>, Outputs<'_, '_>),
     /// Name and byte offset of every member of `Params`.
@@ -107,6 +110,19 @@ pub static ALL: &[&Kernel] = &[
 pub fn kernels() -> &'static [&'static Kernel] {
     ALL
 }
+
+/// The PTX that `scripts/ptx` made of these `shaders/<name>.cu`.
+#[cfg(feature = "cuda")]
+macro_rules! ptx {
+    ($($file:literal),+) => { &[$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/ptx/", $file, ".ptx"))),+] };
+}
+#[cfg(not(feature = "cuda"))]
+macro_rules! ptx {
+    ($($file:literal),+) => {
+        &[]
+    };
+}
+pub(crate) use ptx;
 
 /// Declares a kernel's `Params` with the offsets that the tests hold against the shader's.
 macro_rules! params {

@@ -10,6 +10,7 @@ use crate::{Banded, Dense, DenseShape, Dtype, Error, Result, Semiring, cpu};
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_matvec",
     wgsl: &[include_str!("../../shaders/banded_matvec.wgsl"), matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::banded_matvec::run,
     params: RowParams::FIELDS,
     inputs: 2,

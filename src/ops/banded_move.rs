@@ -19,6 +19,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_move",
     wgsl: &[include_str!("../../shaders/banded_move.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::banded_move::run,
     params: Params::FIELDS,
     inputs: 1,

@@ -18,6 +18,7 @@ const SHARED: [&str; 2] = [include_str!("../../shaders/shared/softmax_row.wgsl")
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_softmax",
     wgsl: &[include_str!("../../shaders/banded_softmax.wgsl"), SHARED[0], SHARED[1]],
+    ptx: &[],
     cpu: cpu::banded_softmax::run,
     params: Params::FIELDS,
     inputs: 1,
@@ -27,6 +28,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static BACKWARD: Kernel = Kernel {
     name: "banded_softmax.backward",
     wgsl: &[include_str!("../../shaders/banded_softmax.backward.wgsl"), SHARED[0], SHARED[1]],
+    ptx: &[],
     cpu: cpu::banded_softmax::backward,
     inputs: 2,
     ..KERNEL

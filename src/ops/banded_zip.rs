@@ -20,6 +20,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_zip",
     wgsl: &[include_str!("../../shaders/banded_zip.wgsl"), super::matmul::SHARED[1], include_str!("../../shaders/shared/expression.wgsl")],
+    ptx: &[],
     cpu: cpu::banded_zip::run,
     params: Params::FIELDS,
     inputs: 3,

@@ -13,6 +13,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_add",
     wgsl: &[include_str!("../../shaders/block_add.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_add::run,
     params: Params::FIELDS,
     inputs: 3,

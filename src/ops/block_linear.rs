@@ -20,6 +20,7 @@ pub(crate) static SLOPE: Kernel = Kernel {
         include_str!("../../shaders/shared/activation.wgsl"),
         super::matmul::SHARED[1],
     ],
+    ptx: &[],
     cpu: cpu::block_linear::run,
     params: Params::FIELDS,
     inputs: 2,
@@ -29,6 +30,7 @@ pub(crate) static SLOPE: Kernel = Kernel {
 pub(crate) static SUMS: Kernel = Kernel {
     name: "block_linear.sums",
     wgsl: &[include_str!("../../shaders/block_linear.sums.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_linear::sums,
     params: Params::FIELDS,
     inputs: 1,

@@ -36,6 +36,7 @@ pub(crate) const LOADS: [&str; 2] =
 pub(crate) static SCALAR: Kernel = Kernel {
     name: "block_matmul.scalar",
     wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     cpu: cpu::block_matmul::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -45,12 +46,14 @@ pub(crate) static SCALAR: Kernel = Kernel {
 pub(crate) static VEC4: Kernel = Kernel {
     name: "block_matmul.vec4",
     wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[1], STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     ..SCALAR
 };
 
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_matmul.walk",
     wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     ..SCALAR
 };
 

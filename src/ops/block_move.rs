@@ -14,6 +14,7 @@ params! {
 pub(crate) static FROM_DENSE: Kernel = Kernel {
     name: "block_move",
     wgsl: &[include_str!("../../shaders/block_move.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_move::from_dense,
     params: Params::FIELDS,
     inputs: 2,
@@ -23,6 +24,7 @@ pub(crate) static FROM_DENSE: Kernel = Kernel {
 pub(crate) static TO_DENSE: Kernel = Kernel {
     name: "block_move.dense",
     wgsl: &[include_str!("../../shaders/block_move.dense.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_move::to_dense,
     ..FROM_DENSE
 };

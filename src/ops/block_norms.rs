@@ -15,6 +15,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_norms",
     wgsl: &[include_str!("../../shaders/block_norms.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_norms::run,
     params: Params::FIELDS,
     inputs: 1,

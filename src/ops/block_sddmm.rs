@@ -22,6 +22,7 @@ const SHARED: [&str; 2] = [include_str!("../../shaders/shared/sddmm_params.wgsl"
 pub(crate) static SCALAR: Kernel = Kernel {
     name: "block_sddmm.scalar",
     wgsl: &[include_str!("../../shaders/block_sddmm.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_sddmm::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -34,6 +35,7 @@ pub(crate) static VEC4: Kernel =
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_sddmm.walk",
     wgsl: &[include_str!("../../shaders/block_sddmm.walk.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
+    ptx: &[],
     ..SCALAR
 };
 

@@ -16,6 +16,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_sparse_matmul",
     wgsl: &[include_str!("../../shaders/block_sparse_matmul.wgsl"), super::matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::block_sparse_matmul::run,
     params: Params::FIELDS,
     inputs: 4,

@@ -1,7 +1,7 @@
 //! f16 ↔ f32, for operands and results that are stored in half precision; and plain copies.
 
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::{Device, Result, cpu};
 
 params! {
@@ -12,6 +12,7 @@ params! {
 pub(crate) static WIDEN: Kernel = Kernel {
     name: "cast",
     wgsl: &[include_str!("../../shaders/cast.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("cast.sm_80"),
     cpu: cpu::cast::widen,
     params: Params::FIELDS,
     inputs: 1,

@@ -27,6 +27,7 @@ macro_rules! product_kernels {
         pub(crate) static $name: Kernel = Kernel {
             name: concat!("matmul.", $text),
             wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], SHARED[2], include_str!($file)],
+            ptx: &[],
             cpu: cpu::matmul::$cpu,
             params: Params::FIELDS,
             inputs: 4,
@@ -52,6 +53,7 @@ product_kernels! {
 pub(crate) static SCALE: Kernel = Kernel {
     name: "matmul_scale",
     wgsl: &[include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
+    ptx: &[],
     cpu: cpu::matmul_scale::run,
     params: RowParams::FIELDS,
     inputs: 1,

@@ -11,6 +11,7 @@ use crate::{Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, Semir
 pub(crate) static LOG: Kernel = Kernel {
     name: "matmul_backward.log",
     wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: &[],
     cpu: cpu::matmul_backward::log,
     params: Params::FIELDS,
     inputs: 6,
@@ -20,6 +21,7 @@ pub(crate) static LOG: Kernel = Kernel {
 pub(crate) static WEIGHT: Kernel = Kernel {
     name: "matmul_backward.weight",
     wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: &[],
     cpu: cpu::matmul_backward::weight,
     inputs: 4,
     ..LOG
@@ -28,6 +30,7 @@ pub(crate) static WEIGHT: Kernel = Kernel {
 pub(crate) static EXP: Kernel = Kernel {
     name: "matmul_backward.exp",
     wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: &[],
     cpu: cpu::matmul_backward::exp,
     inputs: 2,
     ..LOG
@@ -36,6 +39,7 @@ pub(crate) static EXP: Kernel = Kernel {
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_backward.max",
     wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_MAX],
+    ptx: &[],
     cpu: cpu::matmul_backward::max,
     inputs: 4,
     ..LOG
@@ -44,6 +48,7 @@ pub(crate) static MAX: Kernel = Kernel {
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_backward.prodmax",
     wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_PRODMAX],
+    ptx: &[],
     cpu: cpu::matmul_backward::prodmax,
     ..MAX
 };

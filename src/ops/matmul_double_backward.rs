@@ -12,6 +12,7 @@ use crate::{Banded, Dense, Result, cpu};
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "matmul_double_backward",
     wgsl: &[include_str!("../../shaders/matmul_double_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: &[],
     cpu: cpu::matmul_double_backward::run,
     params: Params::FIELDS,
     inputs: 7,
@@ -21,6 +22,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static MEAN: Kernel = Kernel {
     name: "matmul_double_backward.mean",
     wgsl: &[include_str!("../../shaders/matmul_double_backward.mean.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: &[],
     cpu: cpu::matmul_double_backward::mean,
     inputs: 5,
     ..KERNEL

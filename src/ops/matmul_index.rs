@@ -22,6 +22,7 @@ pub(crate) const PICK_PRODMAX: &str = include_str!("../../shaders/shared/pick_pr
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_index.max",
     wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], PICK_MAX],
+    ptx: &[],
     cpu: cpu::matmul_index::max,
     params: Params::FIELDS,
     inputs: 2,
@@ -31,6 +32,7 @@ pub(crate) static MAX: Kernel = Kernel {
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_index.prodmax",
     wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], PICK_PRODMAX],
+    ptx: &[],
     cpu: cpu::matmul_index::prodmax,
     ..MAX
 };
@@ -38,6 +40,7 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 pub(crate) static SAMPLE: Kernel = Kernel {
     name: "matmul_index.sample",
     wgsl: &[include_str!("../../shaders/matmul_index.sample.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: &[],
     cpu: cpu::matmul_index::sample,
     ..MAX
 };

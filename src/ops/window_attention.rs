@@ -35,6 +35,7 @@ const OUTPUT: &str = include_str!("../../shaders/shared/window_output.wgsl");
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "window_attention",
     wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, OPERANDS, TILE, OUTPUT, matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::window_attention::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -44,6 +45,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static KERNEL_LINE: Kernel = Kernel {
     name: "window_attention.line",
     wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, OPERANDS, LINE, OUTPUT, matmul::SHARED[1]],
+    ptx: &[],
     cpu: cpu::window_attention::line,
     ..KERNEL
 };

@@ -11,6 +11,7 @@ use crate::{BlockSparse, Dense, DenseShape, Dtype, Layout, Result};
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_matmul.cooperative",
     wgsl: &[include_str!("../../../shaders/block_matmul.cooperative.wgsl"), SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     ..SCALAR
 };
 

@@ -12,6 +12,7 @@ use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Layout, Result, Semir
 pub(crate) static BAND: Kernel = Kernel {
     name: "matmul.cooperative.band",
     wgsl: &[include_str!("../../../shaders/matmul.cooperative.band.wgsl"), SHARED[0], SHARED[1]],
+    ptx: &[],
     cpu: cpu::matmul::sum,
     params: Params::FIELDS,
     inputs: 2,
@@ -21,6 +22,7 @@ pub(crate) static BAND: Kernel = Kernel {
 pub(crate) static DENSE: Kernel = Kernel {
     name: "matmul.cooperative.dense",
     wgsl: &[include_str!("../../../shaders/matmul.cooperative.dense.wgsl"), SHARED[0], SHARED[1]],
+    ptx: &[],
     ..BAND
 };
 
