@@ -508,7 +508,22 @@ impl Buffer {
         Ok(Some((memory.buffer().clone(), start..start + self.bytes as u64)))
     }
 
-    /// The CUDA memory these bytes lie in, and where.
+    /// Memory of a program that shares the device; `bytes` of it, which the slice must have.
+    #[cfg(feature = "cuda")]
+    pub fn from_cudarc<T>(op: &'static str, device: &Device, slice: cudarc::driver::CudaSlice<T>, bytes: usize) -> Result<Self> {
+        let Backend::Cuda(gpu) = &device.0.backend else {
+            return Err(Error::argument(op, "device", device.to_string(), "a CUDA device"));
+        };
+        if slice.context().cu_ctx() != gpu.stream().context().cu_ctx() {
+            return Err(Error::argument(op, "slice", "another CUDA context", "the context of the device"));
+        }
+        if slice.num_bytes() < bytes {
+            return Err(Error::argument(op, "slice", format!("{} bytes", slice.num_bytes()), format!("at least {bytes} bytes")));
+        }
+        Ok(Self { device: device.clone(), memory: Memory::Cuda(gpu.adopt(slice)?), offset: 0, bytes })
+    }
+
+    /// The CUDA memory these bytes lie in.
     #[cfg(feature = "cuda")]
     pub fn cuda(&self) -> Option<cudarc::driver::CudaView<'_, u8>> {
         let Memory::Cuda(memory) = &self.memory else { return None };

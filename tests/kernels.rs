@@ -171,3 +171,49 @@ fn every_shader_file_is_used() {
     }
     assert_eq!(files, texts.len(), "every text a kernel uses is a file in shaders/");
 }
+
+/// The kernel's entries in the PTX: its name, and the values of constants.
+#[cfg(feature = "cuda")]
+fn entries<'a>(kernel: &Kernel, ptx: &'a str) -> Vec<&'a str> {
+    let name = kernel.name.replace('.', "_");
+    let is_its = |entry: &&str| entry.strip_prefix(&name).is_some_and(|rest| rest.chars().all(|c| c == '_' || c.is_ascii_digit()));
+    ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry ")?.strip_suffix('(')).filter(is_its).collect()
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn every_kernel_has_ptx() {
+    let mut missing = Vec::new();
+    for kernel in kernels() {
+        if kernel.ptx.is_empty() || kernel.ptx.iter().any(|ptx| entries(kernel, ptx).is_empty()) {
+            missing.push(kernel.name);
+        }
+    }
+    assert!(missing.is_empty(), "no PTX for: {}", missing.join(", "));
+}
+
+/// Binding for binding as in WGSL: the bytes of `Params`, then a pointer for each buffer.
+#[cfg(feature = "cuda")]
+#[test]
+fn ptx_entries_take_params_and_every_buffer() {
+    for kernel in kernels() {
+        let params = kernel.params.len() * 4;
+        for ptx in kernel.ptx {
+            for entry in entries(kernel, ptx) {
+                let start = ptx.find(&format!(".entry {entry}(")).unwrap();
+                let head = &ptx[start..start + ptx[start..].find(')').unwrap()];
+                assert!(head.contains(&format!("_param_0[{params}]")), "{entry}: {head}");
+                assert_eq!(head.matches(".param .u64").count(), kernel.inputs + kernel.outputs, "{entry}: {head}");
+            }
+        }
+    }
+}
+
+/// The head of each file in `shaders/ptx` has the digest of what it was made from.
+#[cfg(feature = "cuda")]
+#[test]
+fn ptx_is_what_the_sources_give() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/ptx");
+    let output = std::process::Command::new(script).arg("--stale").output().unwrap();
+    assert!(output.status.success(), "run scripts/ptx:\n{}", String::from_utf8_lossy(&output.stdout));
+}
