@@ -191,12 +191,11 @@ void run_warp(Worker& worker, Warp& warp, bool backwards) {
         }
         unsigned released = 0;
         for (unsigned left = warp.joining; left;) {
-            unsigned lane = __builtin_ctz(left), group = (warp.mask[lane] | 1u << lane) & warp.live;
-            left &= ~(1u << lane);
-            if ((warp.joining & group) == group) {
-                released |= group;
-                left &= ~group;
-            }
+            unsigned mask = warp.mask[__builtin_ctz(left)], same = 0;
+            for (unsigned lane = 0; lane < 32; lane++) same |= unsigned(warp.mask[lane] == mask) << lane;
+            same &= left;
+            left &= ~same;
+            if (!(mask & warp.live & ~same)) released |= same;
         }
         if (!released) return;
         warp.joining &= ~released;

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 // Last: it has names for CUDA that the system's headers use otherwise.
@@ -59,10 +61,24 @@ size_t from_environment(const char* name, size_t otherwise) {
     return text ? strtoull(text, nullptr, 10) : otherwise;
 }
 
+// Its modules and its memory go with it. After a fault every call in it fails.
+struct Context {
+    int fault = SUCCESS;
+    std::vector<Module*> modules;
+};
+
+// Keeps what is freed until it is trimmed, if it was told to.
+struct Pool {
+    size_t used = 0, kept = 0;
+    bool keeps = false;
+};
+
 struct Allocation {
     size_t bytes;
     char* mapping;
     size_t mapped;
+    Context* context;
+    Pool* pool;
 };
 
 // What all calls share; a call holds the lock until it is done.
@@ -71,12 +87,13 @@ struct Device {
     std::map<std::string, Entry> entries;
     std::map<std::string, const void*> variables;
     std::map<Pointer, Allocation> allocations;
-    size_t total = from_environment("BANDSAW_EMULATED_MEMORY", size_t(8) << 30), used = 0;
+    std::set<Context*> contexts;
+    Pool pool; // the default one
+    size_t total = from_environment("BANDSAW_EMULATED_MEMORY", size_t(8) << 30), used = 0, kept = 0;
     int capability = int(from_environment("BANDSAW_EMULATED_CAPABILITY", 90));
+    Context* primary = nullptr;
     int retained = 0;
     unsigned launches = 0;
-    // After a fault every call fails until the context is given up.
-    int fault = SUCCESS;
 };
 
 Device& device() {
@@ -84,32 +101,35 @@ Device& device() {
     return *device;
 }
 
-char the_context, the_pool;
-thread_local void* current_context;
+thread_local Context* current_context;
 
 struct Call : std::lock_guard<std::recursive_mutex> {
     Call() : lock_guard(device().lock) {}
 };
 
-int ready() { return !current_context ? INVALID_CONTEXT : device().fault; }
+int ready() {
+    Call call;
+    return device().contexts.count(current_context) ? current_context->fault : INVALID_CONTEXT;
+}
 
 // Memory ends where its mapping does, but for what is missing to 16 bytes: what a kernel reads or writes
 // behind it is a fault. It starts with all bits set.
-int allocate(Pointer* to, size_t bytes) {
+int allocate(Pointer* to, size_t bytes, Pool* pool) {
     Call call;
     if (int error = ready()) return error;
     if (bytes == 0) return INVALID_VALUE;
     const size_t page = 4096;
-    size_t whole = (bytes + 15) / 16 * 16, pages = (whole + page - 1) / page * page;
-    if (whole > device().total - device().used) return OUT_OF_MEMORY;
+    size_t whole = (bytes + 15) / 16 * 16, pages = (whole + page - 1) / page * page, again = std::min(pool->kept, whole);
+    if (device().used + device().kept + whole - again > device().total) return OUT_OF_MEMORY;
     void* mapping = mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) return OUT_OF_MEMORY;
     char* start = static_cast<char*>(mapping);
     mprotect(start + pages, page, PROT_NONE);
     memset(start, 0xff, pages);
     *to = Pointer(start + pages - whole);
-    device().allocations[*to] = {whole, start, pages + page};
-    device().used += whole;
+    device().allocations[*to] = {whole, start, pages + page, current_context, pool};
+    device().used += whole, pool->used += whole;
+    device().kept -= again, pool->kept -= again;
     return SUCCESS;
 }
 
@@ -118,10 +138,41 @@ int release(Pointer at) {
     if (!at) return SUCCESS;
     auto found = device().allocations.find(at);
     if (found == device().allocations.end()) return INVALID_VALUE;
-    munmap(found->second.mapping, found->second.mapped);
-    device().used -= found->second.bytes;
+    const Allocation& old = found->second;
+    munmap(old.mapping, old.mapped);
+    device().used -= old.bytes, old.pool->used -= old.bytes;
+    if (old.pool->keeps) device().kept += old.bytes, old.pool->kept += old.bytes;
     device().allocations.erase(found);
     return SUCCESS;
+}
+
+void trim(Pool* pool, size_t to) {
+    size_t less = pool->kept - std::min(pool->kept, to > pool->used ? to - pool->used : 0);
+    device().kept -= less, pool->kept -= less;
+}
+
+int create(Context** context) {
+    Call call;
+    device().contexts.insert(*context = new Context);
+    return current_context = *context, SUCCESS;
+}
+
+void unload(Module* module) {
+    for (auto& function : module->functions) delete function.second;
+    free_program(module->program);
+    delete module;
+}
+
+int destroy(Context* context) {
+    Call call;
+    if (!device().contexts.erase(context)) return INVALID_CONTEXT;
+    for (Module* module : context->modules) unload(module);
+    std::vector<Pointer> left;
+    for (const auto& each : device().allocations)
+        if (each.second.context == context) left.push_back(each.first);
+    for (Pointer at : left) release(at);
+    if (current_context == context) current_context = nullptr;
+    return delete context, SUCCESS;
 }
 
 // Whether the device has these bytes: in one allocation, or a variable of a module.
@@ -173,8 +224,8 @@ int launch(Function* function, dim3 grid, dim3 block, unsigned shared, void** ar
     if (threads > function->entry->threads || shared > function->dynamic_limit) return INVALID_VALUE;
     Launch launch = {function->entry, arguments, function->module->program, grid, block, device().launches++};
     Outcome outcome = run(launch);
-    if (outcome == Outcome::Failed) device().fault = LAUNCH_FAILED;
-    if (outcome == Outcome::BadAddress) device().fault = ILLEGAL_ADDRESS;
+    if (outcome == Outcome::Failed) current_context->fault = LAUNCH_FAILED;
+    if (outcome == Outcome::BadAddress) current_context->fault = ILLEGAL_ADDRESS;
     // As on a GPU, it is a later call that tells.
     return SUCCESS;
 }
@@ -212,27 +263,27 @@ EXPORT cuDeviceGetAttribute(int* value, int attribute, int) {
     return SUCCESS;
 }
 
-EXPORT cuDevicePrimaryCtxRetain(void** context, int) {
+EXPORT cuDevicePrimaryCtxRetain(Context** context, int) {
     Call call;
-    device().retained++;
-    return *context = &the_context, SUCCESS;
+    Context* before = current_context;
+    if (device().retained++ == 0) create(&device().primary);
+    current_context = before;
+    return *context = device().primary, SUCCESS;
 }
 EXPORT cuDevicePrimaryCtxRelease_v2(int) {
     Call call;
     if (device().retained == 0) return INVALID_CONTEXT;
-    if (--device().retained == 0) device().fault = SUCCESS;
-    return SUCCESS;
+    return --device().retained == 0 ? destroy(device().primary) : SUCCESS;
 }
 EXPORT cuDevicePrimaryCtxGetState(int, unsigned* flags, int* active) { return *flags = 0, *active = device().retained > 0, SUCCESS; }
-EXPORT cuCtxSetCurrent(void* context) { return current_context = context, SUCCESS; }
-EXPORT cuCtxGetCurrent(void** context) { return *context = current_context, SUCCESS; }
+EXPORT cuCtxCreate_v2(Context** context, unsigned, int) { return create(context); }
+EXPORT cuCtxCreate_v3(Context** context, void*, int, unsigned, int) { return create(context); }
+EXPORT cuCtxCreate_v4(Context** context, void*, unsigned, int) { return create(context); }
+EXPORT cuCtxDestroy_v2(Context* context) { return destroy(context); }
+EXPORT cuCtxSetCurrent(Context* context) { return current_context = context, SUCCESS; }
+EXPORT cuCtxGetCurrent(Context** context) { return *context = current_context, SUCCESS; }
 EXPORT cuCtxGetDevice(int* handle) { return *handle = 0, current_context ? SUCCESS : INVALID_CONTEXT; }
-EXPORT cuCtxPushCurrent_v2(void* context) { return cuCtxSetCurrent(context); }
-EXPORT cuCtxPopCurrent_v2(void** context) { return *context = current_context, current_context = nullptr, SUCCESS; }
-EXPORT cuCtxSynchronize() {
-    Call call;
-    return ready();
-}
+EXPORT cuCtxSynchronize() { return ready(); }
 EXPORT cuCtxSetFlags(unsigned) { return ready(); }
 EXPORT cuCtxSetLimit(int, size_t) { return ready(); }
 EXPORT cuCtxGetLimit(size_t* value, int) { return *value = 0, ready(); }
@@ -241,18 +292,18 @@ EXPORT cuCtxGetStreamPriorityRange(int* least, int* greatest) { return *least = 
 EXPORT cuStreamCreate(void** stream, unsigned) { return *stream = new char, ready(); }
 EXPORT cuStreamCreateWithPriority(void** stream, unsigned, int) { return *stream = new char, ready(); }
 EXPORT cuStreamDestroy_v2(void* stream) { return delete static_cast<char*>(stream), SUCCESS; }
-EXPORT cuStreamSynchronize(void*) { return cuCtxSynchronize(); }
-EXPORT cuStreamQuery(void*) { return cuCtxSynchronize(); }
+EXPORT cuStreamSynchronize(void*) { return ready(); }
+EXPORT cuStreamQuery(void*) { return ready(); }
 EXPORT cuStreamWaitEvent(void*, void*, unsigned) { return ready(); }
 EXPORT cuStreamIsCapturing(void*, int* capturing) { return *capturing = 0, SUCCESS; }
-EXPORT cuStreamGetCtx(void*, void** context) { return *context = &the_context, SUCCESS; }
+EXPORT cuStreamGetCtx(void*, Context** context) { return *context = current_context, SUCCESS; }
 EXPORT cuLaunchHostFunc(void*, void (*function)(void*), void* data) { return function(data), ready(); }
 
 EXPORT cuEventCreate(Event** event, unsigned) { return *event = new Event(), ready(); }
 EXPORT cuEventDestroy_v2(Event* event) { return delete event, SUCCESS; }
 EXPORT cuEventRecord(Event* event, void*) { return event->time = std::chrono::steady_clock::now(), ready(); }
-EXPORT cuEventQuery(Event*) { return cuCtxSynchronize(); }
-EXPORT cuEventSynchronize(Event*) { return cuCtxSynchronize(); }
+EXPORT cuEventQuery(Event*) { return ready(); }
+EXPORT cuEventSynchronize(Event*) { return ready(); }
 EXPORT cuEventElapsedTime(float* milliseconds, Event* start, Event* end) {
     return *milliseconds = std::chrono::duration<float, std::milli>(end->time - start->time).count(), ready();
 }
@@ -260,28 +311,43 @@ EXPORT cuEventElapsedTime_v2(float* milliseconds, Event* start, Event* end) { re
 
 EXPORT cuMemGetInfo_v2(size_t* free, size_t* total) {
     Call call;
-    return *total = device().total, *free = device().total - device().used, ready();
+    return *total = device().total, *free = device().total - device().used - device().kept, ready();
 }
-EXPORT cuMemAlloc_v2(Pointer* to, size_t bytes) { return allocate(to, bytes); }
-EXPORT cuMemAllocAsync(Pointer* to, size_t bytes, void*) { return allocate(to, bytes); }
-EXPORT cuMemAllocFromPoolAsync(Pointer* to, size_t bytes, void*, void*) { return allocate(to, bytes); }
+EXPORT cuMemAlloc_v2(Pointer* to, size_t bytes) { return allocate(to, bytes, &device().pool); }
+EXPORT cuMemAllocAsync(Pointer* to, size_t bytes, void*) { return allocate(to, bytes, &device().pool); }
+EXPORT cuMemAllocFromPoolAsync(Pointer* to, size_t bytes, Pool* pool, void*) { return allocate(to, bytes, pool); }
 EXPORT cuMemFree_v2(Pointer at) { return release(at); }
 EXPORT cuMemFreeAsync(Pointer at, void*) { return release(at); }
 EXPORT cuMemHostAlloc(void** to, size_t bytes, unsigned) { return *to = malloc(bytes), *to ? ready() : OUT_OF_MEMORY; }
 EXPORT cuMemAllocHost_v2(void** to, size_t bytes) { return cuMemHostAlloc(to, bytes, 0); }
 EXPORT cuMemFreeHost(void* at) { return free(at), SUCCESS; }
-EXPORT cuDeviceGetDefaultMemPool(void** pool, int) { return *pool = &the_pool, SUCCESS; }
-EXPORT cuDeviceGetMemPool(void** pool, int) { return *pool = &the_pool, SUCCESS; }
-EXPORT cuDeviceSetMemPool(int, void*) { return SUCCESS; }
-EXPORT cuMemPoolCreate(void** pool, const void*) { return *pool = &the_pool, SUCCESS; }
-EXPORT cuMemPoolDestroy(void*) { return SUCCESS; }
-EXPORT cuMemPoolSetAttribute(void*, int, void*) { return SUCCESS; }
-EXPORT cuMemPoolGetAttribute(void*, int, uint64_t* value) { return *value = 0, SUCCESS; }
-EXPORT cuMemPoolTrimTo(void*, size_t) { return SUCCESS; }
+EXPORT cuDeviceGetDefaultMemPool(Pool** pool, int) { return *pool = &device().pool, SUCCESS; }
+EXPORT cuDeviceGetMemPool(Pool** pool, int) { return *pool = &device().pool, SUCCESS; }
+EXPORT cuMemPoolCreate(Pool** pool, const void*) { return *pool = new Pool, SUCCESS; }
+EXPORT cuMemPoolDestroy(Pool* pool) {
+    Call call;
+    trim(pool, 0);
+    // The real driver waits until its memory is freed.
+    if (pool->used == 0) delete pool;
+    return SUCCESS;
+}
+EXPORT cuMemPoolSetAttribute(Pool* pool, int attribute, uint64_t* value) {
+    if (attribute == 4) pool->keeps = *value > 0; // the release threshold
+    return SUCCESS;
+}
+EXPORT cuMemPoolGetAttribute(Pool* pool, int attribute, uint64_t* value) {
+    Call call;
+    *value = attribute == 5 ? pool->used + pool->kept : attribute == 7 ? pool->used : 0; // reserved, in use
+    return SUCCESS;
+}
+EXPORT cuMemPoolTrimTo(Pool* pool, size_t bytes) {
+    Call call;
+    return trim(pool, bytes), SUCCESS;
+}
 EXPORT cuPointerGetAttribute(void* value, int attribute, Pointer at) {
     Call call;
     if (!has(at, 1)) return INVALID_VALUE;
-    if (attribute == 1) *static_cast<void**>(value) = &the_context;
+    if (attribute == 1) *static_cast<void**>(value) = current_context;
     else if (attribute == 2) *static_cast<unsigned*>(value) = 2; // memory of a device
     else if (attribute == 3) *static_cast<Pointer*>(value) = at;
     else if (attribute == 9) *static_cast<int*>(value) = 0; // which device
@@ -318,15 +384,16 @@ EXPORT cuModuleLoadData(Module** handle, const void* image) {
         return INVALID_PTX;
     }
     *handle = new Module{text, program, {}};
+    current_context->modules.push_back(*handle);
     return SUCCESS;
 }
 EXPORT cuModuleLoadDataEx(Module** handle, const void* image, unsigned, int*, void**) { return cuModuleLoadData(handle, image); }
 EXPORT cuModuleUnload(Module* module) {
     Call call;
-    for (auto& function : module->functions) delete function.second;
-    free_program(module->program);
-    delete module;
-    return SUCCESS;
+    if (int error = ready()) return error;
+    auto& modules = current_context->modules;
+    modules.erase(std::remove(modules.begin(), modules.end(), module), modules.end());
+    return unload(module), SUCCESS;
 }
 EXPORT cuModuleGetFunction(Function** handle, Module* module, const char* name) {
     Call call;
