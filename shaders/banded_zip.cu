@@ -1,6 +1,6 @@
 // out[i,j] = f(a[i,j], b[i,j], c[i,j]), each operand read as its fill outside its band.
 
-#include "shared/view.cuh"
+#include "shared/stretch.cuh"
 
 struct Params {
     uint batch;
@@ -21,33 +21,31 @@ extern "C" __device__ float expr_tanh(float x) { return tanhf(x); }
 extern "C" __device__ float expr_sin(float x) { return sinf(x); }
 extern "C" __device__ float expr_cos(float x) { return cosf(x); }
 
-DEVICE float value_at(const float* __restrict__ values, const View& v, int batch, Entry at, float fill) {
-    return in_band(at.i, at.j, v.lower, v.upper) ? values[view_index(v, batch, at)] : fill;
-}
-
 KERNEL(256) banded_zip(PARAMS p, const float* __restrict__ a_values, const float* __restrict__ b_values,
                        const float* __restrict__ c_values, float* __restrict__ out_values) {
-    View a = {p.rows, p.cols, p.a_lower + p.a_upper, p.a_lower, p.a_upper, p.flags};
-    View b = {p.rows, p.cols, p.b_lower + p.b_upper, p.b_lower, p.b_upper, p.flags >> 2};
-    View c = {p.rows, p.cols, p.c_lower + p.c_upper, p.c_lower, p.c_upper, p.flags >> 4};
-    View out = {p.rows, p.cols, p.out_lower + p.out_upper, p.out_lower, p.out_upper, p.flags >> 6};
-    uint first = first_slot(), end = p.batch * view_len(out);
-    Slot slot = slot_at(out, first), step = slot_at(out, 256);
-    bool inside[SLOTS];
-    float x[SLOTS], y[SLOTS], z[SLOTS];
+    auto view = [&](int lower, int upper, uint flags) { return View{p.rows, p.cols, lower + upper, lower, upper, flags}; };
+    View result = view(p.out_lower, p.out_upper, p.flags >> 6);
+    bool columns = result.flags & 1;
+    Stretch s = stretch_of(result, p.batch);
+    Line a = line_of(view(p.a_lower, p.a_upper, p.flags), s.batch, s.first, columns);
+    Line b = line_of(view(p.b_lower, p.b_upper, p.flags >> 2), s.batch, s.first, columns);
+    Line c = line_of(view(p.c_lower, p.c_upper, p.flags >> 4), s.batch, s.first, columns);
+    Line out = line_of(result, s.batch, s.first, columns);
+    for (int from = s.from; from < s.to; from += AT_ONCE * s.lanes) {
+        float x[AT_ONCE], y[AT_ONCE], z[AT_ONCE];
 #pragma unroll
-    for (int n = 0; n < SLOTS; n++) {
-        Entry at = slot_entry(out, slot);
-        inside[n] = (first + n * 256 < end) & view_has(out, at);
-        if (inside[n]) {
-            x[n] = value_at(a_values, a, slot.batch, at, p.a_fill);
-            y[n] = value_at(b_values, b, slot.batch, at, p.b_fill);
-            z[n] = value_at(c_values, c, slot.batch, at, p.c_fill);
+        for (int n = 0; n < AT_ONCE; n++) {
+            int k = from + n * s.lanes;
+            if (k < s.to) {
+                x[n] = value_at(a_values, a, k, p.a_fill);
+                y[n] = value_at(b_values, b, k, p.b_fill);
+                z[n] = value_at(c_values, c, k, p.c_fill);
+            }
         }
-        slot = slot_after(out, slot, step);
-    }
 #pragma unroll
-    for (int n = 0; n < SLOTS; n++) {
-        if (first + n * 256 < end) out_values[first + n * 256] = inside[n] ? f(x[n], y[n], z[n]) : p.out_fill;
+        for (int n = 0; n < AT_ONCE; n++) {
+            int k = from + n * s.lanes;
+            if (k < s.to) out_values[out.start + k] = has(out, k) ? f(x[n], y[n], z[n]) : p.out_fill;
+        }
     }
 }
