@@ -37,7 +37,7 @@ DEVICE bool meets(const Place& p, int line, int t) {
     return (t >= 0) & (t < p.end) & (steps >= -p.below) & (steps <= p.above);
 }
 
-// The scaled score of query i and key j, in powers of two: rows of so many halves.
+// The product of two rows of so many halves.
 DEVICE float row_dot(const half* a, const half* b, int columns) {
     float sum = 0;
     for (int n = 0; n < columns; n++) sum = fmaf(__half2float(a[n]), __half2float(b[n]), sum);
