@@ -1,0 +1,280 @@
+// The gradients of windowed attention on tensor cores, from f16 operands. The slopes of scores,
+// S = P ∘ (dO·Vᵀ - delta), are rounded to f16 once. They are taken relative to the largest gradient of
+// all, by a power of two, so that small gradients keep their digits.
+
+#include "shared/window_units.cuh"
+
+struct StatsParams {
+    uint rows, row; // row: fours of halves in one
+};
+
+// Of each row of the result the logsumexp in powers of two, and Σ grad · out. Of all rows the largest
+// gradient, which starts at 0. 16 threads share a row.
+KERNEL(128) window_attention_backward_cooperative_stats(const __grid_constant__ StatsParams params, const uint2* __restrict__ out,
+                                                        const uint2* __restrict__ grad, const float* __restrict__ lse,
+                                                        float2* __restrict__ stats, uint* largest) {
+    size_t row = (size_t)blockIdx.x * 8 + threadIdx.x / 16;
+    float sum = 0, most = 0;
+    if (row < params.rows) {
+        for (uint c = threadIdx.x % 16; c < params.row; c += 16) {
+            uint2 x = out[row * params.row + c], y = grad[row * params.row + c];
+            const half *xs = (const half*)&x, *ys = (const half*)&y;
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                float g = __half2float(ys[n]);
+                sum = fmaf(__half2float(xs[n]), g, sum);
+                // Infinite and NaN gradients don't count: they make what they reach NaN anyway.
+                if (fabsf(g) <= 65504) most = fmaxf(most, fabsf(g));
+            }
+        }
+    }
+#pragma unroll
+    for (int half = 8; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffff, sum, half);
+#pragma unroll
+    for (int half = 16; half > 0; half /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, half));
+    if ((threadIdx.x % 16 == 0) & (row < params.rows)) stats[row] = make_float2(lse[row] * LOG2_E, sum);
+    if ((threadIdx.x % 32 == 0) && __float_as_uint(most) > *(volatile uint*)largest) atomicMax(largest, __float_as_uint(most));
+}
+
+// The power of two that brings the largest gradient to 1 … 2.
+DEVICE float gradient_scale(uint largest) {
+    uint exponent = largest >> 23;
+    return (exponent == 0) | (exponent >= 254) ? 1 : __uint_as_float((254 - exponent) << 23);
+}
+
+struct Operands {
+    const half *q, *k, *v, *grad;  // of one head, and of the keys that it meets
+    const float2* stats;
+};
+
+struct Pair {
+    float probability, slope;
+};
+
+// Of query i and key j, by the definition.
+template <int TILES>
+DEVICE Pair exact_pair(const Params& params, const Operands& of, int i, int j) {
+    constexpr int D = TILES * 16;
+    float probability = power_of_two(row_dot(of.q + i * D, of.k + j * D, D) * (params.scale * LOG2_E) - of.stats[i].x);
+    return {probability, probability * (row_dot(of.grad + i * D, of.v + j * D, D) - of.stats[i].y) * params.scale};
+}
+
+template <int TILES>
+DEVICE Operands operands(const Params& params, int head, const half* q, const half* k, const half* v, const half* grad, const float2* stats) {
+    constexpr int D = TILES * 16;
+    size_t rows = (size_t)head * params.rows, keys = (size_t)(head / (int)params.group) * params.keys;
+    return {q + rows * D, k + keys * D, v + keys * D, grad + rows * D, stats + rows};
+}
+
+// dQ = S·K. A block has 128 queries, a warp 32.
+template <int TILES>
+DEVICE void gradient_q(const Params& params, const half* q, const half* k, const half* v, const uint* positions, const half* grad,
+                       const float2* stats, const uint* largest, half* __restrict__ dq) {
+    constexpr int D = TILES * 16, MT = 2, THREADS = 128, LINES = 128, COUNT = 64, STAGE = COUNT * pitch_of<TILES>;
+    __shared__ uint4 shared[4 * STAGE / 8];
+    if (blockIdx.x >= params.batch * params.tiles) return;
+    int head = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int i0 = blockIdx.x % params.tiles * LINES, end = key_end(params, positions, head / (int)params.group);
+    const Operands of = operands<TILES>(params, head, q, k, v, grad, stats);
+    const Place p = place<COUNT>(i0, LINES, i0 + warp * 32, 32, params.offset, params.lower, params.upper, end);
+    half* stages = (half*)shared;
+    float unit = gradient_scale(*largest), factor = params.scale * LOG2_E, slope = params.scale * unit;
+
+    uint of_q[MT][TILES][4], of_grad[MT][TILES][4];
+    float sums[MT][TILES * 2][4], tops[MT][2], deltas[MT][2];
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        load_rows<TILES>(of_q[m], of.q, p.line + m * 16, params.rows);
+        load_rows<TILES>(of_grad[m], of.grad, p.line + m * 16, params.rows);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float2 stat = of.stats[min(p.line + m * 16 + r * 8 + lane / 4, params.rows - 1)];
+            tops[m][r] = stat.x;
+            deltas[m][r] = stat.y * slope;
+        }
+#pragma unroll
+        for (int n = 0; n < TILES * 2; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0;
+    }
+
+    stage_rows<TILES, COUNT, THREADS>(stages, of.k, p.start, params.keys);
+    stage_rows<TILES, COUNT, THREADS>(stages + STAGE, of.v, p.start, params.keys);
+    cp_async_commit();
+    for (int j0 = p.start, at = 0; j0 < p.stop; j0 += COUNT, at ^= 1) {
+        if (j0 + COUNT < p.stop) {
+            stage_rows<TILES, COUNT, THREADS>(stages + (at ^ 1) * 2 * STAGE, of.k, j0 + COUNT, params.keys);
+            stage_rows<TILES, COUNT, THREADS>(stages + (at ^ 1) * 2 * STAGE + STAGE, of.v, j0 + COUNT, params.keys);
+        }
+        cp_async_commit();
+        cp_async_wait<1>();
+        __syncthreads();
+#pragma unroll 1
+        for (int h = 0; h < COUNT; h += 16) {
+            int j = j0 + h;
+            if ((j + 16 <= p.any_first) | (j >= p.any_end)) continue;
+            const half* keys = stages + at * 2 * STAGE + h * pitch_of<TILES>;
+            float s[MT][2][4], t[MT][2][4];
+            times_rows<TILES, MT, 2>(s, of_q, keys);
+            times_rows<TILES, MT, 2>(t, of_grad, keys + STAGE);
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+#pragma unroll
+                for (int n = 0; n < 2; n++) {
+#pragma unroll
+                    for (int r = 0; r < 4; r++) {
+                        s[m][n][r] = power_of_two(fmaf(s[m][n][r], factor, -tops[m][r / 2])) * fmaf(t[m][n][r], slope, -deltas[m][r / 2]);
+                    }
+                }
+            }
+            if ((j < p.all_first) | (j + 16 > p.all_end)) {
+#pragma unroll
+                for (int m = 0; m < MT; m++) {
+#pragma unroll
+                    for (int n = 0; n < 2; n++) {
+#pragma unroll
+                        for (int r = 0; r < 4; r++) {
+                            if (!meets(p, p.line + m * 16 + r / 2 * 8 + lane / 4, j + n * 8 + lane % 4 * 2 + r % 2)) s[m][n][r] = 0;
+                        }
+                    }
+                }
+            }
+            uint slopes[MT][1][4];
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+#pragma unroll
+                for (int n = 0; n < 4; n++) slopes[m][0][n] = pack(s[m][n / 2][n % 2 * 2], s[m][n / 2][n % 2 * 2 + 1]);
+            }
+            add_rows<TILES, MT, 1>(sums, slopes, keys);
+        }
+        __syncthreads();
+    }
+
+    // Where a sum has left f16's range or met a value it shouldn't.
+    auto exact = [&](int i, int, int column, uint4& words) {
+        float x[8] = {};
+        for (int j = max(0, i + p.shift - p.below); j < min(p.end, i + p.shift + p.above + 1); j++) {
+            add_eight(x, exact_pair<TILES>(params, of, i, j).slope, of.k + j * D + column);
+        }
+        words = pack_eight(x);
+    };
+    const float units[2][2] = {{1 / unit, 1 / unit}, {1 / unit, 1 / unit}};
+    put_rows<TILES, MT>(dq + (size_t)head * params.rows * D, p.line, params.rows, sums, units, stages + warp * 32 * pitch_of<TILES>, exact);
+}
+
+// dK = Sᵀ·Q and dV = Pᵀ·dO, summed over the heads that share the keys. A block has 64 keys, a warp 16.
+template <int TILES>
+DEVICE void gradient_kv(const Params& params, const half* q, const half* k, const half* v, const uint* positions, const half* grad,
+                        const float2* stats, const uint* largest, half* __restrict__ dk, half* __restrict__ dv) {
+    constexpr int D = TILES * 16, THREADS = 128, LINES = 64, COUNT = 64, NT = STEP / 8, STAGE = COUNT * pitch_of<TILES>;
+    __shared__ uint4 shared[4 * STAGE / 8];
+    __shared__ float4 shared_stats[2][COUNT / 2];
+    int group = params.group;
+    if (blockIdx.x >= params.batch / group * params.tiles) return;
+    int kv = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int j0 = blockIdx.x % params.tiles * LINES, end = key_end(params, positions, kv);
+    const Operands first = operands<TILES>(params, kv * group, q, k, v, grad, stats);
+    Place p = place<COUNT>(j0, LINES, j0 + warp * 16, 16, -params.offset, params.upper, params.lower, params.rows);
+    // Padding is met by nobody.
+    if (p.line + 16 > end) p.all_end = 0;
+    half* stages = (half*)shared;
+    float unit = gradient_scale(*largest), factor = params.scale * LOG2_E, slope = params.scale * unit;
+
+    uint of_k[1][TILES][4], of_v[1][TILES][4];
+    load_rows<TILES>(of_k[0], first.k, p.line, params.keys);
+    load_rows<TILES>(of_v[0], first.v, p.line, params.keys);
+    float key_sums[1][TILES * 2][4], value_sums[1][TILES * 2][4];
+#pragma unroll
+    for (int n = 0; n < TILES * 2; n++) {
+#pragma unroll
+        for (int r = 0; r < 4; r++) key_sums[0][n][r] = value_sums[0][n][r] = 0;
+    }
+
+    // Tile n of all heads that share the keys.
+    int of_head = div_up(p.stop - p.start, COUNT), tiles = of_head * group;
+    auto stage = [&](int n) {
+        int i = p.start + n % of_head * COUNT, own = i + (int)threadIdx.x / 2;
+        size_t rows = (size_t)(n / of_head) * params.rows;
+        half* to = stages + n % 2 * 2 * STAGE;
+        stage_rows<TILES, COUNT, THREADS>(to, first.q + rows * D, i, params.rows);
+        stage_rows<TILES, COUNT, THREADS>(to + STAGE, first.grad + rows * D, i, params.rows);
+        bool ok = (own >= 0) & (own < params.rows);
+        cp_async_4((float*)shared_stats[n % 2] + threadIdx.x, (const float*)(first.stats + rows + (ok ? own : 0)) + threadIdx.x % 2, ok);
+    };
+    if (tiles > 0) stage(0);
+    cp_async_commit();
+    for (int number = 0; number < tiles; number++) {
+        if (number + 1 < tiles) stage(number + 1);
+        cp_async_commit();
+        cp_async_wait<1>();
+        __syncthreads();
+#pragma unroll 1
+        for (int h = 0; h < COUNT; h += STEP) {
+            int i = p.start + number % of_head * COUNT + h;
+            if ((i + STEP <= p.any_first) | (i >= p.any_end)) continue;
+            const half* queries = stages + number % 2 * 2 * STAGE + h * pitch_of<TILES>;
+            const float4* own_stats = shared_stats[number % 2] + h / 2 + lane % 4;
+            float s[1][NT][4], t[1][NT][4];
+            times_rows<TILES, 1, NT>(s, of_k, queries);
+            times_rows<TILES, 1, NT>(t, of_v, queries + STAGE);
+            bool inside = (i >= p.all_first) & (i + STEP <= p.all_end);
+            uint probabilities[1][NT / 2][4], slopes[1][NT / 2][4];
+#pragma unroll
+            for (int n = 0; n < NT; n++) {
+                float4 two = own_stats[n * 4];
+#pragma unroll
+                for (int r = 0; r < 4; r++) {
+                    float top = r % 2 ? two.z : two.x, delta = r % 2 ? two.w : two.y;
+                    s[0][n][r] = power_of_two(fmaf(s[0][n][r], factor, -top));
+                    t[0][n][r] = s[0][n][r] * ((t[0][n][r] - delta) * slope);
+                    int line = p.line + r / 2 * 8 + lane / 4;
+                    if (!inside && !((line < end) & meets(p, line, i + n * 8 + lane % 4 * 2 + r % 2))) s[0][n][r] = t[0][n][r] = 0;
+                }
+#pragma unroll
+                for (int r = 0; r < 2; r++) {
+                    probabilities[0][n / 2][n % 2 * 2 + r] = pack(s[0][n][r * 2], s[0][n][r * 2 + 1]);
+                    slopes[0][n / 2][n % 2 * 2 + r] = pack(t[0][n][r * 2], t[0][n][r * 2 + 1]);
+                }
+            }
+            add_rows<TILES, 1, NT / 2>(value_sums, probabilities, queries + STAGE);
+            add_rows<TILES, 1, NT / 2>(key_sums, slopes, queries);
+        }
+        __syncthreads();
+    }
+
+    // Where a sum has left f16's range or met a value it shouldn't.
+    auto exact = [&](int j, int column, bool of_key, uint4& words) {
+        float x[8] = {};
+        int stop = j < end ? min(p.end, j + p.shift + p.above + 1) : 0;
+        for (int member = 0; member < group; member++) {
+            const Operands of = operands<TILES>(params, kv * group + member, q, k, v, grad, stats);
+            for (int i = max(0, j + p.shift - p.below); i < stop; i++) {
+                Pair pair = exact_pair<TILES>(params, of, i, j);
+                add_eight(x, of_key ? pair.slope : pair.probability, (of_key ? of.q : of.grad) + i * D + column);
+            }
+        }
+        words = pack_eight(x);
+    };
+    const float units[1][2] = {{1 / unit, 1 / unit}}, ones[1][2] = {{1, 1}};
+    half* own = stages + warp * 16 * pitch_of<TILES>;
+    size_t keys = (size_t)kv * params.keys * D;
+    put_rows<TILES, 1>(dk + keys, p.line, params.keys, key_sums, units, own, [&](int j, int, int column, uint4& words) { exact(j, column, true, words); });
+    put_rows<TILES, 1>(dv + keys, p.line, params.keys, value_sums, ones, own, [&](int j, int, int column, uint4& words) { exact(j, column, false, words); });
+}
+
+#define GRADIENTS(TILES)                                                                                                                \
+    KERNEL(128) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
+        PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
+        const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
+        const uint* __restrict__ largest, half* __restrict__ dq) {                                                                      \
+        gradient_q<TILES>(params, q, k, v, positions, grad, stats, largest, dq);                                                        \
+    }                                                                                                                                   \
+    KERNEL(128) window_attention_backward_cooperative_kv_##TILES##_4(                                                                   \
+        PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
+        const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
+        const uint* __restrict__ largest, half* __restrict__ dk, half* __restrict__ dv) {                                               \
+        gradient_kv<TILES>(params, q, k, v, positions, grad, stats, largest, dk, dv);                                                   \
+    }
+
+GRADIENTS(1)
+GRADIENTS(2)
+GRADIENTS(3)
+GRADIENTS(4)
