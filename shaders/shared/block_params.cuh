@@ -1,0 +1,63 @@
+// What the products of dense and block-sparse matrices get; see block_params.wgsl.
+#pragma once
+
+#include "activation.cuh"
+
+struct Params {
+    uint batch;
+    uint tokens;       // rows of X and Y
+    uint inner;        // columns of X, rows of V
+    uint outputs;      // columns of Y and V
+    uint x_batch;      // values of one matrix
+    uint x_stride;     // from token to token, or from feature to feature
+    uint y_batch;
+    uint y_stride;
+    uint depth;        // rows of a block
+    uint width;        // columns of a block
+    uint columns;      // block columns
+    uint token_tiles;  // blocks of threads along the tokens, and along the outputs
+    uint output_tiles;
+    uint flags;
+};
+
+DEVICE bool x_along(const Params& p) { return p.flags & 1; }  // X is contiguous along the features
+DEVICE bool v_along(const Params& p) { return p.flags & 2; }  // a block is contiguous along its rows' side, the depth
+DEVICE bool y_along(const Params& p) { return p.flags & 4; }  // Y is contiguous along the features
+DEVICE bool has_bias(const Params& p) { return p.flags & 8; }
+DEVICE uint activation(const Params& p) { return p.flags >> 4; }
+
+// A term of a block column, its blocks laid end to end: the block, counted through the index, and the
+// row inside it.
+struct Term {
+    uint block, row;
+};
+
+// The term that many further on. Counted rather than divided, since blocks are rarely short.
+DEVICE Term advance(const Params& p, Term term, uint terms) {
+    term.row += terms;
+    while (term.row >= p.depth) {
+        term.row -= p.depth;
+        term.block++;
+    }
+    return term;
+}
+
+// Where a term is: the feature of X, −1 if there is none, and where in V's values its row begins. The
+// column's blocks end before block `end`.
+DEVICE int2 place(const Params& p, const uint* index, Term term, uint end) {
+    if (term.block >= end) return int2{-1, 0};
+    uint entry = p.columns + 1 + term.block * 2;
+    uint feature = index[entry] * p.depth + term.row;
+    uint start = index[entry + 1] * p.depth * p.width + term.row * (v_along(p) ? 1 : p.width);
+    return feature < p.inner ? int2{int(feature), int(start)} : int2{-1, 0};
+}
+
+// Where the sum of a token and an output goes.
+DEVICE uint y_index(const Params& p, uint batch, uint t, uint output) {
+    return batch * p.y_batch + (y_along(p) ? t * p.y_stride + output : output * p.y_stride + t);
+}
+
+// A sum on its way out.
+DEVICE float finish(const Params& p, const float* bias, uint output, float sum) {
+    return activate(activation(p), has_bias(p) ? sum + bias[output] : sum);
+}
