@@ -5,7 +5,7 @@
 // inputs, then the outputs, and runs in blocks of as many threads as its launch bounds say, in one line.
 #pragma once
 
-#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 #define PARAMS const __grid_constant__ Params
 #define DEVICE static __device__ __forceinline__
 

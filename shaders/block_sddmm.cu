@@ -1,0 +1,122 @@
+// C = Aᵀ · B at stored blocks, in tiles of ROWS × PLACES: rows of a block row, and places of its
+// columns laid end to end, so that a tile spans blocks and its part of A is read once for all of them.
+// The terms are the tokens.
+
+#include "shared/block_tile.cuh"
+#include "shared/sddmm_params.cuh"
+
+#define OPERANDS const float *__restrict__ a, const float *__restrict__ b, const uint *__restrict__ index, float *c
+
+template <uint ROWS, uint PLACES>
+constexpr uint threads = ROWS * PLACES / 64;
+template <uint ROWS, uint PLACES>
+constexpr uint shared = STAGES * DEPTH * 4 * (ROWS + PLACES);
+
+// VECTOR values are copied at a time. A_ALONG and B_ALONG say whether the panels lie along the tokens;
+// where VECTOR is 4, the operands too.
+template <uint ROWS, uint PLACES, uint VECTOR, bool A_ALONG, bool B_ALONG>
+DEVICE void product(const Params& p, OPERANDS) {
+    extern __shared__ float4 memory[];
+    __shared__ int2 places[PLACES];
+    constexpr uint THREADS = threads<ROWS, PLACES>, SIDE = ROWS / 8;
+    constexpr uint A_SIZE = ROWS * DEPTH / 4, SIZE = A_SIZE + PLACES * DEPTH / 4;
+    const bool along_a = VECTOR == 4 ? A_ALONG : !a_along(p), along_b = VECTOR == 4 ? B_ALONG : !b_along(p);
+    const uint local = threadIdx.x;
+
+    // Which tile, of which tokens. The rows of a block row share B.
+    const uint in_part = p.grid_rows * p.row_tiles * p.column_tiles;
+    const uint part = blockIdx.x / in_part;
+    const uint row = blockIdx.x % in_part / p.column_tiles / p.row_tiles;
+    const uint i0 = blockIdx.x / p.column_tiles % p.row_tiles * ROWS;
+    const uint p0 = blockIdx.x % p.column_tiles * PLACES;
+    const uint first = index[row];
+    const uint count = (index[row + 1] - first) * p.width;
+    if (p0 >= count) return;
+    const uint base = row * p.height;
+    const uint start = part * p.part_tokens, end = min(p.tokens, start + p.part_tokens);
+    for (uint n = local; n < PLACES; n += THREADS) places[n] = place(p, index, p0 + n, first, count);
+    __syncthreads();
+
+    auto fetch = [&](uint stage) {
+        float4* to = memory + stage % STAGES * SIZE;
+        const uint t0 = start + stage * DEPTH;
+#pragma unroll
+        for (uint n = 0; n < ROWS * DEPTH / VECTOR / THREADS; n++) {
+            Piece at = along_a ? piece_along<VECTOR>(local + n * THREADS) : piece_across<VECTOR, ROWS / VECTOR>(local + n * THREADS);
+            bool ok = (t0 + at.term < end) & (i0 + at.item < p.height) & (base + i0 + at.item < p.rows);
+            copy<VECTOR, A_ALONG, ROWS>(to, at, ok ? a + a_index(p, t0 + at.term, base + i0 + at.item) : a, ok);
+        }
+#pragma unroll
+        for (uint n = 0; n < PLACES * DEPTH / VECTOR / THREADS; n++) {
+            Piece at = along_b ? piece_along<VECTOR>(local + n * THREADS) : piece_across<VECTOR, PLACES / VECTOR>(local + n * THREADS);
+            int feature = places[at.item].x;
+            bool ok = (t0 + at.term < end) & (feature >= 0);
+            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, at, ok ? b + b_index(p, t0 + at.term, feature) : b, ok);
+        }
+    };
+
+    float sums[8][8] = {};
+    const uint stages = (max(end, start) - start + DEPTH - 1) / DEPTH;
+    for (uint stage = 0; stage < STAGES - 1; stage++) {
+        if (stage < stages) fetch(stage);
+        cp_async_commit();
+    }
+    for (uint stage = 0; stage < stages; stage++) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
+        cp_async_commit();
+        const float4* from = memory + stage % STAGES * SIZE;
+        multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, from, local % SIDE, from + A_SIZE, local / SIDE);
+    }
+
+    // Out through shared memory, four places of a row at a time; what sticks out of the matrix is 0.
+    constexpr uint PITCH = PLACES + 4;
+    static_assert(ROWS * PITCH * 4 <= shared<ROWS, PLACES>);
+    float* tile = (float*)memory;
+    __syncthreads();
+    spread<ROWS, PLACES>(sums, tile, PITCH, local % SIDE, local / SIDE);
+    __syncthreads();
+#pragma unroll 1
+    for (uint n = local; n < ROWS * PLACES / 4; n += THREADS) {
+        uint i = n / (PLACES / 4), at = n % (PLACES / 4) * 4;
+        if (i0 + i >= p.height) continue;
+        bool inside = base + i0 + i < p.rows;
+        float four[4];
+#pragma unroll
+        for (uint m = 0; m < 4; m++) four[m] = inside & (places[at + m].x >= 0) ? tile[i * PITCH + at + m] : 0.0f;
+        float* to = c + size_t(part) * p.length + (i0 + i) * p.width;
+        if (VECTOR == 4) {
+            if (places[at].y < 0) continue;
+            float4* there = (float4*)(to + places[at].y);
+            float4 old = adds(p) ? *there : float4{};
+            *there = float4{old.x + four[0], old.y + four[1], old.z + four[2], old.w + four[3]};
+        } else {
+#pragma unroll
+            for (uint m = 0; m < 4; m++) {
+                int place = places[at + m].y;
+                if (place >= 0) to[place] = adds(p) ? to[place] + four[m] : four[m];
+            }
+        }
+    }
+}
+
+#define VEC4(rows, places, flags) \
+    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_16_##flags, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_16_##flags(PARAMS p, OPERANDS) { \
+        product<rows, places, 4, (flags & 1) == 0, (flags & 2) == 0>(p, a, b, index, c); \
+    }
+
+#define TILE(rows, places) \
+    SHARED_BYTES(block_sddmm_scalar_##rows##_##places##_16, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places##_16(PARAMS p, OPERANDS) { \
+        product<rows, places, 1, true, true>(p, a, b, index, c); \
+    } \
+    VEC4(rows, places, 0) \
+    VEC4(rows, places, 1) \
+    VEC4(rows, places, 2) \
+    VEC4(rows, places, 3)
+
+TILE(32, 256)
+TILE(64, 128)
+TILE(16, 256)
