@@ -5,7 +5,7 @@ use crate::device::Launch;
 use crate::expr::c;
 use crate::kernel::{Kernel, params};
 use crate::operand::Operand;
-use crate::{Banded, BandedShape, Dtype, Error, Expr, Result, cpu};
+use crate::{Banded, BandedShape, Error, Expr, Result, cpu};
 
 params! {
     /// What `banded_zip` gets; operands that f does not use repeat another.
@@ -154,7 +154,7 @@ fn check(op: &'static str, a: &Operand, others: &[(&'static str, &Operand)], f: 
 /// The shape with f of both fills as its own, as the storage type holds it.
 fn with_fill(shape: BandedShape, f: &Expr, other: f32) -> BandedShape {
     let fill = f.eval([f64::from(shape.fill), f64::from(other), 0.0]) as f32;
-    shape.fill(if shape.dtype == Dtype::F16 { half::f16::from_f32(fill).to_f32() } else { fill })
+    shape.fill(shape.dtype.rounded(fill))
 }
 
 /// f over three operands of one size onto the given shape. The third is a gradient: 0 where it is

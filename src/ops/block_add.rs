@@ -43,8 +43,7 @@ pub fn block_add(a: &BlockSparse, b: &BlockSparse) -> Result<BlockSparse> {
     blocks.sort_unstable();
     blocks.dedup();
     let pattern = BlockPattern::new([a.pattern().rows(), a.pattern().cols()], a.pattern().block(), &blocks)?;
-    let c = run(OP, a, Some(b), &pattern)?;
-    if a.dtype() == Dtype::F16 && b.dtype() == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, a, Some(b), &pattern)?.to_dtype(Dtype::of_result([a.dtype(), b.dtype()]))
 }
 
 /// The gradients of [`block_add`]: g at A's blocks, and at B's.

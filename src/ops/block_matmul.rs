@@ -3,7 +3,7 @@
 
 pub(crate) mod cooperative;
 
-use super::common::{Output, result_dtype, same, same_device, same_device_as, values, widened};
+use super::common::{Output, same, same_device, same_device_as, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params};
@@ -211,11 +211,7 @@ pub(crate) fn check_gradient(op: &'static str, x: &Operand, g: &Operand, outputs
 /// A result in the storage type that it must have.
 pub(crate) fn in_dtype(dense: Dense, dtype: Dtype) -> Result<Dense> {
     let shape = dense.shape();
-    let buffer = match (shape.dtype, dtype) {
-        (Dtype::F32, Dtype::F16) => super::cast::narrow(&dense.operand().buffer, shape.len())?,
-        (Dtype::F16, Dtype::F32) => super::cast::widen(&dense.operand().buffer, shape.len())?,
-        _ => return Ok(dense),
-    };
+    let buffer = super::cast::cast(&dense.operand().buffer, shape.len(), shape.dtype, dtype)?;
     Ok(Dense::from_buffer(shape.dtype(dtype), buffer))
 }
 
@@ -225,7 +221,7 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
         return cooperative::run(op, x, v, epilogue);
     }
     let outputs = v.pattern().cols();
-    let dtype = if v.dtype() == Dtype::F16 { result_dtype(&[x]) } else { Dtype::F32 };
+    let dtype = Dtype::of_result([x.dtype, v.dtype()]);
     let (output, shape) = Output::dense(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).layout(layout).dtype(dtype))?;
     let (x, v) = (widened(x)?, v.widened()?);
     super::common::check_binding(op, "the block values' size in bytes", v.buffer())?;

@@ -69,8 +69,7 @@ pub fn block_sddmm(a: &Dense, b: &Dense, pattern: &BlockPattern) -> Result<Block
     same(OP, "b", "rows", b.rows, a.rows, "the rows of a")?;
     same(OP, "a", "columns", a.cols, pattern.rows(), "the rows of the pattern")?;
     same(OP, "b", "columns", b.cols, pattern.cols(), "the columns of the pattern")?;
-    let c = run(OP, &a, &b, pattern)?;
-    if a.dtype == Dtype::F16 && b.dtype == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, &a, &b, pattern)?.to_dtype(Dtype::of_result([a.dtype, b.dtype]))
 }
 
 /// The gradients of [`block_sddmm`]: ga = B · Gᵀ and gb = A · G.

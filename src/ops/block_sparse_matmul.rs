@@ -52,8 +52,7 @@ pub fn block_sparse_matmul(a: &BlockSparse, b: &BlockSparse) -> Result<BlockSpar
         blocks.extend(reached.into_iter().map(|col| [row, col]));
     }
     let pattern = BlockPattern::new([p.rows(), q.cols()], [p.block()[0], q.block()[1]], &blocks)?;
-    let c = run(OP, a, b, &pattern)?;
-    if a.dtype() == Dtype::F16 && b.dtype() == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, a, b, &pattern)?.to_dtype(Dtype::of_result([a.dtype(), b.dtype()]))
 }
 
 /// The gradients of [`block_sparse_matmul`]: ga = G · Bᵀ at A's blocks, gb = Aᵀ · G at B's.
