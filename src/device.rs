@@ -444,6 +444,8 @@ impl Device {
         debug_assert_eq!(launch.inputs.len(), launch.kernel.inputs, "{}", launch.kernel.name);
         debug_assert_eq!(launch.outputs.len(), launch.kernel.outputs, "{}", launch.kernel.name);
         debug_assert!(crate::kernel::ALL.iter().any(|kernel| std::ptr::eq(*kernel, launch.kernel)), "{}", launch.kernel.name);
+        let runs = !launch.kernel.needs_matrix_units() || self.has_matrix_units() || self.is_cpu();
+        debug_assert!(runs, "{} on {self}, which has no matrix units", launch.kernel.name);
         if launch.groups == 0 {
             return Ok(());
         }

@@ -34,9 +34,10 @@ impl Kernel {
         self.name.split('.').next().unwrap_or(self.name)
     }
 
-    /// Whether it runs on matrix units; its shader says so. Only such devices get it.
+    /// Whether it runs on matrix units, or reads the halves that they take: its shader begins with what it
+    /// enables, which other shaders do not. Only devices that have them get it.
     pub fn needs_matrix_units(&self) -> bool {
-        self.wgsl[0].contains("enable wgpu_cooperative_matrix;")
+        self.wgsl[0].starts_with("enable ")
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.

@@ -50,7 +50,8 @@ fn memory_is_shared_with_cudarc() {
     let bytes = stream.clone_dtoh(&square.cudarc_view().unwrap()).unwrap();
     assert_eq!(bytes[..4], 7.0f32.to_le_bytes());
 
-    let band = Banded::from_cudarc(&device, BandedShape::new(3, 3, Band::new(0, 0).unwrap()), stream.clone_htod(&[1.0f32, 2.0, 3.0]).unwrap());
+    let band =
+        Banded::from_cudarc(&device, BandedShape::new(3, 3, Band::new(0, 0).unwrap()), stream.clone_htod(&[1.0f32, 2.0, 3.0]).unwrap());
     assert_eq!(banded_matmul(band.as_ref().unwrap(), &band.unwrap(), Semiring::Sum).unwrap().read().unwrap(), [1.0, 4.0, 9.0]);
 }
 

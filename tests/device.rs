@@ -196,6 +196,13 @@ fn chains_are_submitted_together() {
 #[cfg(feature = "wgpu")]
 mod sharing {
     use super::*;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// A test's turn to make instances of its own and drop them; at once, some drivers stop for ever.
+    fn turn() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Each adapter opened by the program itself.
     fn own_devices() -> Vec<(wgpu::Device, Device, String)> {
@@ -217,6 +224,7 @@ mod sharing {
 
     #[test]
     fn a_device_of_the_program_works() {
+        let _turn = turn();
         for (_, device, label) in own_devices() {
             let a = square(&device);
             assert_eq!(banded_matmul(&a, &a, Semiring::Sum).unwrap().get(0, 0, 0).unwrap(), 1.0, "{label}");
@@ -226,6 +234,7 @@ mod sharing {
     /// Every verb after the loss says so, none hangs, and it stays lost.
     #[test]
     fn a_lost_device_is_an_error_on_the_next_call() {
+        let _turn = turn();
         for (wgpu, device, label) in own_devices() {
             let a = square(&device);
             let pending = banded_matmul(&a, &a, Semiring::Sum).unwrap();
@@ -242,6 +251,7 @@ mod sharing {
 
     #[test]
     fn losing_one_device_leaves_the_others() {
+        let _turn = turn();
         for (wgpu, device, label) in own_devices() {
             let a = square(&device);
             wgpu.destroy();

@@ -19,26 +19,18 @@ fn parse(kernel: &Kernel) -> Module {
     naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&source)))
 }
 
-/// The kernels of core WGSL. Those with `enable` lines run on matrix units, which no device that takes
-/// HLSL or GLSL announces.
+/// The kernels of core WGSL. The others run on matrix units, which no device that takes HLSL or GLSL
+/// announces.
 fn core_kernels() -> impl Iterator<Item = &'static Kernel> {
-    kernels().iter().copied().filter(|kernel| !kernel.source(None).contains("enable "))
+    kernels().iter().copied().filter(|kernel| !kernel.needs_matrix_units())
 }
 
-/// What the shader asks for beyond core WGSL, by its `enable` lines.
+/// What the shader may use beyond core WGSL: matrix units and what comes with them, or nothing.
 fn capabilities(kernel: &Kernel) -> Capabilities {
-    let source = kernel.source(None);
-    let mut needed = Capabilities::empty();
-    for (line, capability) in [
-        ("enable f16;", Capabilities::SHADER_FLOAT16),
-        ("enable subgroups;", Capabilities::SUBGROUP),
-        ("enable wgpu_cooperative_matrix;", Capabilities::COOPERATIVE_MATRIX),
-    ] {
-        needed.set(capability, source.contains(line));
+    if !kernel.needs_matrix_units() {
+        return Capabilities::empty();
     }
-    // naga has no `enable` line for these.
-    needed.set(Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER, needed.contains(Capabilities::COOPERATIVE_MATRIX));
-    needed
+    Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER
 }
 
 fn validate(kernel: &Kernel, module: &Module) -> ModuleInfo {

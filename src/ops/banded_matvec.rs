@@ -3,14 +3,14 @@
 use super::common::{Output, parts, result_dtype, same_device, values, widened};
 use super::matmul;
 use crate::device::Launch;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::{Operand, RowParams};
 use crate::{Banded, Dense, DenseShape, Dtype, Error, Result, Semiring, cpu};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_matvec",
     wgsl: &[include_str!("../../shaders/banded_matvec.wgsl"), matmul::SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("banded_matvec.sm_80"),
     cpu: cpu::banded_matvec::run,
     params: RowParams::FIELDS,
     inputs: 2,

@@ -2,7 +2,7 @@
 
 use super::common::{Output, parts, same, same_device, values, widened};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, cpu};
 
@@ -19,7 +19,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_move",
     wgsl: &[include_str!("../../shaders/banded_move.wgsl"), super::matmul::SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("banded_move.sm_80"),
     cpu: cpu::banded_move::run,
     params: Params::FIELDS,
     inputs: 1,

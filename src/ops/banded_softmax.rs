@@ -3,7 +3,7 @@
 use super::common::{Output, parts, values, widened};
 use super::matmul_backward::same_structure;
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Error, Layout, Result, cpu};
 
@@ -18,7 +18,7 @@ const SHARED: [&str; 2] = [include_str!("../../shaders/shared/softmax_row.wgsl")
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_softmax",
     wgsl: &[include_str!("../../shaders/banded_softmax.wgsl"), SHARED[0], SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("banded_softmax.sm_80"),
     cpu: cpu::banded_softmax::run,
     params: Params::FIELDS,
     inputs: 1,
@@ -28,7 +28,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static BACKWARD: Kernel = Kernel {
     name: "banded_softmax.backward",
     wgsl: &[include_str!("../../shaders/banded_softmax.backward.wgsl"), SHARED[0], SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("banded_softmax.sm_80"),
     cpu: cpu::banded_softmax::backward,
     inputs: 2,
     ..KERNEL

@@ -3,9 +3,9 @@
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use crate::device::Launch;
 use crate::expr::c;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
-use crate::{Banded, BandedShape, Dtype, Error, Expr, Result, cpu};
+use crate::{Banded, BandedShape, Error, Expr, Result, cpu};
 
 params! {
     /// What `banded_zip` gets; operands that f does not use repeat another.
@@ -20,7 +20,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_zip",
     wgsl: &[include_str!("../../shaders/banded_zip.wgsl"), super::matmul::SHARED[1], include_str!("../../shaders/shared/expression.wgsl")],
-    ptx: &[],
+    ptx: ptx!("banded_zip.sm_80"),
     cpu: cpu::banded_zip::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -155,7 +155,7 @@ fn check(op: &'static str, a: &Operand, others: &[(&'static str, &Operand)], f: 
 /// The shape with f of both fills as its own, as the storage type holds it.
 fn with_fill(shape: BandedShape, f: &Expr, other: f32) -> BandedShape {
     let fill = f.eval([f64::from(shape.fill), f64::from(other), 0.0]) as f32;
-    shape.fill(if shape.dtype == Dtype::F16 { half::f16::from_f32(fill).to_f32() } else { fill })
+    shape.fill(shape.dtype.rounded(fill))
 }
 
 /// f over three operands of one size onto the given shape. The third is a gradient: 0 where it is

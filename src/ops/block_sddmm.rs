@@ -4,7 +4,7 @@ use super::block_matmul::{LOADS, block_matmul};
 use super::common::{check_binding, same, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockPattern, BlockSparse, Dense, Dtype, Result, cpu};
 
@@ -22,7 +22,7 @@ const SHARED: [&str; 2] = [include_str!("../../shaders/shared/sddmm_params.wgsl"
 pub(crate) static SCALAR: Kernel = Kernel {
     name: "block_sddmm.scalar",
     wgsl: &[include_str!("../../shaders/block_sddmm.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("block_sddmm.sm_80"),
     cpu: cpu::block_sddmm::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -35,7 +35,7 @@ pub(crate) static VEC4: Kernel =
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_sddmm.walk",
     wgsl: &[include_str!("../../shaders/block_sddmm.walk.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("block_sddmm.walk.sm_80"),
     ..SCALAR
 };
 
@@ -71,8 +71,7 @@ pub fn block_sddmm(a: &Dense, b: &Dense, pattern: &BlockPattern) -> Result<Block
     same(OP, "b", "rows", b.rows, a.rows, "the rows of a")?;
     same(OP, "a", "columns", a.cols, pattern.rows(), "the rows of the pattern")?;
     same(OP, "b", "columns", b.cols, pattern.cols(), "the columns of the pattern")?;
-    let c = run(OP, &a, &b, pattern)?;
-    if a.dtype == Dtype::F16 && b.dtype == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, &a, &b, pattern)?.to_dtype(Dtype::of_result([a.dtype, b.dtype]))
 }
 
 /// The gradients of [`block_sddmm`]: ga = B · Gᵀ and gb = A · G.

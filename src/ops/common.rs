@@ -48,14 +48,14 @@ pub(crate) fn same(op: &'static str, argument: &'static str, what: &str, got: us
 /// Checks that an operand holds values, not indices.
 pub(crate) fn values(op: &'static str, argument: &'static str, operand: &Operand) -> Result<()> {
     if operand.dtype == Dtype::U32 {
-        return Err(Error::argument(op, argument, "dtype u32", "dtype f32 or f16"));
+        return Err(Error::argument(op, argument, "dtype u32", "dtype f32, f16 or bf16"));
     }
     Ok(())
 }
 
-/// The storage type of a result: f16 if every operand is, else f32.
+/// The storage type of a result: that of the operands if it is the same half for all, else f32.
 pub(crate) fn result_dtype(operands: &[&Operand]) -> Dtype {
-    if operands.iter().all(|operand| operand.dtype == Dtype::F16) { Dtype::F16 } else { Dtype::F32 }
+    Dtype::of_result(operands.iter().map(|operand| operand.dtype))
 }
 
 /// The batch cut into parts whose operands each fit one binding and 32-bit indices.
@@ -84,12 +84,9 @@ pub(crate) fn parts(op: &'static str, operands: &[&Operand]) -> Result<Vec<Range
 
 /// A matrix whose values kernels can work on: itself, or its halves widened to f32.
 pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
-    if operand.dtype != Dtype::F16 {
-        return Ok(operand.clone());
-    }
     let mut new = operand.clone();
-    new.dtype = Dtype::F32;
-    new.buffer = super::cast::widen(&operand.buffer, operand.batch * operand.len())?;
+    new.dtype = operand.dtype.widened();
+    new.buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, new.dtype)?;
     Ok(new)
 }
 
@@ -101,12 +98,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub fn banded(op: &'static str, device: &Device, shape: BandedShape) -> Result<(Self, BandedShape)> {
-        let wide = BandedShape { dtype: if shape.dtype == Dtype::F16 { Dtype::F32 } else { shape.dtype }, ..shape };
+        let wide = BandedShape { dtype: shape.dtype.widened(), ..shape };
         Ok((Self { operand: Banded::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
     }
 
     pub fn dense(op: &'static str, device: &Device, shape: DenseShape) -> Result<(Self, DenseShape)> {
-        let wide = DenseShape { dtype: if shape.dtype == Dtype::F16 { Dtype::F32 } else { shape.dtype }, ..shape };
+        let wide = DenseShape { dtype: shape.dtype.widened(), ..shape };
         Ok((Self { operand: Dense::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
     }
 
@@ -122,9 +119,6 @@ impl Output {
 
     /// The buffer in the result's own storage type.
     pub fn finish(self) -> Result<Buffer> {
-        if self.dtype == self.operand.dtype {
-            return Ok(self.operand.buffer);
-        }
-        super::cast::narrow(&self.operand.buffer, self.operand.batch * self.operand.len())
+        super::cast::cast(&self.operand.buffer, self.operand.batch * self.operand.len(), self.operand.dtype, self.dtype)
     }
 }

@@ -4,14 +4,14 @@ use super::common::{Output, parts, same, same_device, values, widened};
 use super::matmul::{self, Params, SHARED, params, product};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, Semiring, cpu};
 
 pub(crate) static LOG: Kernel = Kernel {
     name: "matmul_backward.log",
     wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
-    ptx: &[],
+    ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::log,
     params: Params::FIELDS,
     inputs: 6,
@@ -21,7 +21,7 @@ pub(crate) static LOG: Kernel = Kernel {
 pub(crate) static WEIGHT: Kernel = Kernel {
     name: "matmul_backward.weight",
     wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
-    ptx: &[],
+    ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::weight,
     inputs: 4,
     ..LOG
@@ -30,7 +30,7 @@ pub(crate) static WEIGHT: Kernel = Kernel {
 pub(crate) static EXP: Kernel = Kernel {
     name: "matmul_backward.exp",
     wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
-    ptx: &[],
+    ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::exp,
     inputs: 2,
     ..LOG
@@ -39,7 +39,7 @@ pub(crate) static EXP: Kernel = Kernel {
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_backward.max",
     wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_MAX],
-    ptx: &[],
+    ptx: ptx!("matmul_backward.pick.sm_80"),
     cpu: cpu::matmul_backward::max,
     inputs: 4,
     ..LOG
@@ -48,7 +48,7 @@ pub(crate) static MAX: Kernel = Kernel {
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_backward.prodmax",
     wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_PRODMAX],
-    ptx: &[],
+    ptx: ptx!("matmul_backward.pick.sm_80"),
     cpu: cpu::matmul_backward::prodmax,
     ..MAX
 };

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::{MAX_LEN, Operand};
 use crate::{Dense, DenseShape, Dtype, Error, Layout, Result, WindowAttention, cpu};
 
@@ -35,7 +35,7 @@ const OUTPUT: &str = include_str!("../../shaders/shared/window_output.wgsl");
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "window_attention",
     wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, OPERANDS, TILE, OUTPUT, matmul::SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("window_attention.sm_80"),
     cpu: cpu::window_attention::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -45,7 +45,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static KERNEL_LINE: Kernel = Kernel {
     name: "window_attention.line",
     wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, OPERANDS, LINE, OUTPUT, matmul::SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("window_attention.sm_80"),
     cpu: cpu::window_attention::line,
     ..KERNEL
 };

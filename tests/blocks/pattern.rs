@@ -133,7 +133,7 @@ fn what_cannot_be_is_refused() {
     );
     let w = sparse(&cpu, &full, 1, Layout::Rows);
     assert_eq!(w.get(4, 0).unwrap_err().to_string(), "BlockSparse::get: index has (4, 0), must have an entry of 4 × 4");
-    assert_eq!(w.to_dtype(Dtype::U32).unwrap_err().to_string(), "BlockSparse::to_dtype: dtype has u32, must have f32 or f16");
+    assert_eq!(w.to_dtype(Dtype::U32).unwrap_err().to_string(), "BlockSparse::to_dtype: dtype has u32, must have f32, f16 or bf16");
 }
 
 #[test]

@@ -165,9 +165,9 @@ fn what_cannot_be_is_refused() {
         "banded_matvec_backward: g has shape 2 × 5 × 1, must have shape 2 × 4 × 1 (the batch of a × its rows × 1)"
     );
     let index = dense(&cpu, 1, DenseShape::new(5, 1).batch(2).dtype(Dtype::U32));
-    assert_eq!(banded_matvec(&a, &index).unwrap_err().to_string(), "banded_matvec: x has dtype u32, must have dtype f32 or f16");
+    assert_eq!(banded_matvec(&a, &index).unwrap_err().to_string(), "banded_matvec: x has dtype u32, must have dtype f32, f16 or bf16");
     let index = banded(&cpu, 1, a.shape().dtype(Dtype::U32));
-    assert_eq!(banded_matvec(&index, &x).unwrap_err().to_string(), "banded_matvec: a has dtype u32, must have dtype f32 or f16");
+    assert_eq!(banded_matvec(&index, &x).unwrap_err().to_string(), "banded_matvec: a has dtype u32, must have dtype f32, f16 or bf16");
     for device in devices().iter().skip(1) {
         let far = dense(device, 1, x.shape());
         assert_eq!(

@@ -275,11 +275,14 @@ fn what_cannot_be_is_refused() {
     );
 
     let index = banded(&cpu, 1, BandedShape::new(4, 5, band(1, 2)).dtype(Dtype::U32));
-    assert_eq!(banded_resize(&index, band(0, 0)).unwrap_err().to_string(), "banded_resize: a has dtype u32, must have dtype f32 or f16");
+    assert_eq!(
+        banded_resize(&index, band(0, 0)).unwrap_err().to_string(),
+        "banded_resize: a has dtype u32, must have dtype f32, f16 or bf16"
+    );
     let index = dense(&cpu, 1, DenseShape::new(4, 5).dtype(Dtype::U32));
     let from = banded_from_dense(&index, band(0, 0), Layout::Rows, 0.0).unwrap_err().to_string();
-    assert_eq!(from, "banded_from_dense: d has dtype u32, must have dtype f32 or f16");
-    assert_eq!(find_band(&index).unwrap_err().to_string(), "find_band: d has dtype u32, must have dtype f32 or f16");
+    assert_eq!(from, "banded_from_dense: d has dtype u32, must have dtype f32, f16 or bf16");
+    assert_eq!(find_band(&index).unwrap_err().to_string(), "find_band: d has dtype u32, must have dtype f32, f16 or bf16");
     assert_eq!(
         banded_resize(&a, band(1 << 28, 1 << 28)).unwrap_err().to_string(),
         "banded_resize: the number of stored values of one matrix is 2147483652, the limit of 32-bit indices is 2147483647"

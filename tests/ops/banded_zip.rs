@@ -210,7 +210,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(error(at(3, 4, 5)), "banded_zip: b has batch 3, must have batch 2 (the batch of a)");
     assert_eq!(error(at(2, 3, 5)), "banded_zip: b has rows 3, must have rows 4 (the rows of a)");
     assert_eq!(error(at(2, 4, 6)), "banded_zip: b has columns 6, must have columns 5 (the columns of a)");
-    assert_eq!(error(at(2, 4, 5).dtype(Dtype::U32)), "banded_zip: b has dtype u32, must have dtype f32 or f16");
+    assert_eq!(error(at(2, 4, 5).dtype(Dtype::U32)), "banded_zip: b has dtype u32, must have dtype f32, f16 or bf16");
     let g = banded(&cpu, 1, at(2, 4, 6));
     assert_eq!(
         banded_map_backward(&x, &a(), &g).unwrap_err().to_string(),

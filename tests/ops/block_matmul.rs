@@ -238,7 +238,7 @@ fn what_cannot_be_is_refused() {
         assert_eq!(error.to_string(), message);
     }
     let index = dense(&cpu, 1, DenseShape::new(3, 4).dtype(Dtype::U32));
-    assert_eq!(block_matmul(&index, &w).unwrap_err().to_string(), "block_matmul: x has dtype u32, must have dtype f32 or f16");
+    assert_eq!(block_matmul(&index, &w).unwrap_err().to_string(), "block_matmul: x has dtype u32, must have dtype f32, f16 or bf16");
     for tested in devices().iter().filter(|tested| tested.info.id != "cpu") {
         let far = dense(&tested.device, 1, DenseShape::new(3, 4));
         assert_eq!(

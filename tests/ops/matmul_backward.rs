@@ -303,7 +303,7 @@ fn what_cannot_be_is_refused() {
         error(&c, &like(BandedShape { band: band(1, 2), ..good })),
         "banded_matmul_backward: g has band lower 1, upper 2, must have band lower 2, upper 2 (the band of c)"
     );
-    assert_eq!(error(&c, &like(good.dtype(Dtype::U32))), "banded_matmul_backward: g has dtype u32, must have dtype f32 or f16");
+    assert_eq!(error(&c, &like(good.dtype(Dtype::U32))), "banded_matmul_backward: g has dtype u32, must have dtype f32, f16 or bf16");
     let q = dense(&cpu, 1, DenseShape::new(4, 3).batch(2));
     assert_eq!(
         window_matmul_backward(&q, &q, &a).unwrap_err().to_string(),

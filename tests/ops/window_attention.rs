@@ -242,7 +242,7 @@ fn operands_that_do_not_fit() {
         let half = |dtype| Dense::from_fn(device, DenseShape::new(6, 4).batch(2).dtype(dtype), |_, _, _| 0.0).unwrap();
         refused(run(&q, &half(Dtype::F16), &x), "k has dtype f16, must have dtype f32 (the dtype of q)");
         refused(run(&q, &x, &half(Dtype::F16)), "v has dtype f16, must have dtype f32 (the dtype of q)");
-        refused(run(&q, &x, &half(Dtype::U32)), "v has dtype u32, must have dtype f32 or f16");
+        refused(run(&q, &x, &half(Dtype::U32)), "v has dtype u32, must have dtype f32, f16 or bf16");
     }
 }
 

@@ -197,6 +197,6 @@ const SHIFT: Parameter = integer("t", 1, -32, 32);
 const LAYOUT: Parameter = choice("layout", &["rows", "columns"]);
 const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax", "sample"]);
 const SEED: Parameter = integer("seed", 0, 0, 1000);
-const DTYPE: Parameter = choice("dtype", &["f32", "f16"]);
+const DTYPE: Parameter = choice("dtype", &["f32", "f16", "bf16"]);
 const BATCH: Parameter = integer("batch", 1, 0, 64);
 const FILL: Parameter = choice("fill", &["0", "-inf"]);

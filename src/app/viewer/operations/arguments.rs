@@ -128,7 +128,11 @@ impl<'a> Arguments<'a> {
     }
 
     pub fn dtype(&self) -> Result<Dtype> {
-        Ok(if self.text("dtype")? == "f16" { Dtype::F16 } else { Dtype::F32 })
+        Ok(match self.text("dtype")? {
+            "f16" => Dtype::F16,
+            "bf16" => Dtype::Bf16,
+            _ => Dtype::F32,
+        })
     }
 
     pub fn fill(&self) -> Result<f32> {
@@ -245,6 +249,16 @@ impl<'a> Call<'a> {
         .into()
     }
 
+    /// The storage type, if it is not f32.
+    pub fn half(&self) -> Option<&'static str> {
+        self.operation.parameter("dtype")?;
+        match self.text("dtype") {
+            "f16" => Some("Dtype::F16"),
+            "bf16" => Some("Dtype::Bf16"),
+            _ => None,
+        }
+    }
+
     pub fn expression(&self) -> String {
         format!("&{}.parse::<Expr>()?", self.literal("f"))
     }
@@ -262,8 +276,8 @@ impl<'a> Call<'a> {
         if has("fill") && self.text("fill") == "-inf" {
             text += ".fill(f32::NEG_INFINITY)";
         }
-        if has("dtype") && self.text("dtype") == "f16" {
-            text += ".dtype(Dtype::F16)";
+        if let Some(dtype) = self.half() {
+            text += &format!(".dtype({dtype})");
         }
         text
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bandsaw::io::Checkpoint;
-use bandsaw::{Band, BigBird, BlockPattern, BlockSparse, Dtype, Error, Result};
+use bandsaw::{Band, BigBird, BlockPattern, BlockSparse, Error, Result};
 
 use super::sources::{holds, uniform};
 use super::{Arguments, Call, Control, DTYPE, Group, Kind, Operation, Origin, Parameter, SEED, integer, real, size, text};
@@ -149,11 +149,11 @@ fn values(x: &Arguments<'_>, pattern: &BlockPattern) -> Result<Matrix> {
     holds(x.device, pattern.len() as u128 * (r * c) as u128)?;
     let (low, high, seed) = (x.real("low")?, x.real("high")?, x.size("seed")? as u64);
     let blocks = BlockSparse::from_fn(x.device, pattern, |i, j| low + (high - low) * noise(seed, 0, i, j))?;
-    Ok(Matrix::Blocks(if x.dtype()? == Dtype::F16 { blocks.to_dtype(Dtype::F16)? } else { blocks }))
+    Ok(Matrix::Blocks(blocks.to_dtype(x.dtype()?)?))
 }
 
 fn values_code(x: &Call<'_>, pattern: &str) -> String {
-    let half = if x.text("dtype") == "f16" { ".to_dtype(Dtype::F16)?" } else { "" };
+    let half = x.half().map_or(String::new(), |dtype| format!(".to_dtype({dtype})?"));
     let entry = uniform(x).replace("|b, i, j|", "|i, j|").replace(", b, i, j)", ", 0, i, j)");
     format!("BlockSparse::from_fn(&device, &{pattern}, {entry})?{half}")
 }
