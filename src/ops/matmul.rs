@@ -6,7 +6,7 @@ pub(crate) mod cooperative;
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use crate::cpu;
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::{Operand, RowParams};
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Layout, Result, Semiring};
 
@@ -53,7 +53,7 @@ product_kernels! {
 pub(crate) static SCALE: Kernel = Kernel {
     name: "matmul_scale",
     wgsl: &[include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("matmul_scale.sm_80"),
     cpu: cpu::matmul_scale::run,
     params: RowParams::FIELDS,
     inputs: 1,
