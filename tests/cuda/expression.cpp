@@ -59,7 +59,7 @@ struct Reader {
     // One instruction: its name, then its operands; brackets and parentheses are gone.
     bool read(const std::vector<std::string>& words) {
         static const std::map<std::string, Operation> operations = {
-            {"ld.param.f32", Move}, {"st.param.f32", Move}, {"mov.f32", Move}, {"add", Add}, {"sub", Subtract}, {"mul", Multiply},
+            {"ld", Move}, {"st", Move}, {"mov", Move}, {"add", Add}, {"sub", Subtract}, {"mul", Multiply},
             {"div", Divide}, {"fma", Fma}, {"neg", Negate}, {"abs", Absolute}, {"sqrt", Root}, {"min", Minimum}, {"max", Maximum},
             {"setp.lt", Less}, {"setp.le", LessEqual}, {"setp.gt", Greater}, {"setp.ge", GreaterEqual}, {"setp.eq", Equal},
             {"setp.neu", NotEqual}, {"selp", Select}};
@@ -73,9 +73,9 @@ struct Reader {
             if (found == functions.end() || !found->second) return false;
             step = {Call, cell(words[1]), {cell(words[3])}, found->second};
         } else {
-            for (const char* suffix : {".f32", ".rn"}) {
-                size_t at = name.size() - strlen(suffix);
-                if (name.compare(2, 6, ".param") && name.size() > strlen(suffix) && !name.compare(at, at, suffix) && name != "mov.f32") name.resize(at);
+            for (const char* part : {".param", ".rn", ".f32"}) {
+                size_t at = name.find(part);
+                if (at != std::string::npos) name.erase(at, strlen(part));
             }
             auto found = operations.find(name);
             if (found == operations.end() || words.size() < 3 || words.size() > 5) return false;
