@@ -8,6 +8,7 @@
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 #define PARAMS const __grid_constant__ Params
 #define DEVICE static __device__ __forceinline__
+#define METHOD __device__ __forceinline__
 
 // Memory that the threads of a block share beyond 48 KB: the entry says how much it wants.
 #define SHARED_BYTES(entry, bytes) extern "C" __device__ const unsigned entry##_shared = bytes;

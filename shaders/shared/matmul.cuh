@@ -1,0 +1,66 @@
+// C = A ⊗ B over the semiring of the file included before. A dense matrix is a band that covers
+// everything; C is in rows layout.
+#pragma once
+
+#include "matmul_slide.cuh"
+#include "matmul_tile.cuh"
+
+#define PRODUCT_BUFFERS                                                                                                  \
+    const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ a_scale,                         \
+        const float *__restrict__ b_scale, float *__restrict__ c
+#define PRODUCT params, a, b, a_scale, b_scale, c
+
+// Products of whole bands, by the width of B they reach.
+typedef Slide<8, 3, 3> Slide17;
+typedef Slide<8, 5, 5> Slide33;
+typedef Slide<8, 9, 3> Slide65;
+typedef Slide<16, 9, 2> Slide129;
+
+template <class Slide>
+DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
+    extern __shared__ float4 slide_memory[];
+    __shared__ int any_tainted;
+    int row_tiles = params.tiles;
+    size_t batch = blockIdx.x / row_tiles;
+    if (batch >= params.batch) return;
+    int i0 = blockIdx.x % row_tiles * Slide::ROWS;
+    float* tiles = (float*)slide_memory;
+    Slide product = {params,
+                     a + batch * a_len(params),
+                     b + batch * b_len(params),
+                     a_scale + batch * params.rows,
+                     b_scale + batch * params.cols,
+                     c + batch * c_len(params),
+                     tiles,
+                     tiles + Slide::A_SIZE + Slide::B_START,
+                     i0,
+                     i0 - params.a_lower,
+                     (int)threadIdx.x,
+                     false,
+                     false};
+    product.run(&any_tainted);
+}
+
+template <int COLUMNS>
+DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
+    __shared__ float4 tile_memory[Tile<COLUMNS>::SIZE / 4];
+    __shared__ int any_tainted;
+    size_t batch = blockIdx.x / params.tiles;
+    if (batch >= params.batch) return;
+    int row_tiles = (params.rows + Tile<COLUMNS>::ROWS - 1) / Tile<COLUMNS>::ROWS;
+    int column_tiles = params.tiles / row_tiles;
+    int in_matrix = blockIdx.x % params.tiles;
+    int i0 = in_matrix / column_tiles * Tile<COLUMNS>::ROWS;
+    int j0 = (params.flags & 32 ? 0 : i0 - params.c_lower) + in_matrix % column_tiles * Tile<COLUMNS>::WIDTH;
+    a += batch * a_len(params);
+    b += batch * b_len(params);
+    bool a_columns = params.flags & 1, b_columns = params.flags & 4;
+    Lines rows = {a + a_index(params, 0, 0),  a_scale + batch * params.rows, params.rows, params.inner,
+                  params.a_lower,             params.a_upper,                a_columns ? 1 : params.a_stride,
+                  a_columns ? params.a_stride : 1};
+    Lines columns = {b + b_index(params, 0, 0),  b_scale + batch * params.cols, params.cols, params.inner,
+                     params.b_upper,             params.b_lower,                b_columns ? params.b_stride : 1,
+                     b_columns ? 1 : params.b_stride};
+    Tile<COLUMNS> product = {params, rows, columns, c + batch * c_len(params), (float*)tile_memory, i0, j0, (int)threadIdx.x, false};
+    product.run(a, b, &any_tainted);
+}
