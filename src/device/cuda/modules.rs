@@ -1,9 +1,9 @@
-//! Kernels loaded so far. A module is the PTX of one kernel, with the function that an expression became.
+//! Kernels loaded so far. A module is one entry of the PTX, with the function that an expression became.
 
 use std::collections::HashMap;
 use std::ffi::CString;
 
-use cudarc::driver::{result, sys};
+use cudarc::driver::{DriverError, result, sys};
 
 use super::Context;
 use crate::device::Launch;
@@ -28,22 +28,19 @@ struct Known {
     entry: Entry,
 }
 
-/// The modules of one context; the driver unloads them with it.
+/// The entries loaded in one context; the driver unloads them with it.
 pub(crate) struct Modules {
     hopper: bool,
-    /// By the address of the PTX's text, which several kernels may share.
-    modules: HashMap<(*const u8, Option<String>), sys::CUmodule>,
     /// By the kernel's name.
     known: HashMap<&'static str, Vec<Known>>,
 }
 
-// SAFETY: handles that any thread may use once the context is bound to it, and pointers that are compared
-// only.
+// SAFETY: handles that any thread may use once the context is bound to it.
 unsafe impl Send for Modules {}
 
 impl Modules {
     pub fn new(hopper: bool) -> Self {
-        Self { hopper, modules: HashMap::new(), known: HashMap::new() }
+        Self { hopper, known: HashMap::new() }
     }
 
     /// The entry for this launch, loaded if it is new. The context is bound to this thread.
@@ -59,36 +56,23 @@ impl Modules {
         Ok(entry)
     }
 
-    fn load(&mut self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
+    fn load(&self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
         let kernel = launch.kernel;
-        let fail = |message: String| Error::Backend { device: context.name().into(), message: format!("{}: {message}", kernel.name) };
-        let Some(ptx) = (if self.hopper { kernel.ptx.last() } else { kernel.ptx.first() }) else {
-            return Err(fail("no PTX".into()));
-        };
-        let function = launch.function.map(Expr::to_ptx);
-        let key = (ptx.as_ptr(), function);
-        let module = match self.modules.get(&key) {
-            Some(module) => *module,
-            None => {
-                let text = CString::new(with_function(ptx, key.1.as_deref())).map_err(|error| fail(error.to_string()))?;
-                // SAFETY: the text ends with a zero.
-                let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|error| context.translate(0, error))?;
-                self.modules.insert(key, module);
-                module
+        let fail = |message: &str| Error::Backend { device: context.name().into(), message: format!("{}: {message}", kernel.name) };
+        let ptx = if self.hopper { kernel.ptx.last() } else { kernel.ptx.first() }.ok_or_else(|| fail("no PTX"))?;
+        let mut names = entry_names(kernel, launch.constants);
+        let name = names.find(|name| ptx.contains(&format!(".entry {name}("))).ok_or_else(|| fail("the PTX has no such entry"))?;
+        let text = module_text(ptx, &name, launch.function.map(Expr::to_ptx).as_deref());
+        let zero_terminated = |text: String| CString::new(text).map_err(|_| fail("a zero in the PTX"));
+        let (text, shared, name) = (zero_terminated(text)?, zero_terminated(format!("{name}_shared"))?, zero_terminated(name)?);
+        let load = || -> std::result::Result<Entry, DriverError> {
+            // SAFETY: the text ends with a zero; the module stays loaded as long as its context.
+            unsafe {
+                let module = result::module::load_data(text.as_ptr().cast())?;
+                describe(module, result::module::get_function(module, name)?, &shared)
             }
         };
-        for name in entry_names(kernel, launch.constants) {
-            let symbol = |name: String| CString::new(name).map_err(|error| fail(error.to_string()));
-            // SAFETY: the module is loaded and stays so.
-            match unsafe { result::module::get_function(module, symbol(name.clone())?) } {
-                Ok(function) => {
-                    return describe(module, function, &symbol(format!("{name}_shared"))?).map_err(|error| context.translate(0, error));
-                }
-                Err(error) if error.0 == sys::cudaError_enum::CUDA_ERROR_NOT_FOUND => {}
-                Err(error) => return Err(context.translate(0, error)),
-            }
-        }
-        Err(fail(format!("the PTX has no entry {}", entry_names(kernel, launch.constants).next().unwrap_or_default())))
+        load().map_err(|error| context.translate(0, error))
     }
 }
 
@@ -102,23 +86,27 @@ fn entry_names(kernel: &Kernel, constants: &[(&'static str, f64)]) -> impl Itera
     })
 }
 
-/// The text with the definition of the function that it declares.
-fn with_function(ptx: &str, function: Option<&str>) -> String {
-    match function {
+/// The text with one of its entries alone, so that the driver compiles no others, and the definition of the
+/// function that it declares.
+fn module_text(ptx: &str, entry: &str, function: Option<&str>) -> String {
+    let wanted = format!(".visible .entry {entry}(");
+    let mut text = String::with_capacity(1 << 17);
+    let mut skipping = false;
+    for line in ptx.lines() {
+        skipping |= line.starts_with(".visible .entry ") && !line.starts_with(&wanted);
         // The declaration is no longer one of something elsewhere.
-        Some(function) => format!(
-            "{}\n{function}",
-            ptx.replace(".extern .func  (.param .b32 func_retval0) f\n", ".visible .func  (.param .b32 func_retval0) f\n")
-        ),
-        None => ptx.into(),
+        let line = if function.is_some() && line.ends_with(" f") { line.replacen(".extern", ".visible", 1) } else { line.to_owned() };
+        if !skipping {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        skipping &= line != "}";
     }
+    text.push_str(function.unwrap_or_default());
+    text
 }
 
-fn describe(
-    module: sys::CUmodule,
-    function: sys::CUfunction,
-    shared_symbol: &std::ffi::CStr,
-) -> std::result::Result<Entry, cudarc::driver::DriverError> {
+fn describe(module: sys::CUmodule, function: sys::CUfunction, shared_symbol: &std::ffi::CStr) -> std::result::Result<Entry, DriverError> {
     use sys::CUfunction_attribute as Attribute;
     let (mut address, mut bytes) = (0, 0);
     let mut shared = 0u32;
