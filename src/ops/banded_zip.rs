@@ -1,9 +1,9 @@
 //! Expressions over the entries of one or two banded batches.
 
-use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, same, same_device, slot_groups, values, widened};
 use crate::device::Launch;
 use crate::expr::c;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Dtype, Error, Expr, Result, cpu};
 
@@ -20,7 +20,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_zip",
     wgsl: &[include_str!("../../shaders/banded_zip.wgsl"), super::matmul::SHARED[1], include_str!("../../shaders/shared/expression.wgsl")],
-    ptx: &[],
+    ptx: ptx!("banded_zip.sm_80"),
     cpu: cpu::banded_zip::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -195,7 +195,7 @@ fn run(op: &'static str, operands: [&Banded; 3], f: &Expr, shape: BandedShape) -
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &b.buffer, &c.buffer],
             outputs: &[&out.buffer],
-            groups: (out.batch * out.len()).div_ceil(256) as u64,
+            groups: slot_groups(&out),
             constants: &[],
             function: Some(f),
         })?;

@@ -2,7 +2,7 @@
 
 use super::common::{check_binding, same_device_as, upload_words};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::{BlockPattern, BlockSparse, Dtype, Error, Layout, Result, cpu};
 
 params! {
@@ -13,7 +13,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_add",
     wgsl: &[include_str!("../../shaders/block_add.wgsl"), super::matmul::SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("block_add.sm_80"),
     cpu: cpu::block_add::run,
     params: Params::FIELDS,
     inputs: 3,

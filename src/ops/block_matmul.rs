@@ -6,7 +6,7 @@ pub(crate) mod cooperative;
 use super::common::{Output, result_dtype, same, same_device, same_device_as, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockSparse, Dense, DenseShape, Dtype, Error, Layout, Result, cpu};
 
@@ -53,7 +53,7 @@ pub(crate) static VEC4: Kernel = Kernel {
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_matmul.walk",
     wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
-    ptx: &[],
+    ptx: ptx!("block_matmul.walk.sm_80"),
     ..SCALAR
 };
 

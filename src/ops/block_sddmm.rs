@@ -4,7 +4,7 @@ use super::block_matmul::{LOADS, block_matmul};
 use super::common::{check_binding, same, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockPattern, BlockSparse, Dense, Dtype, Result, cpu};
 
@@ -35,7 +35,7 @@ pub(crate) static VEC4: Kernel =
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_sddmm.walk",
     wgsl: &[include_str!("../../shaders/block_sddmm.walk.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("block_sddmm.walk.sm_80"),
     ..SCALAR
 };
 

@@ -2,7 +2,7 @@
 
 use super::common::{check_binding, same, same_device_as, upload_words};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::{BlockPattern, BlockSparse, Dtype, Error, Layout, Result, cpu};
 
 params! {
@@ -16,7 +16,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_sparse_matmul",
     wgsl: &[include_str!("../../shaders/block_sparse_matmul.wgsl"), super::matmul::SHARED[1]],
-    ptx: &[],
+    ptx: ptx!("block_sparse_matmul.sm_80"),
     cpu: cpu::block_sparse_matmul::run,
     params: Params::FIELDS,
     inputs: 4,
