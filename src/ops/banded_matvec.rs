@@ -1,6 +1,6 @@
 //! Banded batches times vectors.
 
-use super::common::{Output, parts, result_dtype, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, same_device, shared_rows, values, widened};
 use super::matmul;
 use crate::device::Launch;
 use crate::kernel::{Kernel, ptx};
@@ -91,15 +91,14 @@ fn run(op: &'static str, a: &Operand, x: &Operand, dtype: Dtype) -> Result<Dense
     for part in parts(op, &[a, x, y])? {
         let (a, x, y) = (a.slice(part.clone()), x.slice(part.clone()), y.slice(part));
         let params = a.row_params();
-        // Rows that a workgroup takes; see the shader.
-        let rows = if a.flags() & 1 == 0 { 4 } else { 32 };
+        let (rows, constants) = shared_rows(&a, a.batch * a.rows);
         a.device().launch(&Launch {
             kernel: &KERNEL,
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &x.buffer],
             outputs: &[&y.buffer],
             groups: (a.batch * a.rows).div_ceil(rows) as u64,
-            constants: &[],
+            constants: &constants,
             function: None,
         })?;
     }

@@ -1,6 +1,6 @@
 //! The same entries in another place: bands, layouts, shifts, to dense and back.
 
-use super::common::{Output, parts, same, same_device, values, widened};
+use super::common::{Output, parts, same, same_device, slot_groups, values, widened};
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
@@ -447,7 +447,7 @@ pub(crate) fn run(op: &'static str, a: &Operand, c: &Operand, [di, dj]: [i32; 2]
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer],
             outputs: &[&c.buffer],
-            groups: (c.batch * c.len()).div_ceil(256) as u64,
+            groups: slot_groups(&c),
             constants: &[],
             function: None,
         })?;

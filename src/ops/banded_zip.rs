@@ -1,6 +1,6 @@
 //! Expressions over the entries of one or two banded batches.
 
-use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, same, same_device, slot_groups, values, widened};
 use crate::device::Launch;
 use crate::expr::c;
 use crate::kernel::{Kernel, params, ptx};
@@ -195,7 +195,7 @@ fn run(op: &'static str, operands: [&Banded; 3], f: &Expr, shape: BandedShape) -
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &b.buffer, &c.buffer],
             outputs: &[&out.buffer],
-            groups: (out.batch * out.len()).div_ceil(256) as u64,
+            groups: slot_groups(&out),
             constants: &[],
             function: Some(f),
         })?;

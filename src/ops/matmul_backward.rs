@@ -1,6 +1,6 @@
 //! The gradients of products over a semiring.
 
-use super::common::{Output, parts, same, same_device, values, widened};
+use super::common::{Output, parts, same, same_device, slot_groups, values, widened};
 use super::matmul::{self, Params, SHARED, params, product};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
@@ -289,11 +289,11 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
     let (row_scale, column_scale) = (matmul::scale(a)?, matmul::scale(&bt)?);
     let w = temporary(c)?;
     let inputs = [&row_scale, &column_scale, &c.buffer, &g.buffer];
-    launch(&WEIGHT, gradient_params(a, b, c, g), &inputs, &w, (c.batch * c.len()).div_ceil(256))?;
+    launch(&WEIGHT, gradient_params(a, b, c, g), &inputs, &w, slot_groups(c))?;
     let half = |[a, b, c, g, w]: [&Operand; 5], [scale, other]: [&Buffer; 2], ga: &Operand| {
         let (e, s) = (temporary(b)?, temporary(a)?);
         let (bt, et) = (b.t(), e.t());
-        launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, (b.batch * b.len()).div_ceil(256))?;
+        launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, slot_groups(&bt))?;
         product(op, w, &et, &s, Semiring::Sum)?;
         finish([a, b, c, g], scale, &s, ga)
     };
@@ -303,7 +303,7 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
 
 fn finish([a, b, c, g]: [&Operand; 4], scale: &Buffer, s: &Operand, ga: &Operand) -> Result<()> {
     let inputs = [&a.buffer, &b.buffer, &c.buffer, &g.buffer, scale, &s.buffer];
-    launch(&LOG, gradient_params(a, b, c, g), &inputs, ga, (a.batch * a.len()).div_ceil(256))
+    launch(&LOG, gradient_params(a, b, c, g), &inputs, ga, slot_groups(a))
 }
 
 /// A product's arguments with the layout of g.
@@ -312,13 +312,13 @@ pub(crate) fn gradient_params(a: &Operand, b: &Operand, c: &Operand, g: &Operand
     Params { flags: params.flags | g.flags() << 6, ..params }
 }
 
-pub(crate) fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Buffer], output: &Operand, groups: usize) -> Result<()> {
+pub(crate) fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Buffer], output: &Operand, groups: u64) -> Result<()> {
     output.device().launch(&Launch {
         kernel,
         params: bytemuck::bytes_of(&params),
         inputs,
         outputs: &[&output.buffer],
-        groups: groups as u64,
+        groups,
         constants: &[],
         function: None,
     })

@@ -120,7 +120,7 @@ fn run(op: &'static str, operands: [Operand; 6]) -> Result<[Buffer; 3]> {
     for part in parts(op, &all)? {
         let [a, b, c, g, va, vb, ha, hb, hg] = all.map(|operand| operand.slice(part.clone()));
         let inputs = [&a, &b, &va, &vb, &c].map(|operand| &operand.buffer);
-        launch(&MEAN, layouts([&a, &b, &c, &g, &va, &vb]), &inputs, &hg, (c.batch * c.len()).div_ceil(256))?;
+        launch(&MEAN, layouts([&a, &b, &c, &g, &va, &vb]), &inputs, &hg, (c.batch * c.len()).div_ceil(256) as u64)?;
         let [at, bt, ct, gt, vat, vbt, hbt, st] = [&a, &b, &c, &g, &va, &vb, &hb, &hg].map(Operand::t);
         half([&a, &b, &c, &g, &va, &vb, &hg], &ha)?;
         half([&bt, &at, &ct, &gt, &vbt, &vat, &st], &hbt)?;
@@ -130,7 +130,7 @@ fn run(op: &'static str, operands: [Operand; 6]) -> Result<[Buffer; 3]> {
 
 fn half([a, b, c, g, va, vb, s]: [&Operand; 7], ha: &Operand) -> Result<()> {
     let inputs = [a, b, va, vb, c, g, s].map(|operand| &operand.buffer);
-    launch(&KERNEL, layouts([a, b, c, g, va, vb]), &inputs, ha, (a.batch * a.len()).div_ceil(256))
+    launch(&KERNEL, layouts([a, b, c, g, va, vb]), &inputs, ha, (a.batch * a.len()).div_ceil(256) as u64)
 }
 
 /// A product's arguments with the layouts of the operands that are like others.
