@@ -1,5 +1,5 @@
 // Y = act(X · V + bias) on tensor cores, V block-sparse, f16 with f32 sums, X and Y contiguous along
-// features. A tile is TOKENS × OUTPUTS; its outputs are slices of SLICE, each in one block column. The
+// features. A tile is of 128 tokens and up to 256 outputs, which are slices of SLICE, each in one block column. The
 // block rows of these columns together are gone along in steps of 16 terms, STEPS to a stage: X's part
 // is staged once for all slices, V's for those that have a block there. Hopper's matrix units take all
 // slices of a tile at once, the others one after another.
@@ -13,15 +13,15 @@
 #define OPERANDS \
     const __half *__restrict__ x, const __half *__restrict__ v, const uint *__restrict__ index, const float *__restrict__ bias, __half *__restrict__ y
 
-constexpr uint THREADS = 256, WARPS = THREADS / 32;
-constexpr uint TOKENS = 128, OUTPUTS = 256;
+constexpr uint THREADS = 256;
+constexpr uint TOKENS = 128;
 constexpr uint STEPS = 4, TERMS = 16 * STEPS;
 constexpr uint WINDOW = 128; // block rows looked at together
 
 // Slices taken at once, and stages of them in shared memory.
 #ifdef HOPPER
 template <uint SLICE>
-constexpr uint slices = OUTPUTS / SLICE;
+constexpr uint slices = 256 / SLICE;
 constexpr uint STAGES = 4;
 #else
 template <uint SLICE>
@@ -39,22 +39,26 @@ template <uint SLICE>
 constexpr uint shared_bytes = STAGES * stage_bytes<SLICE> + 1024;
 
 // Block rows of a window that some slice has, one after another: for each its row in the window and the
-// slices that have a block, and of each slice and row of the window the block's slot, or −1.
+// slices that have a block; and of each slice and row of the window where in V's values the slice's part
+// of the block begins, or −1.
 template <uint SLICES>
 struct Rows {
-    int slots[SLICES][WINDOW];
+    int starts[SLICES][WINDOW];
     unsigned char rows[WINDOW], masks[WINDOW];
     uint count;
     uint next[SLICES], end[SLICES], taken[SLICES]; // in the slices' columns
+    uint offset[SLICES];                           // of a slice in its blocks
 };
 
-// Starts at the first block row for slices from `slice` on, of which there are `all`.
+// Starts at the first block row for slices from `slice` on, of which there are `all`, `offset` values apart
+// in a block.
 template <uint SLICES>
-DEVICE void start(Rows<SLICES>& list, const Params& p, const uint* index, uint slice, uint all, uint in_block) {
+DEVICE void start(Rows<SLICES>& list, const Params& p, const uint* index, uint slice, uint all, uint in_block, uint offset) {
     if (threadIdx.x < SLICES) {
         uint own = slice + threadIdx.x;
         list.next[threadIdx.x] = own < all ? index[own / in_block] : 0;
         list.end[threadIdx.x] = own < all ? index[own / in_block + 1] : 0;
+        list.offset[threadIdx.x] = own % in_block * offset;
     }
 }
 
@@ -64,14 +68,14 @@ DEVICE void list_rows(Rows<SLICES>& list, const Params& p, const uint* index, ui
     const uint local = threadIdx.x;
     constexpr uint SHARE = THREADS / SLICES;
     const uint slice = local / SHARE;
-    for (uint n = local; n < SLICES * WINDOW; n += THREADS) list.slots[n / WINDOW][n % WINDOW] = -1;
+    for (uint n = local; n < SLICES * WINDOW; n += THREADS) list.starts[n / WINDOW][n % WINDOW] = -1;
     if (local < SLICES) list.taken[local] = 0;
     __syncthreads();
     for (uint n = list.next[slice] + local % SHARE; n < list.end[slice]; n += SHARE) {
         uint entry = p.columns + 1 + n * 2;
         uint there = index[entry] - row;
         if (there >= WINDOW) break;
-        list.slots[slice][there] = index[entry + 1];
+        list.starts[slice][there] = index[entry + 1] * p.depth * p.width + list.offset[slice];
         atomicAdd(&list.taken[slice], 1);
     }
     __syncthreads();
@@ -81,7 +85,7 @@ DEVICE void list_rows(Rows<SLICES>& list, const Params& p, const uint* index, ui
         for (uint n = local; n < WINDOW; n += 32) {
             uint mask = 0;
 #pragma unroll
-            for (uint own = 0; own < SLICES; own++) mask |= uint(list.slots[own][n] >= 0) << own;
+            for (uint own = 0; own < SLICES; own++) mask |= uint(list.starts[own][n] >= 0) << own;
             uint some = __ballot_sync(0xffffffff, mask != 0);
             uint at = count + __popc(some & ((1u << local) - 1));
             if (mask != 0) {
@@ -169,7 +173,7 @@ DEVICE void spread(const Sums<SLICE, ALONG>& sums, float* tile, uint pitch) {
 template <uint SLICE, bool ALONG>
 struct Sums {
     // A warp's outputs and tokens, in pieces of 8 and of 16.
-    static constexpr uint WIDTH = SLICE == 128 ? 64 : 32, ACROSS = SLICE / WIDTH, HEIGHT = TOKENS * ACROSS / WARPS;
+    static constexpr uint WIDTH = SLICE == 128 ? 64 : 32, ACROSS = SLICE / WIDTH, HEIGHT = TOKENS * ACROSS / (THREADS / 32);
     float c[HEIGHT / 16][WIDTH / 8][4];
 };
 
@@ -226,45 +230,49 @@ DEVICE void some_slices(const Params& p, OPERANDS, char* memory, Rows<slices<SLI
     constexpr uint SLICES = slices<SLICE>;
     using V = Panel<SLICE, ALONG>;
     const uint local = threadIdx.x;
-    const uint in_block = p.width / SLICE, block = p.depth * p.width, steps_in_block = p.depth / 16;
-    const __half* x0 = x + batch * p.x_batch + (t0 + local / 8) * p.x_stride + local % 2 * 8;
+    const uint in_block = p.width / SLICE, steps_in_block = p.depth / 16;
     Sums<SLICE, ALONG> sums = {};
 
-    start(list, p, index, slice, all, in_block);
+    // A thread brings the same piece of some lines.
+    const uint x_line = local / 8, x_piece = local % 8, v_line = local / V::PIECES, v_piece = local % V::PIECES;
+    const uint x_apart = THREADS / 8 * p.x_stride;
+    const __half* x0 = x + batch * p.x_batch + (t0 + x_line) * p.x_stride + x_piece % 2 * 8;
+    const __half* v0 = v + (ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line % 16 * p.width + v_piece * 8);
+
+    start(list, p, index, slice, all, in_block, SLICE * (ALONG ? p.depth : 1));
     for (uint row = 0; row * p.depth < p.inner; row += WINDOW) {
         list_rows(list, p, index, row);
         const uint stages = (list.count * steps_in_block + STEPS - 1) / STEPS;
 
-        // A thread brings pieces of one or two steps of a stage.
-        constexpr uint V_APART = ALONG ? 0 : THREADS / V::PIECES; // lines between its pieces of V
-        Step x_step = advance(Step{0, 0}, local % 8 / 2, steps_in_block);
-        Step v_step = ALONG ? x_step : advance(Step{0, 0}, local / V::PIECES / 16, steps_in_block);
+        Step x_step = advance(Step{0, 0}, x_piece / 2, steps_in_block);
+        Step v_step = advance(Step{0, 0}, ALONG ? v_piece / 2 : v_line / 16, steps_in_block);
         Step mask_step = advance(Step{0, 0}, local % STEPS, steps_in_block);
         auto fetch = [&](uint stage) {
             char* to = memory + stage % STAGES * stage_bytes<SLICE>;
             if (x_step.row < list.count) {
                 const __half* from = x0 + (row + list.rows[x_step.row]) * p.depth + x_step.step * 16;
 #pragma unroll
-                for (uint n = 0; n < TOKENS / 32; n++) {
-                    bool ok = t0 + local / 8 + n * 32 < p.tokens;
-                    cp_async_16(to + spot<128>(local / 8 + n * 32, local % 8), ok ? from + n * 32 * p.x_stride : x, ok);
+                for (uint n = 0; n < TOKENS * 8 / THREADS; n++) {
+                    bool ok = t0 + x_line + n * (THREADS / 8) < p.tokens;
+                    cp_async_16(to + spot<128>(x_line + n * (THREADS / 8), x_piece), ok ? from + n * x_apart : x, ok);
                 }
             }
             to += X_BYTES;
+            // Lines next to each other belong to one step along the terms, and to one or two else.
+            constexpr uint LINES = THREADS / V::PIECES, COPIES = V::LINES / LINES, TOGETHER = ALONG ? COPIES : 1;
 #pragma unroll
-            for (uint n = 0; n < V::LINES * V::PIECES / THREADS; n++) {
-                const uint line = local / V::PIECES + n * (THREADS / V::PIECES), piece = local % V::PIECES;
-                Step step = ALONG ? v_step : advance(v_step, n * V_APART % TERMS / 16, steps_in_block);
-                if (step.row < list.count) {
-                    const uint k = step.step * 16 + (ALONG ? piece % 2 * 8 : line % 16);
-                    const uint o = ALONG ? line : line / TERMS * 64 + piece * 8;
+            for (uint n = 0; n < COPIES; n += TOGETHER) {
+                Step step = advance(v_step, ALONG ? 0 : n * LINES % TERMS / 16, steps_in_block);
+                if (step.row >= list.count) continue;
+                const __half* from = v0 + step.step * 16 * (ALONG ? 1 : p.width) + (ALONG ? 0 : n * LINES / TERMS * 64);
+                const int* starts = &list.starts[0][list.rows[step.row]];
 #pragma unroll
-                    for (uint own = 0; own < SLICES; own++) {
-                        int slot = list.slots[own][list.rows[step.row]];
-                        if (slot < 0) continue;
-                        const uint in = (slice + own) % in_block * SLICE + o;
-                        cp_async_16(to + own * v_bytes<SLICE> + spot<V::LINE>(line, piece),
-                                    v + slot * block + (ALONG ? in * p.depth + k : k * p.width + in));
+                for (uint own = 0; own < SLICES; own++) {
+                    int start = starts[own * WINDOW];
+                    if (start < 0) continue;
+#pragma unroll
+                    for (uint m = 0; m < TOGETHER; m++) {
+                        cp_async_16(to + own * v_bytes<SLICE> + spot<V::LINE>(v_line + (n + m) * LINES, v_piece), from + start + m * LINES * p.depth);
                     }
                 }
             }
@@ -311,7 +319,7 @@ DEVICE void some_slices(const Params& p, OPERANDS, char* memory, Rows<slices<SLI
 #pragma unroll 1
     for (uint n = local; n < TOKENS * WIDTH / 8; n += THREADS) {
         uint t = n / (WIDTH / 8), o = n % (WIDTH / 8) * 8, output = slice * SLICE + o;
-        if (t0 + t >= p.tokens || output >= p.outputs) continue;
+        if (t0 + t >= p.tokens || output >= all * SLICE) continue;
         const float* from = tile + t * PITCH + o;
         __half results[8];
 #pragma unroll
@@ -326,7 +334,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     extern __shared__ float4 dynamic[];
     __shared__ Rows<slices<SLICE>> list;
     __shared__ uint masks[STAGES];
-    // Neighbours share tokens. The launch says how many slices make a tile, at most OUTPUTS / SLICE.
+    // Neighbours share tokens. The launch says how many slices make a tile, at most 256 / SLICE.
     const uint all = p.outputs / SLICE, in_tile = (all + p.output_tiles - 1) / p.output_tiles;
     const uint tile = blockIdx.x % p.output_tiles;
     const uint t0 = blockIdx.x / p.output_tiles % p.token_tiles * TOKENS;
