@@ -20,6 +20,32 @@ DEVICE void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory");
 }
 
+// A barrier in shared memory: `count` arrivals end a phase, and phases alternate 0, 1.
+typedef unsigned long long Barrier;
+
+DEVICE uint barrier_address(Barrier& barrier) { return (uint)__cvta_generic_to_shared(&barrier); }
+
+DEVICE void barrier_start(Barrier& barrier, uint count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier_address(barrier)), "r"(count) : "memory");
+}
+
+DEVICE void barrier_arrive(Barrier& barrier) {
+    asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(barrier_address(barrier)) : "memory");
+}
+
+// Arrives when this thread's asynchronous copies so far are there.
+DEVICE void barrier_arrive_copied(Barrier& barrier) {
+    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier_address(barrier)) : "memory");
+}
+
+DEVICE void barrier_wait(Barrier& barrier, uint phase) {
+    asm volatile("{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n@!done bra again;\n}"
+                 ::"r"(barrier_address(barrier)), "r"(phase) : "memory");
+}
+
+// Waits for the others among `threads` threads, a part of the block.
+DEVICE void part_sync(uint part, uint threads) { asm volatile("bar.sync %0, %1;" ::"r"(part), "r"(threads) : "memory"); }
+
 // How a panel of halves lies in shared memory, for the matrix units (PTX ISA, "Matrix descriptor"): lines
 // of 128 or 64 bytes whose 16-byte pieces are permuted (by line % 8, or line / 2 % 4), the panel at a
 // multiple of 1024 bytes. `group` is bytes from 8 lines to the next 8, `beside` from one line's 64 halves
