@@ -9,31 +9,43 @@ struct StatsParams {
 };
 
 // Of each row of the result the logsumexp in powers of two, and Σ grad · out. Of all rows the largest
-// gradient, which starts at 0. 16 threads share a row.
-KERNEL(128) window_attention_backward_cooperative_stats(const __grid_constant__ StatsParams params, const uint2* __restrict__ out,
-                                                        const uint2* __restrict__ grad, const float* __restrict__ lse,
-                                                        float2* __restrict__ stats, uint* largest) {
-    size_t row = (size_t)blockIdx.x * 8 + threadIdx.x / 16;
-    float sum = 0, most = 0;
-    if (row < params.rows) {
-        for (uint c = threadIdx.x % 16; c < params.row; c += 16) {
-            uint2 x = out[row * params.row + c], y = grad[row * params.row + c];
-            const half *xs = (const half*)&x, *ys = (const half*)&y;
+// gradient, which starts at 0. A block has 64 rows, 8 at a time; 16 threads share a row.
+KERNEL(128) window_attention_backward_cooperative_stats_64(const __grid_constant__ StatsParams params, const uint2* __restrict__ out,
+                                                           const uint2* __restrict__ grad, const float* __restrict__ lse,
+                                                           float2* __restrict__ stats, uint* largest) {
+    __shared__ uint shared_most;
+    if (threadIdx.x == 0) shared_most = 0;
+    __syncthreads();
+    size_t row = (size_t)blockIdx.x * 64 + threadIdx.x / 16;
+    float sums[8] = {}, most = 0;
+    for (uint c = threadIdx.x % 16; c < params.row; c += 16) {
+        uint2 x[8] = {}, y[8] = {}; // all on their way at once
 #pragma unroll
-            for (int n = 0; n < 4; n++) {
-                float g = __half2float(ys[n]);
-                sum = fmaf(__half2float(xs[n]), g, sum);
+        for (int n = 0; n < 8; n++) {
+            if (row + n * 8 < params.rows) x[n] = out[(row + n * 8) * params.row + c], y[n] = grad[(row + n * 8) * params.row + c];
+        }
+#pragma unroll
+        for (int n = 0; n < 8; n++) {
+            const half *xs = (const half*)&x[n], *ys = (const half*)&y[n];
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                float g = __half2float(ys[e]);
+                sums[n] = fmaf(__half2float(xs[e]), g, sums[n]);
                 // Infinite and NaN gradients don't count: they make what they reach NaN anyway.
                 if (fabsf(g) <= 65504) most = fmaxf(most, fabsf(g));
             }
         }
     }
 #pragma unroll
-    for (int half = 8; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffff, sum, half);
+    for (int n = 0; n < 8; n++) {
 #pragma unroll
-    for (int half = 16; half > 0; half /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, half));
-    if ((threadIdx.x % 16 == 0) & (row < params.rows)) stats[row] = make_float2(lse[row] * LOG2_E, sum);
-    if ((threadIdx.x % 32 == 0) && __float_as_uint(most) > *(volatile uint*)largest) atomicMax(largest, __float_as_uint(most));
+        for (int half = 8; half > 0; half /= 2) sums[n] += __shfl_xor_sync(0xffffffff, sums[n], half);
+        size_t at = row + n * 8;
+        if ((threadIdx.x % 16 == 0) & (at < params.rows)) stats[at] = make_float2(lse[at] * LOG2_E, sums[n]);
+    }
+    atomicMax(&shared_most, __float_as_uint(most));
+    __syncthreads();
+    if (threadIdx.x == 0) atomicMax(largest, shared_most);
 }
 
 // The power of two that brings the largest gradient to 1 … 2.

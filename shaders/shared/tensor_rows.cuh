@@ -24,7 +24,7 @@ DEVICE bool is_special(uint pair) { return ((pair & 0x7c007c00) + 0x04000400) & 
 template <int TILES, int COUNT, int THREADS>
 DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
     constexpr int pieces = TILES * 2, all = COUNT * pieces;
-    if (THREADS % pieces == 0 && all % THREADS == 0) {
+    if constexpr (THREADS % pieces == 0 && all % THREADS == 0) {
         // Steps of whole rows: addresses a constant apart.
         int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
         const half* from = matrix + (first + row) * (TILES * 16) + column;
@@ -33,13 +33,13 @@ DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
         for (int n = 0; n < COUNT; n += THREADS / pieces) {
             cp_async_16(at + n * pitch_of<TILES>, from + n * (TILES * 16), (uint)(first + row + n) < (uint)rows);
         }
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int n = 0; n < all; n += THREADS) {
-        int at = threadIdx.x + n, row = at / pieces, column = at % pieces * 8;
-        if (at >= all) break;
-        cp_async_16(to + row * pitch_of<TILES> + column, matrix + (first + row) * (TILES * 16) + column, (uint)(first + row) < (uint)rows);
+        for (int n = 0; n < all; n += THREADS) {
+            int at = threadIdx.x + n, row = at / pieces, column = at % pieces * 8;
+            if (at >= all) break;
+            cp_async_16(to + row * pitch_of<TILES> + column, matrix + (first + row) * (TILES * 16) + column, (uint)(first + row) < (uint)rows);
+        }
     }
 }
 
