@@ -85,6 +85,7 @@ DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const h
     // A value that the row doesn't reach has met a 0.
     auto exact = [&](int i, int, int column, uint4& words) {
         float x[8] = {};
+#pragma unroll 1
         for (int p = max(0, i - params.a_lower); p < min(params.inner, i + params.a_upper + 1); p++) {
             add_eight(x, __half2float(own_a[a_index(params, i, p)]), own_b + p * D + column);
         }

@@ -15,14 +15,14 @@ constexpr int threads_of = LINES / tall<TILES> * 2;
 template <int TILES>
 DEVICE void forward(const Params& params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,
                     const uint* __restrict__ positions, half* __restrict__ out, float* __restrict__ lse) {
-    constexpr int D = TILES * 16, MT = tall<TILES>, NT = STEP / 8, THREADS = threads_of<TILES>, COUNT = TILES <= 4 ? 64 : 32;
-    constexpr int STAGE = COUNT * pitch_of<TILES>;
-    __shared__ uint4 shared[4 * STAGE / 8];
+    constexpr int D = TILES * 16, MT = tall<TILES>, NT = STEP / 8, THREADS = threads_of<TILES>;
+    constexpr int STAGE = stage_of<TILES>, STAGES = stages_of<TILES>;
+    __shared__ uint4 shared[STAGES * 2 * STAGE / 8];
     __shared__ float bases[LINES];
     if (blockIdx.x >= params.batch * params.tiles) return;
-    int head = blockIdx.x / params.tiles, kv = head / (int)params.group, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int head = blockIdx.x / params.tiles, kv = head / (int)params.group, lane = threadIdx.x % 32, warp = warp_index();
     int i0 = blockIdx.x % params.tiles * LINES;
-    const Place p = place<COUNT>(i0, LINES, i0 + warp * MT * 16, MT * 16, params.offset, params.lower, params.upper, key_end(params, positions, kv));
+    const Place p = place(i0, LINES, i0 + warp * MT * 16, MT * 16, params.offset, params.lower, params.upper, key_end(params, positions, kv));
     const half* own_q = q + (size_t)head * params.rows * D;
     const half* own_k = k + (size_t)kv * params.keys * D;
     const half* own_v = v + (size_t)kv * params.keys * D;
@@ -47,90 +47,79 @@ DEVICE void forward(const Params& params, const half* __restrict__ q, const half
         totals[m][0] = totals[m][1] = 0;            // of 2^score, this thread's part
     }
 
-    stage_rows<TILES, COUNT, THREADS>(stages, own_k, p.start, params.keys);
-    stage_rows<TILES, COUNT, THREADS>(stages + STAGE, own_v, p.start, params.keys);
-    cp_async_commit();
-    for (int j0 = p.start, at = 0; j0 < p.stop; j0 += COUNT, at ^= 1) {
-        if (j0 + COUNT < p.stop) {
-            stage_rows<TILES, COUNT, THREADS>(stages + (at ^ 1) * 2 * STAGE, own_k, j0 + COUNT, params.keys);
-            stage_rows<TILES, COUNT, THREADS>(stages + (at ^ 1) * 2 * STAGE + STAGE, own_v, j0 + COUNT, params.keys);
+    auto stage = [&](int n) {
+        half* to = stages + n % STAGES * 2 * STAGE;
+        if (p.start + n * STEP < p.stop) {
+            stage_rows<TILES, STEP, THREADS>(to, own_k, p.start + n * STEP, params.keys);
+            stage_rows<TILES, STEP, THREADS>(to + STAGE, own_v, p.start + n * STEP, params.keys);
         }
         cp_async_commit();
-        cp_async_wait<1>();
-        __syncthreads();
+    };
+    for (int n = 0; n < STAGES - 1; n++) stage(n);
 #pragma unroll 1
-        for (int h = 0; h < COUNT; h += STEP) {
-            int j = j0 + h;
-            if ((j + STEP <= p.any_first) | (j >= p.any_end)) continue;
-            const half* keys = stages + at * 2 * STAGE + h * pitch_of<TILES>;
-            float s[MT][NT][4];
-            times_rows<TILES, MT, NT>(s, a, keys);
-            if ((j < p.all_first) | (j + STEP > p.all_end)) {
-#pragma unroll
-                for (int m = 0; m < MT; m++) {
-#pragma unroll
-                    for (int n = 0; n < NT; n++) {
-#pragma unroll
-                        for (int r = 0; r < 4; r++) {
-                            if (!meets(p, p.line + m * 16 + r / 2 * 8 + lane / 4, j + n * 8 + lane % 4 * 2 + r % 2)) s[m][n][r] = minus_infinity();
-                        }
-                    }
-                }
-            }
+    for (int number = 0; p.start + number * STEP < p.stop; number++) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        stage(number + STAGES - 1);
+        int j = p.start + number * STEP;
+        if ((j + STEP <= p.any_first) | (j >= p.any_end)) continue;
+        const half* keys = stages + number % STAGES * 2 * STAGE;
+        float s[MT][NT][4];
+        times_rows<TILES, MT, NT>(s, a, keys);
+        if ((j < p.all_first) | (j + STEP > p.all_end)) mask(s, p, j, minus_infinity());
 
-            // The sums so far shrink only where the maximum has grown by more than f16 takes in.
-            float largest[MT][2];
-            bool grown = false;
+        // The sums so far shrink only where the maximum has grown by more than f16 takes in.
+        float largest[MT][2];
+        bool grown = false;
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                largest[m][r] = fmaxf(s[m][0][r * 2], s[m][0][r * 2 + 1]);
+#pragma unroll
+                for (int n = 1; n < NT; n++) largest[m][r] = fmaxf(largest[m][r], fmaxf(s[m][n][r * 2], s[m][n][r * 2 + 1]));
+                largest[m][r] *= factor;
+                grown |= largest[m][r] > tops[m][r] + 8;
+            }
+        }
+        if (__any_sync(0xffffffff, grown)) {
 #pragma unroll
             for (int m = 0; m < MT; m++) {
 #pragma unroll
                 for (int r = 0; r < 2; r++) {
-                    largest[m][r] = fmaxf(s[m][0][r * 2], s[m][0][r * 2 + 1]);
+                    float before = tops[m][r], x = largest[m][r];
+                    x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 1));
+                    x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 2));
+                    tops[m][r] = fmaxf(before, x);
+                    float shrink = before == minus_infinity() ? 1 : power_of_two(before - tops[m][r]);
+                    totals[m][r] *= shrink;
 #pragma unroll
-                    for (int n = 1; n < NT; n++) largest[m][r] = fmaxf(largest[m][r], fmaxf(s[m][n][r * 2], s[m][n][r * 2 + 1]));
-                    largest[m][r] *= factor;
-                    grown |= largest[m][r] > tops[m][r] + 8;
-                }
-            }
-            if (__any_sync(0xffffffff, grown)) {
-#pragma unroll
-                for (int m = 0; m < MT; m++) {
-#pragma unroll
-                    for (int r = 0; r < 2; r++) {
-                        float before = tops[m][r], x = largest[m][r];
-                        x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 1));
-                        x = fmaxf(x, __shfl_xor_sync(0xffffffff, x, 2));
-                        tops[m][r] = fmaxf(before, x);
-                        float shrink = before == minus_infinity() ? 1 : power_of_two(before - tops[m][r]);
-                        totals[m][r] *= shrink;
-#pragma unroll
-                        for (int n = 0; n < TILES * 2; n++) {
-                            sums[m][n][r * 2] *= shrink;
-                            sums[m][n][r * 2 + 1] *= shrink;
-                        }
+                    for (int n = 0; n < TILES * 2; n++) {
+                        sums[m][n][r * 2] *= shrink;
+                        sums[m][n][r * 2 + 1] *= shrink;
                     }
                 }
             }
-
-            // Weights, and their sums of values.
-            uint weights[MT][NT / 2][4];
-#pragma unroll
-            for (int m = 0; m < MT; m++) {
-                float low = tops[m][0] == minus_infinity() ? 0 : tops[m][0], high = tops[m][1] == minus_infinity() ? 0 : tops[m][1];
-#pragma unroll
-                for (int n = 0; n < NT; n++) {
-                    float x0 = power_of_two(fmaf(s[m][n][0], factor, -low)), x1 = power_of_two(fmaf(s[m][n][1], factor, -low));
-                    float x2 = power_of_two(fmaf(s[m][n][2], factor, -high)), x3 = power_of_two(fmaf(s[m][n][3], factor, -high));
-                    totals[m][0] += x0 + x1;
-                    totals[m][1] += x2 + x3;
-                    weights[m][n / 2][n % 2 * 2] = pack(x0, x1);
-                    weights[m][n / 2][n % 2 * 2 + 1] = pack(x2, x3);
-                }
-            }
-            add_rows<TILES, MT, NT / 2>(sums, weights, keys + STAGE);
         }
-        __syncthreads();
+
+        // Weights, and their sums of values.
+        uint weights[MT][NT / 2][4];
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+            float low = tops[m][0] == minus_infinity() ? 0 : tops[m][0], high = tops[m][1] == minus_infinity() ? 0 : tops[m][1];
+#pragma unroll
+            for (int n = 0; n < NT; n++) {
+                float x0 = power_of_two(fmaf(s[m][n][0], factor, -low)), x1 = power_of_two(fmaf(s[m][n][1], factor, -low));
+                float x2 = power_of_two(fmaf(s[m][n][2], factor, -high)), x3 = power_of_two(fmaf(s[m][n][3], factor, -high));
+                totals[m][0] += x0 + x1;
+                totals[m][1] += x2 + x3;
+                weights[m][n / 2][n % 2 * 2] = pack(x0, x1);
+                weights[m][n / 2][n % 2 * 2 + 1] = pack(x2, x3);
+            }
+        }
+        add_rows<TILES, MT, NT / 2>(sums, weights, keys + STAGE);
     }
+    __syncthreads();
 
     float factors[MT][2];
     float* own_bases = bases + warp * MT * 16;
@@ -154,6 +143,7 @@ DEVICE void forward(const Params& params, const half* __restrict__ q, const half
     auto exact = [&](int i, int row, int column, uint4& words) {
         if (isnan(own_bases[row])) return;
         float x[8] = {};
+#pragma unroll 1
         for (int j = max(0, i + p.shift - p.below); j < min(p.end, i + p.shift + p.above + 1); j++) {
             float score = row_dot(own_q + i * D, own_k + j * D, D) * (params.scale * LOG2_E);
             add_eight(x, power_of_two(score - own_bases[row]), own_v + j * D + column);
@@ -164,7 +154,7 @@ DEVICE void forward(const Params& params, const half* __restrict__ q, const half
 }
 
 #define FORWARD(TILES)                                                                                                                  \
-    KERNEL(threads_of<TILES>) window_attention_cooperative_##TILES##_8(                                                                 \
+    KERNEL(threads_of<TILES>, TILES <= 4 ? 3 : 1) window_attention_cooperative_##TILES##_8(                                                                 \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, half* __restrict__ out, float* __restrict__ lse) {                                          \
         forward<TILES>(params, q, k, v, positions, out, lse);                                                                           \

@@ -40,13 +40,13 @@ KERNEL(64) window_attention(PARAMS params, const float* __restrict__ q, const fl
         if (number + 1 < count) fetch_products<RESULT>(params, from, stages, next, false);
         else cp_async_commit();
 
-        bool inside = is_inside(tile), grown = false;
+        bool grown = false;
+        uint met = is_inside(tile) ? 0xffffffff : meetings<RESULT>(params, positions, tile);
 #pragma unroll
         for (int n = 0; n < 8; n++) {
 #pragma unroll
             for (int c = 0; c < 4; c++) {
-                s[n][c] *= params.scale * LOG2_E;
-                if (!inside && !meet<RESULT>(params, positions, tile, w * 32 + y + n * 4, x + c * 8)) s[n][c] = minus_infinity();
+                s[n][c] = met >> (n * 4 + c) & 1 ? s[n][c] * (params.scale * LOG2_E) : minus_infinity();
                 grown |= s[n][c] > tops[n] + 8;
             }
         }

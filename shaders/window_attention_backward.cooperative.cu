@@ -9,31 +9,43 @@ struct StatsParams {
 };
 
 // Of each row of the result the logsumexp in powers of two, and Σ grad · out. Of all rows the largest
-// gradient, which starts at 0. 16 threads share a row.
-KERNEL(128) window_attention_backward_cooperative_stats(const __grid_constant__ StatsParams params, const uint2* __restrict__ out,
-                                                        const uint2* __restrict__ grad, const float* __restrict__ lse,
-                                                        float2* __restrict__ stats, uint* largest) {
-    size_t row = (size_t)blockIdx.x * 8 + threadIdx.x / 16;
-    float sum = 0, most = 0;
-    if (row < params.rows) {
-        for (uint c = threadIdx.x % 16; c < params.row; c += 16) {
-            uint2 x = out[row * params.row + c], y = grad[row * params.row + c];
-            const half *xs = (const half*)&x, *ys = (const half*)&y;
+// gradient, which starts at 0. A block has 64 rows, 8 at a time; 16 threads share a row.
+KERNEL(128) window_attention_backward_cooperative_stats_64(const __grid_constant__ StatsParams params, const uint2* __restrict__ out,
+                                                           const uint2* __restrict__ grad, const float* __restrict__ lse,
+                                                           float2* __restrict__ stats, uint* largest) {
+    __shared__ uint shared_most;
+    if (threadIdx.x == 0) shared_most = 0;
+    __syncthreads();
+    size_t row = (size_t)blockIdx.x * 64 + threadIdx.x / 16;
+    float sums[8] = {}, most = 0;
+    for (uint c = threadIdx.x % 16; c < params.row; c += 16) {
+        uint2 x[8] = {}, y[8] = {}; // all on their way at once
 #pragma unroll
-            for (int n = 0; n < 4; n++) {
-                float g = __half2float(ys[n]);
-                sum = fmaf(__half2float(xs[n]), g, sum);
+        for (int n = 0; n < 8; n++) {
+            if (row + n * 8 < params.rows) x[n] = out[(row + n * 8) * params.row + c], y[n] = grad[(row + n * 8) * params.row + c];
+        }
+#pragma unroll
+        for (int n = 0; n < 8; n++) {
+            const half *xs = (const half*)&x[n], *ys = (const half*)&y[n];
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                float g = __half2float(ys[e]);
+                sums[n] = fmaf(__half2float(xs[e]), g, sums[n]);
                 // Infinite and NaN gradients don't count: they make what they reach NaN anyway.
                 if (fabsf(g) <= 65504) most = fmaxf(most, fabsf(g));
             }
         }
     }
 #pragma unroll
-    for (int half = 8; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffff, sum, half);
+    for (int n = 0; n < 8; n++) {
 #pragma unroll
-    for (int half = 16; half > 0; half /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, half));
-    if ((threadIdx.x % 16 == 0) & (row < params.rows)) stats[row] = make_float2(lse[row] * LOG2_E, sum);
-    if ((threadIdx.x % 32 == 0) && __float_as_uint(most) > *(volatile uint*)largest) atomicMax(largest, __float_as_uint(most));
+        for (int half = 8; half > 0; half /= 2) sums[n] += __shfl_xor_sync(0xffffffff, sums[n], half);
+        size_t at = row + n * 8;
+        if ((threadIdx.x % 16 == 0) & (at < params.rows)) stats[at] = make_float2(lse[at] * LOG2_E, sums[n]);
+    }
+    atomicMax(&shared_most, __float_as_uint(most));
+    __syncthreads();
+    if (threadIdx.x == 0) atomicMax(largest, shared_most);
 }
 
 // The power of two that brings the largest gradient to 1 … 2.
@@ -70,13 +82,13 @@ DEVICE Operands operands(const Params& params, int head, const half* q, const ha
 template <int TILES>
 DEVICE void gradient_q(const Params& params, const half* q, const half* k, const half* v, const uint* positions, const half* grad,
                        const float2* stats, const uint* largest, half* __restrict__ dq) {
-    constexpr int D = TILES * 16, MT = 2, THREADS = 128, LINES = 128, COUNT = 64, STAGE = COUNT * pitch_of<TILES>;
-    __shared__ uint4 shared[4 * STAGE / 8];
+    constexpr int D = TILES * 16, MT = 2, THREADS = 128, LINES = 128, STAGE = stage_of<TILES>, STAGES = stages_of<TILES>;
+    __shared__ uint4 shared[STAGES * 2 * STAGE / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
-    int head = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int head = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = warp_index();
     int i0 = blockIdx.x % params.tiles * LINES, end = key_end(params, positions, head / (int)params.group);
     const Operands of = operands<TILES>(params, head, q, k, v, grad, stats);
-    const Place p = place<COUNT>(i0, LINES, i0 + warp * 32, 32, params.offset, params.lower, params.upper, end);
+    const Place p = place(i0, LINES, i0 + warp * 32, 32, params.offset, params.lower, params.upper, end);
     half* stages = (half*)shared;
     float unit = gradient_scale(*largest), factor = params.scale * LOG2_E, slope = params.scale * unit;
 
@@ -96,22 +108,25 @@ DEVICE void gradient_q(const Params& params, const half* q, const half* k, const
         for (int n = 0; n < TILES * 2; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0;
     }
 
-    stage_rows<TILES, COUNT, THREADS>(stages, of.k, p.start, params.keys);
-    stage_rows<TILES, COUNT, THREADS>(stages + STAGE, of.v, p.start, params.keys);
-    cp_async_commit();
-    for (int j0 = p.start, at = 0; j0 < p.stop; j0 += COUNT, at ^= 1) {
-        if (j0 + COUNT < p.stop) {
-            stage_rows<TILES, COUNT, THREADS>(stages + (at ^ 1) * 2 * STAGE, of.k, j0 + COUNT, params.keys);
-            stage_rows<TILES, COUNT, THREADS>(stages + (at ^ 1) * 2 * STAGE + STAGE, of.v, j0 + COUNT, params.keys);
+    auto stage = [&](int n) {
+        half* to = stages + n % STAGES * 2 * STAGE;
+        if (p.start + n * STEP < p.stop) {
+            stage_rows<TILES, STEP, THREADS>(to, of.k, p.start + n * STEP, params.keys);
+            stage_rows<TILES, STEP, THREADS>(to + STAGE, of.v, p.start + n * STEP, params.keys);
         }
         cp_async_commit();
-        cp_async_wait<1>();
-        __syncthreads();
+    };
+    for (int n = 0; n < STAGES - 1; n++) stage(n);
 #pragma unroll 1
-        for (int h = 0; h < COUNT; h += 16) {
-            int j = j0 + h;
+    for (int number = 0; p.start + number * STEP < p.stop; number++) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        stage(number + STAGES - 1);
+#pragma unroll 1
+        for (int h = 0; h < STEP; h += 16) {
+            int j = p.start + number * STEP + h;
             if ((j + 16 <= p.any_first) | (j >= p.any_end)) continue;
-            const half* keys = stages + at * 2 * STAGE + h * pitch_of<TILES>;
+            const half* keys = stages + number % STAGES * 2 * STAGE + h * pitch_of<TILES>;
             float s[MT][2][4], t[MT][2][4];
             times_rows<TILES, MT, 2>(s, of_q, keys);
             times_rows<TILES, MT, 2>(t, of_grad, keys + STAGE);
@@ -125,18 +140,7 @@ DEVICE void gradient_q(const Params& params, const half* q, const half* k, const
                     }
                 }
             }
-            if ((j < p.all_first) | (j + 16 > p.all_end)) {
-#pragma unroll
-                for (int m = 0; m < MT; m++) {
-#pragma unroll
-                    for (int n = 0; n < 2; n++) {
-#pragma unroll
-                        for (int r = 0; r < 4; r++) {
-                            if (!meets(p, p.line + m * 16 + r / 2 * 8 + lane / 4, j + n * 8 + lane % 4 * 2 + r % 2)) s[m][n][r] = 0;
-                        }
-                    }
-                }
-            }
+            if ((j < p.all_first) | (j + 16 > p.all_end)) mask(s, p, j, 0);
             uint slopes[MT][1][4];
 #pragma unroll
             for (int m = 0; m < MT; m++) {
@@ -145,12 +149,13 @@ DEVICE void gradient_q(const Params& params, const half* q, const half* k, const
             }
             add_rows<TILES, MT, 1>(sums, slopes, keys);
         }
-        __syncthreads();
     }
+    __syncthreads();
 
     // Where a sum has left f16's range or met a value it shouldn't.
     auto exact = [&](int i, int, int column, uint4& words) {
         float x[8] = {};
+#pragma unroll 1
         for (int j = max(0, i + p.shift - p.below); j < min(p.end, i + p.shift + p.above + 1); j++) {
             add_eight(x, exact_pair<TILES>(params, of, i, j).slope, of.k + j * D + column);
         }
@@ -164,16 +169,16 @@ DEVICE void gradient_q(const Params& params, const half* q, const half* k, const
 template <int TILES>
 DEVICE void gradient_kv(const Params& params, const half* q, const half* k, const half* v, const uint* positions, const half* grad,
                         const float2* stats, const uint* largest, half* __restrict__ dk, half* __restrict__ dv) {
-    constexpr int D = TILES * 16, THREADS = 128, LINES = 64, COUNT = 64, NT = STEP / 8, STAGE = COUNT * pitch_of<TILES>;
-    __shared__ uint4 shared[4 * STAGE / 8];
-    __shared__ float4 shared_stats[2][COUNT / 2];
+    constexpr int D = TILES * 16, THREADS = 128, LINES = 64, COUNT = 32, NT = COUNT / 8, STAGE = stage_of<TILES>, STAGES = stages_of<TILES>;
+    __shared__ uint4 shared[STAGES * 2 * STAGE / 8];
+    __shared__ float4 shared_stats[STAGES][STEP / 2];
     int group = params.group;
     if (blockIdx.x >= params.batch / group * params.tiles) return;
-    int kv = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int kv = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = warp_index();
     int j0 = blockIdx.x % params.tiles * LINES, end = key_end(params, positions, kv);
     const Operands first = operands<TILES>(params, kv * group, q, k, v, grad, stats);
-    Place p = place<COUNT>(j0, LINES, j0 + warp * 16, 16, -params.offset, params.upper, params.lower, params.rows);
-    // Padding is met by nobody.
+    Place p = place(j0, LINES, j0 + warp * 16, 16, -params.offset, params.upper, params.lower, params.rows);
+    p.lines = end; // padding is met by nobody
     if (p.line + 16 > end) p.all_end = 0;
     half* stages = (half*)shared;
     float unit = gradient_scale(*largest), factor = params.scale * LOG2_E, slope = params.scale * unit;
@@ -188,46 +193,57 @@ DEVICE void gradient_kv(const Params& params, const half* q, const half* k, cons
         for (int r = 0; r < 4; r++) key_sums[0][n][r] = value_sums[0][n][r] = 0;
     }
 
-    // Tile n of all heads that share the keys.
-    int of_head = div_up(p.stop - p.start, COUNT), tiles = of_head * group;
-    auto stage = [&](int n) {
-        int i = p.start + n % of_head * COUNT, own = i + (int)threadIdx.x / 2;
-        size_t rows = (size_t)(n / of_head) * params.rows;
-        half* to = stages + n % 2 * 2 * STAGE;
-        stage_rows<TILES, COUNT, THREADS>(to, first.q + rows * D, i, params.rows);
-        stage_rows<TILES, COUNT, THREADS>(to + STAGE, first.grad + rows * D, i, params.rows);
-        bool ok = (own >= 0) & (own < params.rows);
-        cp_async_4((float*)shared_stats[n % 2] + threadIdx.x, (const float*)(first.stats + rows + (ok ? own : 0)) + threadIdx.x % 2, ok);
-    };
-    if (tiles > 0) stage(0);
-    cp_async_commit();
-    for (int number = 0; number < tiles; number++) {
-        if (number + 1 < tiles) stage(number + 1);
+    // Steps of all heads that share the keys: the next one to be staged, and the one whose turn it is.
+    int steps = div_up(p.stop - p.start, STEP), all = steps * group, next = 0, next_head = 0, next_i = p.start;
+    auto stage = [&]() {
+        half* to = stages + next % STAGES * 2 * STAGE;
+        if (next < all) {
+            size_t rows = (size_t)next_head * params.rows;
+            stage_rows<TILES, STEP, THREADS>(to, first.q + rows * D, next_i, params.rows);
+            stage_rows<TILES, STEP, THREADS>(to + STAGE, first.grad + rows * D, next_i, params.rows);
+            int row = next_i + threadIdx.x / 2;
+            if (threadIdx.x < STEP * 2) cp_async_4((float*)shared_stats[next % STAGES] + threadIdx.x, (const float*)(first.stats + rows + row) + threadIdx.x % 2, (uint)row < (uint)params.rows);
+        }
         cp_async_commit();
-        cp_async_wait<1>();
-        __syncthreads();
+        next++;
+        next_i += STEP;
+        if (next_i >= p.stop) {
+            next_i = p.start;
+            next_head++;
+        }
+    };
+    for (int n = 0; n < STAGES - 1; n++) stage();
+    int now = p.start;
 #pragma unroll 1
-        for (int h = 0; h < COUNT; h += STEP) {
-            int i = p.start + number % of_head * COUNT + h;
-            if ((i + STEP <= p.any_first) | (i >= p.any_end)) continue;
-            const half* queries = stages + number % 2 * 2 * STAGE + h * pitch_of<TILES>;
-            const float4* own_stats = shared_stats[number % 2] + h / 2 + lane % 4;
+    for (int number = 0; number < all; number++) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        stage();
+#pragma unroll 1
+        for (int h = 0; h < STEP; h += COUNT) {
+            int i = now + h;
+            if ((i + COUNT <= p.any_first) | (i >= p.any_end)) continue;
+            const half* queries = stages + number % STAGES * 2 * STAGE + h * pitch_of<TILES>;
+            const float4* own_stats = shared_stats[number % STAGES] + h / 2 + lane % 4;
             float s[1][NT][4], t[1][NT][4];
             times_rows<TILES, 1, NT>(s, of_k, queries);
             times_rows<TILES, 1, NT>(t, of_v, queries + STAGE);
-            bool inside = (i >= p.all_first) & (i + STEP <= p.all_end);
-            uint probabilities[1][NT / 2][4], slopes[1][NT / 2][4];
 #pragma unroll
             for (int n = 0; n < NT; n++) {
                 float4 two = own_stats[n * 4];
 #pragma unroll
                 for (int r = 0; r < 4; r++) {
-                    float top = r % 2 ? two.z : two.x, delta = r % 2 ? two.w : two.y;
-                    s[0][n][r] = power_of_two(fmaf(s[0][n][r], factor, -top));
-                    t[0][n][r] = s[0][n][r] * ((t[0][n][r] - delta) * slope);
-                    int line = p.line + r / 2 * 8 + lane / 4;
-                    if (!inside && !((line < end) & meets(p, line, i + n * 8 + lane % 4 * 2 + r % 2))) s[0][n][r] = t[0][n][r] = 0;
+                    s[0][n][r] = power_of_two(fmaf(s[0][n][r], factor, -(r % 2 ? two.z : two.x)));
+                    t[0][n][r] = s[0][n][r] * ((t[0][n][r] - (r % 2 ? two.w : two.y)) * slope);
                 }
+            }
+            if ((i < p.all_first) | (i + COUNT > p.all_end)) {
+                mask(s, p, i, 0);
+                mask(t, p, i, 0);
+            }
+            uint probabilities[1][NT / 2][4], slopes[1][NT / 2][4];
+#pragma unroll
+            for (int n = 0; n < NT; n++) {
 #pragma unroll
                 for (int r = 0; r < 2; r++) {
                     probabilities[0][n / 2][n % 2 * 2 + r] = pack(s[0][n][r * 2], s[0][n][r * 2 + 1]);
@@ -237,15 +253,19 @@ DEVICE void gradient_kv(const Params& params, const half* q, const half* k, cons
             add_rows<TILES, 1, NT / 2>(value_sums, probabilities, queries + STAGE);
             add_rows<TILES, 1, NT / 2>(key_sums, slopes, queries);
         }
-        __syncthreads();
+        now += STEP;
+        if (now >= p.stop) now = p.start;
     }
+    __syncthreads();
 
     // Where a sum has left f16's range or met a value it shouldn't.
     auto exact = [&](int j, int column, bool of_key, uint4& words) {
         float x[8] = {};
         int stop = j < end ? min(p.end, j + p.shift + p.above + 1) : 0;
+#pragma unroll 1
         for (int member = 0; member < group; member++) {
             const Operands of = operands<TILES>(params, kv * group + member, q, k, v, grad, stats);
+#pragma unroll 1
             for (int i = max(0, j + p.shift - p.below); i < stop; i++) {
                 Pair pair = exact_pair<TILES>(params, of, i, j);
                 add_eight(x, of_key ? pair.slope : pair.probability, (of_key ? of.q : of.grad) + i * D + column);
@@ -261,13 +281,13 @@ DEVICE void gradient_kv(const Params& params, const half* q, const half* k, cons
 }
 
 #define GRADIENTS(TILES)                                                                                                                \
-    KERNEL(128) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
+    KERNEL(128, 2) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
         const uint* __restrict__ largest, half* __restrict__ dq) {                                                                      \
         gradient_q<TILES>(params, q, k, v, positions, grad, stats, largest, dq);                                                        \
     }                                                                                                                                   \
-    KERNEL(128) window_attention_backward_cooperative_kv_##TILES##_4(                                                                   \
+    KERNEL(128, 3) window_attention_backward_cooperative_kv_##TILES##_4(                                                                   \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
         const uint* __restrict__ largest, half* __restrict__ dk, half* __restrict__ dv) {                                               \

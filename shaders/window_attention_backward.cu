@@ -83,7 +83,7 @@ DEVICE void gradient(const Params& params, const Operands& from, float* floats, 
         if (number + 1 < count) fetch_products<of>(params, from, stages, nth(number + 1), false);
         else cp_async_commit();
 
-        bool inside = is_inside(tile);
+        uint met = is_inside(tile) ? 0xffffffff : meetings<of>(params, from.positions, tile);
 #pragma unroll
         for (int n = 0; n < 8; n++) {
 #pragma unroll
@@ -91,8 +91,7 @@ DEVICE void gradient(const Params& params, const Operands& from, float* floats, 
                 int row = lines_are_queries<of> ? n : c;
                 float value = power_of_two(fmaf(s[n][c], params.scale * LOG2_E, -tops[row]));
                 if (has_slopes<of>) value *= (g[n][c] - deltas[row]) * params.scale;
-                if (!inside && !meet<of>(params, from.positions, tile, w * 32 + y + n * 4, x + c * 8)) value = 0;
-                s[n][c] = value;
+                s[n][c] = met >> (n * 4 + c) & 1 ? value : 0;
             }
         }
         cp_async_wait<1>();

@@ -24,12 +24,22 @@ DEVICE bool is_special(uint pair) { return ((pair & 0x7c007c00) + 0x04000400) & 
 template <int TILES, int COUNT, int THREADS>
 DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
     constexpr int pieces = TILES * 2, all = COUNT * pieces;
+    if constexpr (THREADS % pieces == 0 && all % THREADS == 0) {
+        // Steps of whole rows: addresses a constant apart.
+        int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
+        const half* from = matrix + (first + row) * (TILES * 16) + column;
+        half* at = to + row * pitch_of<TILES> + column;
 #pragma unroll
-    for (int n = 0; n < (all + THREADS - 1) / THREADS; n++) {
-        int at = threadIdx.x + n * THREADS, row = at / pieces, column = at % pieces * 8, from = first + row;
-        if (all % THREADS != 0 && at >= all) break;
-        bool ok = (from >= 0) & (from < rows);
-        cp_async_16(to + row * pitch_of<TILES> + column, matrix + (ok ? from * (TILES * 16) + column : 0), ok);
+        for (int n = 0; n < COUNT; n += THREADS / pieces) {
+            cp_async_16(at + n * pitch_of<TILES>, from + n * (TILES * 16), (uint)(first + row + n) < (uint)rows);
+        }
+    } else {
+#pragma unroll
+        for (int n = 0; n < all; n += THREADS) {
+            int at = threadIdx.x + n, row = at / pieces, column = at % pieces * 8;
+            if (at >= all) break;
+            cp_async_16(to + row * pitch_of<TILES> + column, matrix + (first + row) * (TILES * 16) + column, (uint)(first + row) < (uint)rows);
+        }
     }
 }
 

@@ -239,6 +239,7 @@ DEVICE bool in_fours(const void* data, int width) { return ((size_t)data % 16 ==
 // 64 lines of a product's left operand, columns from p0 on.
 DEVICE void stage_lines(const Params& params, float* stage, const Matrix& matrix, const Tile& tile, int p0) {
     bool whole = in_fours(matrix.data, matrix.width);
+#pragma unroll 1
     for (int u = threadIdx.x / 16; u < LINES; u += THREADS / 16) {
         stage_row(stage + u * PITCH, matrix, line_of(params, tile, u), p0, threadIdx.x % 16 * 4, whole);
     }
@@ -247,16 +248,49 @@ DEVICE void stage_lines(const Params& params, float* stage, const Matrix& matrix
 template <Of of>
 DEVICE void stage_partners(const Params& params, const uint* positions, float* stage, const Matrix& matrix, const Tile& tile, int p0) {
     bool whole = in_fours(matrix.data, matrix.width);
+    int c = threadIdx.x % 16 * 4, first = threadIdx.x / 16;
+    if (whole & !tile.listed) {
+        // Along a sequence: steps of as many rows each.
+        int at = tile.t0 + first, step = params.dilation * matrix.width * (THREADS / 16);
+        const float* from = matrix.data + (tile.s.partner + at * params.dilation) * matrix.width + p0 + c;
+        bool column = p0 + c < matrix.width;
 #pragma unroll
-    for (int n = 0; n < PARTNERS * 16 / THREADS; n++) {
-        int t = threadIdx.x / 16 + n * (THREADS / 16);
-        stage_row(stage + t * PITCH, matrix, partner_of<of>(params, positions, tile, t), p0, threadIdx.x % 16 * 4, whole);
+        for (int t = 0; t < PARTNERS; t += THREADS / 16) {
+            cp_async_16(stage + (first + t) * PITCH + c, from, column & (at + t < tile.t_end));
+            from += step;
+        }
+        return;
+    }
+#pragma unroll 1
+    for (int t = first; t < PARTNERS; t += THREADS / 16) {
+        stage_row(stage + t * PITCH, matrix, partner_of<of>(params, positions, tile, t), p0, c, whole);
     }
 }
 
 // What a thread has of one tile's products, and of the result.
 typedef float Scores[8][4];
 typedef float Sums[8][8];
+
+// Which of this thread's lines and partners meet: a bit for each of 8 × 4.
+template <Of of>
+DEVICE uint meetings(const Params& params, const uint* positions, const Tile& tile) {
+    int x = threadIdx.x % 8, u = threadIdx.x / 32 * 32 + threadIdx.x % 32 / 8;
+    uint bits = 0;
+    if (tile.listed) {
+#pragma unroll 1
+        for (int at = 0; at < 32; at++) bits |= (uint)meet<of>(params, positions, tile, u + at / 4 * 4, x + at % 4 * 8) << at;
+        return bits;
+    }
+#pragma unroll
+    for (int n = 0; n < 8; n++) {
+        int2 met = reach(tile.s, tile.u0 + u + n * 4, 1);
+        int first = met.x - tile.t0;
+        uint count = tile.u0 + u + n * 4 < tile.s.met ? met.y - met.x : 0;
+#pragma unroll
+        for (int m = 0; m < 4; m++) bits |= (uint)((uint)(x + m * 8 - first) < count) << (n * 4 + m);
+    }
+    return bits;
+}
 
 DEVICE float fma4(float4 a, float4 b, float sum) { return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum)))); }
 
