@@ -39,7 +39,7 @@ fn portable_devices_have_no_more_than_webgpu_gives() {
 fn matrices_move_between_devices() {
     let all = devices();
     for (from, to) in all.iter().zip(all.iter().cycle().skip(1)) {
-        for dtype in [Dtype::F32, Dtype::F16] {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
             let shape = BandedShape::new(5, 7, Band::new(1, 1).unwrap()).dtype(dtype);
             let a = Banded::from_fn(&from.device, shape, |_, i, j| (i * 7 + j) as f32).unwrap();
             let moved = a.to_device(&to.device).unwrap();

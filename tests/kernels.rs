@@ -155,7 +155,8 @@ fn every_shader_file_is_used() {
     }
     let mut files = 0;
     for folder in [folder.clone(), folder.join("shared")] {
-        for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()) {
+        let files_of = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        for file in files_of(&folder).filter(|path| path.extension().is_some_and(|extension| extension == "wgsl")) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(texts.contains(text.as_str()), "no kernel uses {}", file.display());
             files += 1;

@@ -21,7 +21,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 ///
 /// A is batch × n × m, x batch × m × 1, y batch × n × 1. The sum runs over stored entries; what lies
 /// outside the band takes no part. Aᵀ·x is `banded_matvec(&a.t(), &x)`. The order of the sum is
-/// always the same. The result is f16 if both operands are.
+/// always the same. The result is f16 or bf16 if both operands are.
 ///
 /// ```
 /// use bandsaw::*;

@@ -31,7 +31,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 ///
 /// A and B are batch × n × m, of any bands and layouts; C covers the union of the bands, in A's
 /// layout. Each side is read as its fill outside its own band, and C's fill is f of the two fills.
-/// The result is f16 if both operands are.
+/// The result is f16 or bf16 if both operands are.
 ///
 /// ```text
 /// x x . .       x . . .     x x . .

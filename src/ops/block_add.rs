@@ -22,7 +22,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 
 /// The sum of two block-sparse matrices, C = A + B, on the union of their blocks.
 ///
-/// Sizes and block shapes must agree; slots of C follow its block rows. The result is f16 if both are.
+/// Sizes and block shapes must agree; slots of C follow its block rows. The result is f16 or bf16 if both are.
 ///
 /// ```
 /// use bandsaw::*;

@@ -85,7 +85,7 @@ pub(crate) struct Epilogue<'a> {
 ///
 /// X is batch × n × k, W k × m, Y batch × n × m row-major. X · Wᵀ is `block_matmul(&x, &w.t())`, at no
 /// cost. The work is proportional to the stored blocks. The sums are f32 in a fixed order; the result is
-/// f16 if both operands are. f16 operands and results take an f32 copy while the kernel runs.
+/// f16 or bf16 if both operands are. Such operands and results take an f32 copy while the kernel runs.
 ///
 /// From pytorch_block_sparse's `matmul` (there: X · Wᵀ).
 ///

@@ -26,7 +26,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 /// The product of two block-sparse matrices, C = A · B, at every block that some pair of blocks reaches.
 ///
 /// A is n × k in blocks of r × s, B k × m in blocks of s × c, C n × m in blocks of r × c. The sums are f32
-/// in a fixed order; the result is f16 if both operands are.
+/// in a fixed order; the result is f16 or bf16 if both operands are.
 ///
 /// ```
 /// use bandsaw::*;

@@ -72,10 +72,10 @@ pub(crate) static SCALE: Kernel = Kernel {
 ///
 /// A is batch × n × k, B batch × k × m, C batch × n × m in A's layout, its fill the semiring's zero.
 /// Either operand may be transposed with [`Banded::t`], at no cost. The product runs over stored
-/// entries; what lies outside a band takes no part. The result is f16 if both operands are.
+/// entries; what lies outside a band takes no part. The result is f16 or bf16 if both operands are.
 /// `Sample` gives `Log`'s value here; the draw itself is [`banded_matmul_index`](crate::banded_matmul_index).
 ///
-/// Memory beside the result: `Log` takes one f32 per row of A and column of B; f16 operands and
+/// Memory beside the result: `Log` takes one f32 per row of A and column of B; 16-bit operands and
 /// results take an f32 copy while the kernel runs.
 ///
 /// From genbmm's `BandedMatrix.multiply` (there: otherᵀ · self), `multiply_log`, `multiply_max`.

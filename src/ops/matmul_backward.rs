@@ -72,7 +72,7 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 /// `Sample` compute [`banded_matmul_index`](crate::banded_matmul_index) again.
 ///
 /// Memory beside the results: `Log` takes one f32 copy of C and two each of A and B, `Max`,
-/// `ProdMax` and `Sample` one index per entry of C; f16 operands take an f32 copy.
+/// `ProdMax` and `Sample` one index per entry of C; f16 and bf16 operands take an f32 copy.
 ///
 /// From genbmm's `BandedMatrix.multiply*` and their autograd.
 ///

@@ -58,10 +58,10 @@ pub(crate) static KERNEL_LINE: Kernel = Kernel {
 /// (batch · heads) × n × 1 in f32. `options` say who attends to whom: see [`WindowAttention`] for the
 /// definition and the drawing. A query that attends to nothing gives zeros and −∞.
 ///
-/// All three are f32 or all f16; sums are f32, O is f16 if they are. Scores of any size are fine:
+/// All three are of one type, f32, f16 or bf16, and so is O; sums are f32. Scores of any size are fine:
 /// they are taken relative to the row's largest.
 ///
-/// Memory beside the result: f16 operands and results take an f32 copy, operands that are not
+/// Memory beside the result: 16-bit operands and results take an f32 copy, operands that are not
 /// row-major a copy.
 ///
 /// The online softmax is that of FlashAttention (Dao and others, 2022), the pattern Longformer's

@@ -183,13 +183,13 @@ fn every_bit_moves() {
 
 #[test]
 fn halves_move_exactly() {
-    for device in devices() {
-        let a = banded(&device, 1, BandedShape::new(9, 7, band(2, 1)).batch(3).fill(0.5).dtype(Dtype::F16));
+    for (device, dtype) in devices().into_iter().flat_map(|device| [(device.clone(), Dtype::F16), (device, Dtype::Bf16)]) {
+        let a = banded(&device, 1, BandedShape::new(9, 7, band(2, 1)).batch(3).fill(0.5).dtype(dtype));
         let c = banded_shift_cols(&a, 2).unwrap();
-        assert_eq!(c.shape().dtype, Dtype::F16);
+        assert_eq!(c.shape().dtype, dtype);
         assert_close(&device.to_string(), &full(&c), &moved(&a, Some(c.shape().band), [0, 2]), 0.0, 0.0);
         let d = a.to_dense().unwrap();
-        assert_eq!(d.shape().dtype, Dtype::F16);
+        assert_eq!(d.shape().dtype, dtype);
         assert_close(&device.to_string(), &full_dense(&d), &moved(&a, None, [0, 0]), 0.0, 0.0);
         let g = banded(&device, 2, BandedShape::new(9, 7, band(4, -1)).batch(3));
         assert_eq!(banded_shift_cols_backward(&a, 2, &g).unwrap().shape(), a.shape().fill(0.0));

@@ -10,7 +10,7 @@ mod shapes;
 mod sources;
 
 pub use arguments::{Arguments, Call};
-pub use block_sources::of_checkpoint;
+pub use block_sources::{Tensors, of_checkpoint};
 
 use bandsaw::Result;
 
@@ -89,6 +89,10 @@ pub enum Control {
     Text(&'static str),
     /// The path of a matrix file.
     File,
+    /// One of the tensors of the checkpoint whose path the step has: the block-sparse ones or the others.
+    Tensor {
+        sparse: bool,
+    },
 }
 
 #[derive(Clone, Copy)]

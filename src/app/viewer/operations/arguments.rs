@@ -46,7 +46,7 @@ impl Parameters<'_> {
             (Some(Value::Text(text)), _) => Ok(text),
             (None, Some(Control::Choice(of))) => Ok(of.first().copied().unwrap_or_default()),
             (None, Some(Control::Text(start))) => Ok(start),
-            (None, Some(Control::File)) => Ok(""),
+            (None, Some(Control::File | Control::Tensor { .. })) => Ok(""),
             (got, _) => Err(self.wrong(name, format!("{got:?}"), "a text")),
         }
     }
@@ -153,12 +153,20 @@ impl<'a> Arguments<'a> {
         self.text("f")?.parse()
     }
 
-    /// The number that a text of numbers, separated by commas or spaces, holds.
+    /// The numbers that a text of numbers, separated by commas or spaces, holds.
     pub fn numbers(&self, name: &'static str) -> Result<Vec<f32>> {
         let text = self.text(name)?;
         let words = text.split([',', ' ']).filter(|word| !word.is_empty());
         let numbers: std::result::Result<Vec<f32>, _> = words.map(str::parse).collect();
         numbers.map_err(|_| self.parameters.wrong(name, format!("{text:?}"), "numbers separated by commas"))
+    }
+
+    /// The same for whole numbers from 0 on.
+    pub fn places(&self, name: &'static str) -> Result<Vec<usize>> {
+        let text = self.text(name)?;
+        let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+        let places: std::result::Result<Vec<usize>, _> = words.map(str::parse).collect();
+        places.map_err(|_| self.parameters.wrong(name, format!("{text:?}"), "whole numbers from 0 on, separated by commas"))
     }
 
     pub fn path(&self) -> Result<PathBuf> {
