@@ -1,5 +1,5 @@
-//! What is particular to CUDA: no driver, memory shared with cudarc, memory that runs out, kernels that
-//! fault. That its operations are right is tested with those of all devices.
+//! What is particular to CUDA: no driver, memory shared with cudarc, memory that runs out. That its operations
+//! are right is tested with those of all devices.
 #![cfg(feature = "cuda")]
 
 mod common;
@@ -82,8 +82,8 @@ fn slices_that_do_not_fit_are_refused() {
     assert_eq!(error.to_string(), "Dense::from_cudarc: slice has 12 bytes, must have at least 16 bytes");
     let error = Dense::from_cudarc(&Device::cpu(), DenseShape::new(1, 3), values()).unwrap_err();
     assert_eq!(error.to_string(), "Dense::from_cudarc: device has cpu, must have a CUDA device");
-    let elsewhere = Device::cuda(0).unwrap();
-    let error = Dense::from_cudarc(&elsewhere, DenseShape::new(1, 3), values()).unwrap_err();
+    let elsewhere = CudaContext::new_non_primary(0, 0).unwrap().new_stream().unwrap().clone_htod(&[1.0f32; 3]).unwrap();
+    let error = Dense::from_cudarc(&device, DenseShape::new(1, 3), elsewhere).unwrap_err();
     assert_eq!(error.to_string(), "Dense::from_cudarc: slice has another CUDA context, must have the context of the device");
     assert_eq!(Dense::from_slice(&Device::cpu(), DenseShape::new(1, 1), &[1.0]).unwrap().cudarc_view().map(|view| view.len()), None);
 }
@@ -109,12 +109,15 @@ fn memory_that_runs_out_is_an_error() {
         return;
     }
     let device = Device::cuda(0).unwrap();
-    let n = 20_000usize;
-    let batch = (2 * device.info().max_buffer as usize).div_ceil(4 * n * n);
+    let n = 2000usize;
+    let batch = device.info().max_buffer as usize / 5 * 3 / (4 * n * n);
     let a = Banded::identity(&device, BandedShape::new(n, n, Band::new(0, 0).unwrap()).batch(batch)).unwrap();
+    let most = banded_to_dense(&a).unwrap();
     let error = banded_to_dense(&a).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { bytes, .. } if bytes == (4 * n * n * batch) as u64), "{error}");
     assert_eq!(banded_matmul(&a, &a, Semiring::Sum).unwrap().get(batch - 1, n - 1, n - 1).unwrap(), 1.0);
+    drop(most);
+    banded_to_dense(&a).unwrap();
 }
 
 #[test]
@@ -148,50 +151,6 @@ fn work_is_timed() {
     let (product, time) = device.time(|| semiring_matmul(&a, &a, Semiring::Sum)).unwrap();
     assert!(time.as_nanos() > 0 && time.as_secs() < 60, "{time:?}");
     assert_eq!(product.read().unwrap()[0], 512.0);
-}
-
-/// Writes where nothing is.
-const FAULT: &str = "
-.version 8.0
-.target sm_80
-.address_size 64
-.visible .entry fault() { .reg .b64 %a; mov.b64 %a, 16; st.global.u32 [%a], 1; ret; }
-";
-
-/// A kernel of the program's faults: every verb after it says so, and devices with other contexts go on.
-#[test]
-fn a_fault_loses_its_device_alone() {
-    if !is_there() || Device::all()[1].name.contains("emulat") {
-        return; // an emulation has no addresses to protect
-    }
-    let context = CudaContext::new_non_primary(0, 0).unwrap();
-    let stream = context.new_stream().unwrap();
-    let device = Device::from_cudarc(Arc::clone(&stream)).unwrap();
-    let other = Device::cuda(0).unwrap();
-    let matrix = |device: &Device| Banded::from_fn(device, BandedShape::new(8, 8, Band::new(1, 1).unwrap()), |_, i, j| (i + j) as f32);
-    let (a, b) = (matrix(&device).unwrap(), matrix(&other).unwrap());
-    device.sync().unwrap();
-
-    let text = std::ffi::CString::new(FAULT).unwrap();
-    context.bind_to_thread().unwrap();
-    #[allow(unsafe_code)]
-    // SAFETY: PTX that ends with a zero, and an entry of it; the fault is what is tested.
-    unsafe {
-        use cudarc::driver::result;
-        let module = result::module::load_data(text.as_ptr().cast()).unwrap();
-        let function = result::module::get_function(module, c"fault".into()).unwrap();
-        result::launch_kernel(function, (1, 1, 1), (1, 1, 1), 0, stream.cu_stream(), &mut []).unwrap();
-    }
-    let lost = |error: Error| assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
-    lost(device.sync().unwrap_err());
-    lost(a.read().unwrap_err());
-    lost(banded_matmul(&a, &a, Semiring::Sum).unwrap_err());
-    lost(matrix(&device).unwrap_err());
-    assert!(device.time(|| Ok(())).is_err());
-
-    let square = |a: &Banded| banded_matmul(a, a, Semiring::Sum).and_then(|c| c.get(0, 0, 0));
-    assert_eq!(square(&b).unwrap(), 1.0, "a device that was there");
-    assert_eq!(square(&matrix(&Device::cuda(0).unwrap()).unwrap()).unwrap(), 1.0, "a device opened later");
 }
 
 /// Several threads on one device, and on devices of their own.

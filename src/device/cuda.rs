@@ -1,6 +1,6 @@
 //! The CUDA backend: NVIDIA GPUs through their driver alone, by PTX that is part of this crate.
 //!
-//! Everything of one device runs on one stream, in the order of the calls; memory comes from a pool of
+//! Devices of one GPU share the driver's primary context, as other libraries do. Everything of one device runs on one stream, in the order of the calls; memory comes from a pool of
 //! its own and is freed in that order too, so nothing here waits but [`Cuda::sync`], reads and writes.
 #![allow(unsafe_code)]
 
@@ -20,7 +20,7 @@ use modules::Modules;
 use super::{Info, Launch, Memory as AnyMemory, Options};
 use crate::{Error, Result};
 
-/// One GPU, with a context of its own or one that the program has.
+/// One GPU, on a stream of its own or one that the program has.
 pub(crate) struct Cuda {
     context: Arc<Context>,
     info: Info,
@@ -60,6 +60,18 @@ impl Drop for Memory {
 /// What kernels need to be aligned to: their widest load.
 const ALIGNMENT: u64 = 16;
 
+/// Bytes of an operand in WebGPU's default limits, which portable devices keep to.
+const PORTABLE_BINDING: u64 = 128 << 20;
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        // If the driver refuses, the context is lost and its modules with it.
+        if self.context.bind().is_ok() {
+            self.modules.get_mut().unwrap_or_else(PoisonError::into_inner).unload();
+        }
+    }
+}
+
 impl Cuda {
     /// Every NVIDIA GPU that the driver shows and the PTX is for; none where there is no driver.
     pub fn all() -> Vec<Info> {
@@ -78,8 +90,9 @@ impl Cuda {
             return Err(Error::Backend { device: device(), message: format!("no such GPU, the driver shows {count}") });
         }
         let fail = |error| context::translate(&device(), 0, error);
-        let context = CudaContext::new_non_primary(ordinal, 0).map_err(fail)?;
-        // SAFETY: all slices of this context are used on its one stream, so there is nothing to track.
+        let context = CudaContext::new(ordinal).map_err(fail)?;
+        // SAFETY: all slices of this handle to the context are used on its one stream, so there is nothing to
+        // track; other handles to the same context track their own.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(fail)?;
         Self::on(stream, options)
@@ -94,6 +107,7 @@ impl Cuda {
         let mut info = described.info();
         info.max_binding = options.max_binding(info.max_binding);
         if options.portable {
+            info.max_binding = info.max_binding.min(PORTABLE_BINDING);
             info.features.clear();
         }
         let context = Arc::new(Context::new(stream, format!("{} ({})", info.id, info.name))?);
@@ -132,6 +146,15 @@ impl Cuda {
 
     pub fn alloc(&self, bytes: usize) -> Result<Arc<Memory>> {
         let size = bytes.max(4);
+        if size as u64 > self.info.max_buffer {
+            return Err(Error::Limit {
+                op: "alloc",
+                what: "the buffer's size in bytes".into(),
+                got: size as u64,
+                limit: self.info.max_buffer,
+                of: self.context.name().into(),
+            });
+        }
         let slice = self.context.alloc(size).or_else(|_| {
             // What the pool keeps for reuse may be what is missing; so may work not yet run.
             self.sync()?;

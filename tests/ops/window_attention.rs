@@ -208,15 +208,19 @@ fn a_million_rows() {
 fn memory_is_linear() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default && tested.info.id != "cpu") {
         let device = Device::open(&tested.info.id, Options::default()).unwrap();
-        let x = Dense::from_fn(&device, DenseShape::new(2048, 8), |_, i, d| noise(1, 0, i, d)).unwrap();
-        let operand = 2048 * 8 * 4;
+        let cuda = tested.info.backend == "cuda";
+        let n = if cuda && !tested.software() { 1 << 16 } else { 2048 };
+        let x = Dense::from_fn(&device, DenseShape::new(n, 8), |_, i, d| noise(1, 0, i, d)).unwrap();
+        let operand = n as u64 * 8 * 4;
         let options = window(400, 0);
         let (out, lse) = window_attention(&x, &x, &x, &options).unwrap();
         let gradients = window_attention_backward(&x, &x, &x, &out, &lse, &x, &options).unwrap();
         device.sync().unwrap();
         // The operand, the result, three gradients; the logsumexp and the row sums are an eighth each.
         let held = device.allocated_bytes();
-        assert!(held <= 6 * operand, "{}: {held} bytes", tested.label);
+        // CUDA's pool grows by pieces of 32 MiB.
+        let least = if cuda { 32 << 20 } else { 0 };
+        assert!(held <= least.max(6 * operand), "{}: {held} bytes", tested.label);
         drop(gradients);
     }
 }

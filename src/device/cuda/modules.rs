@@ -28,9 +28,10 @@ struct Known {
     entry: Entry,
 }
 
-/// The entries loaded in one context; the driver unloads them with it.
+/// The entries loaded by one device.
 pub(crate) struct Modules {
     hopper: bool,
+    loaded: Vec<sys::CUmodule>,
     /// By the kernel's name.
     known: HashMap<&'static str, Vec<Known>>,
 }
@@ -40,7 +41,7 @@ unsafe impl Send for Modules {}
 
 impl Modules {
     pub fn new(hopper: bool) -> Self {
-        Self { hopper, known: HashMap::new() }
+        Self { hopper, loaded: Vec::new(), known: HashMap::new() }
     }
 
     /// The entry for this launch, loaded if it is new. The context is bound to this thread.
@@ -56,7 +57,17 @@ impl Modules {
         Ok(entry)
     }
 
-    fn load(&self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
+    /// Forgets everything, with the context bound to this thread.
+    pub fn unload(&mut self) {
+        self.known.clear();
+        for module in self.loaded.drain(..) {
+            // SAFETY: loaded by `load`. The driver waits for kernels of it that still run. If it refuses, the
+            // context is lost and its modules with it.
+            let _ = unsafe { result::module::unload(module) };
+        }
+    }
+
+    fn load(&mut self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
         let kernel = launch.kernel;
         let fail = |message: &str| Error::Backend { device: context.name().into(), message: format!("{}: {message}", kernel.name) };
         let ptx = if self.hopper { kernel.ptx.last() } else { kernel.ptx.first() }.ok_or_else(|| fail("no PTX"))?;
@@ -66,9 +77,10 @@ impl Modules {
         let zero_terminated = |text: String| CString::new(text).map_err(|_| fail("a zero in the PTX"));
         let (text, shared, name) = (zero_terminated(text)?, zero_terminated(format!("{name}_shared"))?, zero_terminated(name)?);
         let load = || -> std::result::Result<Entry, DriverError> {
-            // SAFETY: the text ends with a zero; the module stays loaded as long as its context.
+            // SAFETY: the text ends with a zero; the module stays loaded as long as its device.
             unsafe {
                 let module = result::module::load_data(text.as_ptr().cast())?;
+                self.loaded.push(module);
                 describe(module, result::module::get_function(module, name)?, &shared)
             }
         };
