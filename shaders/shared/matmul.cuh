@@ -20,47 +20,53 @@ template <class Slide>
 DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
     extern __shared__ float4 slide_memory[];
     __shared__ int any_tainted;
-    int row_tiles = params.tiles;
-    size_t batch = blockIdx.x / row_tiles;
+    size_t batch = blockIdx.x / params.tiles;
     if (batch >= params.batch) return;
-    int i0 = blockIdx.x % row_tiles * Slide::ROWS;
+    a += batch * a_len(params);
+    b += batch * b_len(params);
     float* tiles = (float*)slide_memory;
+    int i0 = blockIdx.x % params.tiles * Slide::ROWS;
+    bool a_vectors = !(params.flags & 1) && has_vectors(a, params.a_stride, a_len(params));
+    bool b_vectors = !(params.flags & 4) && has_vectors(b, params.b_stride, b_len(params)) && params.a_lower % 4 == 0;
     Slide product = {params,
-                     a + batch * a_len(params),
-                     b + batch * b_len(params),
+                     a,
+                     b,
                      a_scale + batch * params.rows,
                      b_scale + batch * params.cols,
                      c + batch * c_len(params),
                      tiles,
-                     tiles + Slide::A_SIZE + Slide::B_START,
+                     tiles + Slide::A_SIZE,
                      i0,
                      i0 - params.a_lower,
                      (int)threadIdx.x,
+                     a_vectors,
+                     b_vectors,
                      false,
                      false};
     product.run(&any_tainted);
 }
 
-template <int COLUMNS>
+template <int COLUMNS, bool ALONG>
 DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
-    __shared__ float4 tile_memory[Tile<COLUMNS>::SIZE / 4];
+    typedef Tile<COLUMNS, ALONG> Product;
+    __shared__ float4 tile_memory[Product::SIZE / 4];
     __shared__ int any_tainted;
     size_t batch = blockIdx.x / params.tiles;
     if (batch >= params.batch) return;
-    int row_tiles = (params.rows + Tile<COLUMNS>::ROWS - 1) / Tile<COLUMNS>::ROWS;
+    int row_tiles = (params.rows + Product::ROWS - 1) / Product::ROWS;
     int column_tiles = params.tiles / row_tiles;
     int in_matrix = blockIdx.x % params.tiles;
-    int i0 = in_matrix / column_tiles * Tile<COLUMNS>::ROWS;
-    int j0 = (params.flags & 32 ? 0 : i0 - params.c_lower) + in_matrix % column_tiles * Tile<COLUMNS>::WIDTH;
+    int i0 = in_matrix / column_tiles * Product::ROWS;
+    int j0 = (params.flags & 32 ? 0 : i0 - params.c_lower) + in_matrix % column_tiles * Product::WIDTH;
     a += batch * a_len(params);
     b += batch * b_len(params);
     bool a_columns = params.flags & 1, b_columns = params.flags & 4;
     Lines rows = {a + a_index(params, 0, 0),  a_scale + batch * params.rows, params.rows, params.inner,
                   params.a_lower,             params.a_upper,                a_columns ? 1 : params.a_stride,
-                  a_columns ? params.a_stride : 1};
+                  a_columns ? params.a_stride : 1, !a_columns && has_vectors(a, params.a_stride, a_len(params))};
     Lines columns = {b + b_index(params, 0, 0),  b_scale + batch * params.cols, params.cols, params.inner,
                      params.b_upper,             params.b_lower,                b_columns ? params.b_stride : 1,
-                     b_columns ? 1 : params.b_stride};
-    Tile<COLUMNS> product = {params, rows, columns, c + batch * c_len(params), (float*)tile_memory, i0, j0, (int)threadIdx.x, false};
+                     b_columns ? 1 : params.b_stride, has_vectors(b, params.b_stride, b_len(params))};
+    Product product = {params, rows, columns, c + batch * c_len(params), (float*)tile_memory, i0, j0, (int)threadIdx.x, false};
     product.run(a, b, &any_tainted);
 }

@@ -22,6 +22,7 @@ DEVICE float ring_finish(float acc, float scale) { return logf(acc) + scale; }
 DEVICE float ring_exact(const Params& params, const float* a, const float* b, int i, int j) {
     int first = first_k(params, i, j), end = end_k(params, i, j);
     float largest = minus_infinity();
+#pragma unroll 1
     for (int k = first; k < end; k++) {
         float value = a[a_index(params, i, k)] + b[b_index(params, k, j)];
         if (isnan(value)) return not_a_number();
@@ -29,6 +30,7 @@ DEVICE float ring_exact(const Params& params, const float* a, const float* b, in
     }
     if (isinf(largest)) return largest;
     float sum = 0;
+#pragma unroll 1
     for (int k = first; k < end; k++) sum += expf(a[a_index(params, i, k)] + b[b_index(params, k, j)] - largest);
     return largest + logf(sum);
 }

@@ -21,6 +21,7 @@ DEVICE float ring_finish(float acc, float) { return acc; }
 DEVICE float ring_exact(const Params& params, const float* a, const float* b, int i, int j) {
     int first = first_k(params, i, j), end = end_k(params, i, j);
     float best = minus_infinity();
+#pragma unroll 1
     for (int k = first; k < end; k++) {
         float value = a[a_index(params, i, k)] * b[b_index(params, k, j)];
         if (isnan(value)) return not_a_number();

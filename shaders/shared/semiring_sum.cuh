@@ -22,6 +22,7 @@ DEVICE float ring_finish(float acc, float) { return acc; }
 // The definition.
 DEVICE float ring_exact(const Params& params, const float* a, const float* b, int i, int j) {
     float acc = 0;
+#pragma unroll 1
     for (int k = first_k(params, i, j); k < end_k(params, i, j); k++) acc = fmaf(a[a_index(params, i, k)], b[b_index(params, k, j)], acc);
     return acc;
 }
