@@ -12,8 +12,5 @@ SHARED_BYTES(matmul_sum_5_8, Slide33::BYTES)
 SHARED_BYTES(matmul_sum_9_8, Slide65::BYTES)
 SHARED_BYTES(matmul_sum_9_16, Slide129::BYTES)
 
-// Tiles, B stored along its rows or along its columns.
-KERNEL(128, 4) matmul_sum_4_0_0(PARAMS params, PRODUCT_BUFFERS) { tile<4, false>(PRODUCT); }
-KERNEL(128, 4) matmul_sum_8_0_0(PARAMS params, PRODUCT_BUFFERS) { tile<8, false>(PRODUCT); }
-KERNEL(128, 4) matmul_sum_4_0_1(PARAMS params, PRODUCT_BUFFERS) { tile<4, true>(PRODUCT); }
-KERNEL(128, 4) matmul_sum_8_0_1(PARAMS params, PRODUCT_BUFFERS) { tile<8, true>(PRODUCT); }
+KERNEL(128, 4) matmul_sum_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
+KERNEL(128, 4) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -8,6 +8,9 @@
 #define PRODUCT_BUFFERS                                                                                                  \
     const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ a_scale,                         \
         const float *__restrict__ b_scale, float *__restrict__ c
+// Whether values may be read 4 at once from where that is aligned in one line.
+DEVICE bool has_vectors(const float* values, int stride, int len) { return !(((size_t)values & 15) | (stride & 3) | (len & 3)); }
+
 #define PRODUCT params, a, b, a_scale, b_scale, c
 
 // Products of whole bands, by the width of B they reach.
@@ -46,9 +49,9 @@ DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
     product.run(&any_tainted);
 }
 
-template <int COLUMNS, bool ALONG>
+template <int COLUMNS>
 DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
-    typedef Tile<COLUMNS, ALONG> Product;
+    typedef Tile<COLUMNS> Product;
     __shared__ float4 tile_memory[Product::SIZE / 4];
     __shared__ int any_tainted;
     size_t batch = blockIdx.x / params.tiles;
@@ -61,12 +64,12 @@ DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
     a += batch * a_len(params);
     b += batch * b_len(params);
     bool a_columns = params.flags & 1, b_columns = params.flags & 4;
-    Lines rows = {a + a_index(params, 0, 0),  a_scale + batch * params.rows, params.rows, params.inner,
-                  params.a_lower,             params.a_upper,                a_columns ? 1 : params.a_stride,
-                  a_columns ? params.a_stride : 1, !a_columns && has_vectors(a, params.a_stride, a_len(params))};
-    Lines columns = {b + b_index(params, 0, 0),  b_scale + batch * params.cols, params.cols, params.inner,
-                     params.b_upper,             params.b_lower,                b_columns ? params.b_stride : 1,
-                     b_columns ? 1 : params.b_stride, has_vectors(b, params.b_stride, b_len(params))};
+    Lines rows = {a + a_index(params, 0, 0), a_scale + batch * params.rows, params.rows,
+                  params.inner,              params.a_lower,                params.a_upper,
+                  params.a_stride,           !a_columns,                    has_vectors(a, params.a_stride, a_len(params))};
+    Lines columns = {b + b_index(params, 0, 0), b_scale + batch * params.cols, params.cols,
+                     params.inner,              params.b_upper,                params.b_lower,
+                     params.b_stride,           b_columns,                     has_vectors(b, params.b_stride, b_len(params))};
     Product product = {params, rows, columns, c + batch * c_len(params), (float*)tile_memory, i0, j0, (int)threadIdx.x, false};
     product.run(a, b, &any_tainted);
 }
