@@ -191,7 +191,7 @@ pub fn semiring_matmul(a: &Dense, b: &Dense, ring: Semiring) -> Result<Dense> {
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiring, band: Band, layout: Layout) -> Result<Banded> {
     check(op, a, b)?;
     let shape = BandedShape::new(a.rows, b.cols, band).batch(a.batch).layout(layout).fill(ring.zero()).dtype(result_dtype(&[a, b]));
-    if cooperative::suits_band(a, b, ring, &shape) {
+    if cooperative::suits_band(a, b, ring, layout) {
         return cooperative::onto_band(op, a, b, shape);
     }
     let (output, shape) = Output::banded(op, a.device(), shape)?;
