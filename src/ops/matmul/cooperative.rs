@@ -64,7 +64,9 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: Dens
 }
 
 fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
-    let (tiles_of_row, across) = (("TILES", (columns / 16) as f64), !a.dense && a.layout == Layout::Columns);
+    // Only CUDA has the second.
+    let constants = [("TILES", (columns / 16) as f64), ("ACROSS", 1.0)];
+    let across = !a.dense && a.layout == Layout::Columns;
     for part in parts(op, &[a, b, c])? {
         let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
         let tiles = a.rows.div_ceil(LINES);
@@ -74,7 +76,7 @@ fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c
             inputs: &[&a.buffer, &b.buffer],
             outputs: &[&c.buffer],
             groups: (a.batch * tiles) as u64,
-            constants: if across { &[tiles_of_row, ("ACROSS", 1.0)] } else { &[tiles_of_row] },
+            constants: &constants[..1 + usize::from(across)],
             function: None,
         })?;
     }
