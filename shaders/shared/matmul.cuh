@@ -17,7 +17,7 @@ DEVICE bool has_vectors(const float* values, int stride, int len) { return !(((s
 typedef Slide<8, 3, 3> Slide17;
 typedef Slide<8, 5, 5> Slide33;
 typedef Slide<8, 9, 3> Slide65;
-typedef Slide<16, 9, 2> Slide129;
+typedef Slide<8, 17, 3> Slide129;
 
 template <class Slide>
 DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
