@@ -8,17 +8,37 @@
 
 #include "matmul_params.cuh"
 
+struct Span {
+    int first, end;
+
+    METHOD bool has(int k) const { return (k >= first) & (k < end); }
+};
+
 // One operand as lines.
 struct Lines {
     const float* values; // of line 0 at k = 0
     const float* scale;
     int count, inner, before, after; // line n holds k from n - before to n + after
-    int stride;
+    int stride, origin, len; // of one matrix; `values` is at origin
     bool along;   // whether memory has a line's values side by side, or those of a k
     bool vectors; // whether they may be read 4 at once
 
     METHOD int first(int line) const { return max(0, line - before); }
     METHOD int end(int line) const { return min(inner, line + after + 1); }
+    // The k from which on `ks` of them are stored in all of these lines.
+    METHOD Span full(int line, int lines, int ks) const {
+        if ((line < 0) | (line + lines > count)) return {0, 0};
+        return {first(line + lines - 1), end(line) - ks + 1};
+    }
+    // From which on memory has something there, be it of other lines.
+    METHOD Span readable(int line, int lines, int ks) const {
+        if (along) {
+            if ((line < 0) | (line + lines > count)) return {0, 0};
+            return {-origin - line * stride, len - origin - (line + lines - 1) * stride - ks + 1};
+        }
+        int before = origin + line, after = len - before - lines;
+        return {before < 0 ? 1 - before / stride : 0, after < 0 ? 0 : after / stride - ks + 2};
+    }
     METHOD bool aligned(int n) const { return ((size_t)(values + n) & 15) == 0; }
 };
 
@@ -111,16 +131,16 @@ struct Tile {
         }
     }
 
-    // The same where everything is stored and aligned.
+    // The same without a look at which are stored.
     template <int COUNT, int PASSES>
-    METHOD void load_full(const Lines& lines, float4 (&v)[PASSES], const float* from) const {
+    METHOD void load_all(const Lines& lines, float4 (&v)[PASSES], const float* from) const {
         int further = lines.along ? GROUP / (DEPTH / 4) * lines.stride : GROUP / (COUNT / 4) * lines.stride;
 #pragma unroll
         for (int n = 0; n < PASSES; n++) v[n] = *(const float4*)(from + n * further);
     }
 
     template <int COUNT, int PASSES, int PITCH>
-    METHOD void store_full(const Lines& lines, const float4 (&v)[PASSES], float* slot, int line) {
+    METHOD void store_all(const Lines& lines, const float4 (&v)[PASSES], float* slot, int line) {
         int further = lines.along ? GROUP / (DEPTH / 4) : GROUP / (COUNT / 4) * PITCH;
         int step = lines.along ? 0 : 1;
 #pragma unroll
@@ -161,9 +181,10 @@ struct Tile {
 #pragma unroll
             for (int r = 0; r < 8; r++) acc[e][r] = ring_start();
         }
-        // Of the stages from full_first on and before full_end, everything is stored and aligned.
-        int full_first = max(a.first(i0 + ROWS - 1), b.first(j0 + WIDTH - 1)), full_end = min(a.end(i0), b.end(j0)) - DEPTH + 1;
-        if (!a.vectors | !b.vectors | (j0 < 0) | (i0 + ROWS > a.count) | (j0 + WIDTH > b.count)) full_end = full_first;
+        // Beside a band lie other values, which may be read but not used.
+        Span full_a = a.full(i0, ROWS, DEPTH), full_b = b.full(j0, WIDTH, DEPTH);
+        Span read_a = a.readable(i0, ROWS, DEPTH), read_b = b.readable(j0, WIDTH, DEPTH);
+        Span readable = {max(read_a.first, read_b.first), a.vectors & b.vectors ? min(read_a.end, read_b.end) : -(1 << 30)};
         Place place_a = place<ROWS>(a, 0, i0, first), place_b = place<WIDTH>(b, 0, j0, first);
         const float* next_a = a.values + (a.along ? place_a.line * a.stride + place_a.k : place_a.k * a.stride + place_a.line);
         const float* next_b = b.values + (b.along ? place_b.line * b.stride + place_b.k : place_b.k * b.stride + place_b.line);
@@ -173,11 +194,10 @@ struct Tile {
 #pragma unroll 1
         for (int n = -1; n < stages; n++) {
             int k0 = first + n * DEPTH, next = k0 + DEPTH;
-            bool full = (next >= full_first) & (next < full_end);
             if (n + 1 < stages) {
-                if (full) {
-                    load_full<ROWS>(a, from_a, next_a);
-                    load_full<WIDTH>(b, from_b, next_b);
+                if (readable.has(next)) {
+                    load_all<ROWS>(a, from_a, next_a);
+                    load_all<WIDTH>(b, from_b, next_b);
                 } else {
                     load<ROWS>(a, from_a, i0, next);
                     load<WIDTH>(b, from_b, j0, next);
@@ -210,13 +230,10 @@ struct Tile {
             }
             if (n + 1 < stages) {
                 float* stage = memory + (n + 1) % 2 * STAGE;
-                if (full) {
-                    store_full<ROWS, A_PASSES, A_PITCH>(a, from_a, stage + slot_a, place_a.line);
-                    store_full<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + slot_b, place_b.line);
-                } else {
-                    store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
-                    store<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + DEPTH * A_PITCH, j0, next);
-                }
+                if (full_a.has(next)) store_all<ROWS, A_PASSES, A_PITCH>(a, from_a, stage + slot_a, place_a.line);
+                else store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
+                if (full_b.has(next)) store_all<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + slot_b, place_b.line);
+                else store<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + DEPTH * A_PITCH, j0, next);
             }
             __syncthreads();
         }
