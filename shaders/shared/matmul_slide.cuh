@@ -48,7 +48,7 @@ struct Slide {
 
     // Four values from[0], from[step], …, of which those from `first` to `end` are stored, on their way to
     // slot[0 .. 4); padding for the others.
-    METHOD void bring(float* slot, const float* from, int step, bool vectors, int first, int end) {
+    METHOD void bring(float* slot, const float* from, int step, bool vectors, int first, int end) const {
         if (vectors & (first <= 0) & (end >= 4)) {
             cp_async_16(slot, from);
         } else {
@@ -60,34 +60,64 @@ struct Slide {
         }
     }
 
-    // Four values once they are there, as they will be multiplied. Neighbours' scales are `step` apart.
-    METHOD void ready(float* slot, const float* scale, int step, int first, int end) {
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-            if ((e < first) | (e >= end)) continue;
-            tainted |= ring_taints(slot[e]);
-            if (RING_SCALES) slot[e] = ring_stage(slot[e], scale[e * step]);
-        }
+    METHOD float ready(float value, float scale) {
+        tainted |= ring_taints(value);
+        return ring_stage(value, scale);
     }
 
-    // What this thread does for A in step n: bring it, or make it ready. Neighbours read neighbours in memory.
-    template <bool READY>
+    // Four values once they are there, as they will be multiplied. Neighbours' scales are `step` apart.
+    METHOD void ready(float* slot, const float* scale, int step, int first, int end) {
+        if ((first >= 4) | (end <= 0) | (first >= end)) return;
+        float4 v = *(float4*)slot;
+        if ((first <= 0) & (end > 0)) v.x = ready(v.x, RING_SCALES ? scale[0] : 0);
+        if ((first <= 1) & (end > 1)) v.y = ready(v.y, RING_SCALES ? scale[step] : 0);
+        if ((first <= 2) & (end > 2)) v.z = ready(v.z, RING_SCALES ? scale[2 * step] : 0);
+        if ((first <= 3) & (end > 3)) v.w = ready(v.w, RING_SCALES ? scale[3 * step] : 0);
+        if (RING_SCALES) *(float4*)slot = v;
+    }
+
+    // What this thread does for A in step n: bring it, clear what it brought from beside the band, or make it
+    // ready. Neighbours read neighbours in memory.
+    enum Task { BRING, CLEAR, READY };
+    template <Task TASK>
     METHOD void a_values(int n) {
         constexpr int PER_ROW = LANES / 4;
         bool columns = params.flags & 1;
         int row = columns ? t % 8 : t / PER_ROW % 8;
         int q = (columns ? t / 8 % PER_ROW : t % PER_ROW) * 4;
         int step = columns ? params.a_stride : 1;
+        int strip = t / (8 * PER_ROW);
+        int i = i0 + strip * 8 + row, k = k0 + strip * 8 + n * LANES + q;
+        float* slot = tile_a + n % STAGES * A_STAGE + strip * A_STRIP + row * LANES + q;
+        const float* from = a + a_index(params, i, k);
+        // A second strip, so much further on, has the same place in the band.
+        constexpr int FURTHER = STRIPS / 2 * 8;
+        float* further_slot = slot + STRIPS / 2 * A_STRIP;
+        int first = i - params.a_lower - k, end = i + params.a_upper + 1 - k;
+        bool inner = (k0 + n * LANES >= 0) & (k0 + n * LANES + ROWS - 8 + LANES <= params.inner);
+        // Inside the matrix four are copied anyway.
+        bool any_four = a_vectors & inner & (i0 >= ROWS) & (i0 + ROWS + 16 <= params.rows);
+        if (TASK == CLEAR) {
+            if (!any_four | ((n * LANES >= 7) & (n * LANES + LANES <= params.a_lower + params.a_upper + 1))) return;
 #pragma unroll
-        for (int m = 0; m < 2; m++) {
-            int strip = t / (8 * PER_ROW) + m * STRIPS / 2;
-            int i = i0 + strip * 8 + row;
-            int k = k0 + strip * 8 + n * LANES + q;
-            int first = max(0, i - params.a_lower) - k;
-            int end = i < params.rows ? min(params.inner, i + params.a_upper + 1) - k : 0;
-            float* slot = tile_a + n % STAGES * A_STAGE + strip * A_STRIP + row * LANES + q;
-            if (READY) ready(slot, a_scale + i, 0, first, end);
-            else bring(slot, a + a_index(params, i, k), step, a_vectors, first, end);
+            for (int e = 0; e < 4; e++) {
+                if ((e < first) | (e >= end)) slot[e] = further_slot[e] = ring_pad();
+            }
+        } else if (TASK == BRING && any_four) {
+            cp_async_16(slot, from);
+            cp_async_16(further_slot, from + FURTHER * (params.a_stride + 1));
+        } else {
+            int further_first = max(first, -k - FURTHER);
+            int further_end = i + FURTHER < params.rows ? min(end, params.inner - k - FURTHER) : 0;
+            first = max(first, -k);
+            end = i < params.rows ? min(end, params.inner - k) : 0;
+            if (TASK == READY) {
+                ready(slot, a_scale + i, 0, first, end);
+                ready(further_slot, a_scale + i + FURTHER, 0, further_first, further_end);
+            } else {
+                bring(slot, from, step, a_vectors, first, end);
+                bring(further_slot, from + FURTHER * (params.a_stride + 1), step, a_vectors, further_first, further_end);
+            }
         }
     }
 
@@ -95,8 +125,9 @@ struct Slide {
     METHOD int first_slab(int n) const { return n == 0 ? 0 : STRIPS - 1 + STEP * n; }
     METHOD int end_slab(int n) const { return STRIPS - 1 + STEP * (n + 1); }
 
-    template <bool READY>
-    METHOD void b_values(int n) {
+    // Any of them.
+    template <Task TASK>
+    METHOD void b_outer(int n) {
         constexpr int PER_ROW = B_ROW / 4, PER_SLAB = 8 * PER_ROW;
         bool columns = params.flags & 4;
         int step = columns ? params.b_stride : 1;
@@ -110,38 +141,52 @@ struct Slide {
             int first = max(0, k - params.b_lower) - j;
             int end = (uint)k < (uint)params.inner ? min(params.cols, k + params.b_upper + 1) - j : 0;
             float* slot = tile_b + slab % SLABS * B_SLAB + row * B_ROW + at;
-            if (READY) ready(slot, b_scale + j, 1, first, end);
+            if (TASK == READY) ready(slot, b_scale + j, 1, first, end);
             else bring(slot, b + b_index(params, k, j), step, b_vectors, first, end);
         }
     }
 
-    // The same where no row or column lies outside the matrix: the padding beside the band is there already.
-    METHOD void bring_inner(int n) {
-        int width = params.b_lower + params.b_upper + 1;
-        int lane = t % B_THREADS;
+    // Those no row or column of which lies outside the matrix, 4 values at once: the padding beside the band
+    // is there already. A thread stays in its row of the slab.
+    template <Task TASK>
+    METHOD void b_inner(int n) {
+        constexpr int PASS = GROUP / B_THREADS / 8; // slabs at once
+        int row = t / B_THREADS % 8, lane = t % B_THREADS;
+        int slab = first_slab(n) + t / B_THREADS / 8;
+        int in_ring = slab % SLABS;
+        int start = LEFT + row, end = start + params.b_lower + params.b_upper + 1; // of the band in the row
+        // What is not four at its ends.
+        int single = lane < 4 ? (start & ~3) + lane : (end & ~3) + lane - 4;
+        bool has_single = (lane < 4 ? (start & 3) != 0 : lane < 8) & (single >= start) & (single < end);
+        float* to = tile_b + in_ring * B_SLAB + row * B_ROW;
+        int j = k0 + slab * 8 - params.b_lower - LEFT;
+        const float* from = b + (k0 + slab * 8 + row) * params.b_stride + j + params.b_lower;
 #pragma unroll 1
-        for (int x = first_slab(n) * 8 + t / B_THREADS; x < end_slab(n) * 8; x += GROUP / B_THREADS) {
-            int row = x % 8;
-            int start = LEFT + row, end = start + width; // of the band in the row
-            float* to = tile_b + x / 8 % SLABS * B_SLAB + row * B_ROW;
-            const float* from = b + (k0 + x) * params.b_stride + k0 + x - start;
+        for (; slab < end_slab(n); slab += PASS) {
 #pragma unroll
             for (int at = lane * 4; at < B_ROW; at += B_THREADS * 4) {
-                if ((at >= start) & (at + 4 <= end)) cp_async_16(to + at, from + at);
+                if (TASK == READY) ready(to + at, b_scale + j + at, 1, start - at, end - at);
+                else if ((at >= start) & (at + 4 <= end)) cp_async_16(to + at, from + at);
             }
-            // At its ends, what is not four.
-            int at = lane < 4 ? (start & ~3) + lane : (end & ~3) + lane - 4;
-            bool beside = lane < 4 ? (start & 3) != 0 : lane < 8;
-            if (beside & (at >= start) & (at < end)) cp_async_4(to + at, from + at);
+            if (TASK == BRING & has_single) cp_async_4(to + single, from + single);
+            in_ring += PASS;
+            to += PASS * B_SLAB;
+            if (in_ring >= SLABS) {
+                in_ring -= SLABS;
+                to -= SLABS * B_SLAB;
+            }
+            j += PASS * 8;
+            from += PASS * 8 * (params.b_stride + 1);
         }
     }
 
-    METHOD void bring(int n) {
-        a_values<false>(n);
+    template <Task TASK>
+    METHOD void values(int n) {
+        a_values<TASK>(n);
         int k = k0 + first_slab(n) * 8, end = k0 + end_slab(n) * 8;
         bool inner = (k >= max(0, params.b_lower)) & (end <= min(params.inner, params.cols - params.b_upper));
-        if (b_vectors & inner) bring_inner(n);
-        else b_values<false>(n);
+        if (b_vectors & inner) b_inner<TASK>(n);
+        else b_outer<TASK>(n);
     }
 
     METHOD bool inside(int slot) const {
@@ -154,34 +199,36 @@ struct Slide {
     // the block's strips have all of these LANES columns.
     METHOD void finish(const float (&acc)[8], int row, int slot, bool inside) {
         int j = row - params.c_lower + slot;
-        bool in_cols = inside | ((uint)j < (uint)params.cols), exact = true;
+        bool in_cols = inside | ((uint)j < (uint)params.cols);
+        uint rows = 0xff; // that have the column
+        if (!inside) {
+            int first = clamp(slot - params.c_lower - params.c_upper, 0, 8), end = clamp(min(slot + 1, params.rows - row), 0, 8);
+            rows = first < end ? (1u << end) - (1u << first) : 0;
+        }
         float* to = c + c_index(params, row, j);
         float value[8];
-#pragma unroll
-        for (int r = 0; r < 8; r++) {
-            exact &= ring_is_exact(acc[r]);
-            value[r] = acc[r];
-        }
-        if (RING_SCALES) {
-            float scale = in_cols ? b_scale[j] : 0;
-#pragma unroll
-            for (int r = 0; r < 8; r++) value[r] = ring_finish(acc[r], (inside | (row + r < params.rows) ? a_scale[row + r] : 0) + scale);
-        }
-        if (!exact) {
-#pragma unroll
-            for (int r = 0; r < 8; r++) value[r] = ring_is_exact(acc[r]) ? value[r] : not_a_number();
-            redo = true;
-        }
-        if (inside) {
-#pragma unroll
-            for (int r = 0; r < 8; r++) to[r * params.c_stride] = value[r];
-        } else {
-            int end = min(slot + 1, params.rows - row);
-            int first = slot - params.c_lower - params.c_upper;
+        if (in_cols) {
+            float scale = RING_SCALES ? b_scale[j] : 0;
+            bool exact = true;
 #pragma unroll
             for (int r = 0; r < 8; r++) {
-                if ((r >= first) & (r < end)) to[r * params.c_stride] = in_cols ? value[r] : params.fill;
+                bool there = inside | (rows >> r & 1);
+                exact &= !there | ring_is_exact(acc[r]);
+                value[r] = ring_finish(acc[r], RING_SCALES & there ? a_scale[row + r] + scale : 0);
             }
+            if (!exact) {
+#pragma unroll
+                for (int r = 0; r < 8; r++) value[r] = ring_is_exact(acc[r]) ? value[r] : not_a_number();
+                redo = true;
+            }
+        } else {
+#pragma unroll
+            for (int r = 0; r < 8; r++) value[r] = params.fill;
+        }
+#pragma unroll
+        for (int r = 0; r < 8; r++) {
+            if (rows >> r & 1) *to = value[r];
+            to += params.c_stride;
         }
     }
 
@@ -229,14 +276,14 @@ struct Slide {
         for (int n = 1 - STAGES; n < steps; n++) {
             if (n >= 0) {
                 cp_async_wait<STAGES - 2>();
+                a_values<CLEAR>(n);
                 __syncthreads();
                 if (RING_LOOKS) {
-                    a_values<true>(n);
-                    b_values<true>(n);
+                    values<READY>(n);
                     __syncthreads();
                 }
             }
-            if (n + STAGES - 1 < steps) bring(n + STAGES - 1);
+            if (n + STAGES - 1 < steps) values<BRING>(n + STAGES - 1);
             cp_async_commit();
             if (n < 0) continue;
             const float* from_a = tile_a + n % STAGES * A_STAGE + strip * A_STRIP;
@@ -250,14 +297,16 @@ struct Slide {
             // No later k reaches the window's first columns.
             finish(acc[0], row, n * LANES + lane, inside(n * LANES));
         }
+        constexpr int AT_ONCE = COLUMNS > 4 ? 4 : COLUMNS - 1;
 #pragma unroll 1
-        for (int n = steps; n < steps + COLUMNS - 1; n++) {
+        for (int n = steps; n < steps + COLUMNS - 1; n += AT_ONCE) {
 #pragma unroll
-            for (int e = 0; e + 1 < COLUMNS; e++) {
+            for (int e = 1; e <= AT_ONCE; e++) finish(acc[e], row, (n + e - 1) * LANES + lane, inside((n + e - 1) * LANES));
 #pragma unroll
-                for (int r = 0; r < 8; r++) acc[e][r] = acc[e + 1][r];
+            for (int e = 1; e + AT_ONCE < COLUMNS; e++) {
+#pragma unroll
+                for (int r = 0; r < 8; r++) acc[e][r] = acc[e + AT_ONCE][r];
             }
-            finish(acc[0], row, n * LANES + lane, inside(n * LANES));
         }
 
         // What padding may have spoilt is computed anew.

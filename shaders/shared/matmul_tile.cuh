@@ -8,20 +8,36 @@
 
 #include "matmul_params.cuh"
 
+struct Span {
+    int first, end;
+
+    METHOD bool has(int k) const { return (k >= first) & (k < end); }
+};
+
 // One operand as lines.
 struct Lines {
     const float* values; // of line 0 at k = 0
     const float* scale;
     int count, inner, before, after; // line n holds k from n - before to n + after
-    int stride;
+    int stride, origin, len; // of one matrix; `values` is at origin
     bool along;   // whether memory has a line's values side by side, or those of a k
     bool vectors; // whether they may be read 4 at once
 
     METHOD int first(int line) const { return max(0, line - before); }
     METHOD int end(int line) const { return min(inner, line + after + 1); }
-    // Whether these lines hold all of these k.
-    METHOD bool full(int line, int end_line, int k, int end_k) const {
-        return (line >= 0) & (end_line <= count) & (k >= first(end_line - 1)) & (end_k <= end(line));
+    // The k from which on `ks` of them are stored in all of these lines.
+    METHOD Span full(int line, int lines, int ks) const {
+        if ((line < 0) | (line + lines > count)) return {0, 0};
+        return {first(line + lines - 1), end(line) - ks + 1};
+    }
+    // From which on memory has something there, be it of other lines.
+    METHOD Span readable(int line, int lines, int ks) const {
+        if (along) {
+            if ((line < 0) | (line + lines > count)) return {0, 0};
+            return {-origin - line * stride, len - origin - (line + lines - 1) * stride - ks + 1};
+        }
+        int before = origin + line, after = len - before - lines;
+        return {before < 0 ? 1 - before / stride : 0, after < 0 ? 0 : after / stride - ks + 2};
     }
     METHOD bool aligned(int n) const { return ((size_t)(values + n) & 15) == 0; }
 };
@@ -67,13 +83,12 @@ struct Tile {
 
     template <int COUNT, int PASSES>
     METHOD void load(const Lines& lines, float4 (&v)[PASSES], int line0, int k0) const {
-        bool full = lines.full(line0, line0 + COUNT, k0, k0 + DEPTH);
 #pragma unroll
         for (int n = 0; n < PASSES; n++) {
             Place p = place<COUNT>(lines, n, line0, k0);
             const float* from = lines.values + (lines.along ? p.line * lines.stride + p.k : p.k * lines.stride + p.line);
             if (lines.vectors) {
-                if (full | ((p.first < 4) & (p.end > 0) & (p.first < p.end))) v[n] = *(const float4*)from;
+                if ((p.first < 4) & (p.end > 0) & (p.first < p.end)) v[n] = *(const float4*)from;
             } else {
                 if ((p.first <= 0) & (p.end > 0)) v[n].x = from[0];
                 if ((p.first <= 1) & (p.end > 1)) v[n].y = from[1];
@@ -88,16 +103,23 @@ struct Tile {
         return ring_stage(value, scale);
     }
 
+    template <int PITCH>
+    METHOD void put(bool along, float* to, float4 w) const {
+        if (along) {
+            to[0] = w.x;
+            to[PITCH] = w.y;
+            to[2 * PITCH] = w.z;
+            to[3 * PITCH] = w.w;
+        } else {
+            *(float4*)to = w;
+        }
+    }
+
     template <int COUNT, int PASSES, int PITCH>
-    METHOD void store(const Lines& lines, float4 (&v)[PASSES], float* tile, int line0, int k0) {
-        bool full = lines.full(line0, line0 + COUNT, k0, k0 + DEPTH);
+    METHOD void store(const Lines& lines, const float4 (&v)[PASSES], float* tile, int line0, int k0) {
 #pragma unroll
         for (int n = 0; n < PASSES; n++) {
             Place p = place<COUNT>(lines, n, line0, k0);
-            if (full & !RING_LOOKS) {
-                p.first = 0;
-                p.end = 4;
-            }
             int step = lines.along ? 0 : 1;
             const float* scale = lines.scale + p.line;
             float4 w = v[n];
@@ -105,15 +127,31 @@ struct Tile {
             w.y = (p.first <= 1) & (p.end > 1) ? ready(w.y, RING_SCALES ? scale[step] : 0) : ring_pad();
             w.z = (p.first <= 2) & (p.end > 2) ? ready(w.z, RING_SCALES ? scale[2 * step] : 0) : ring_pad();
             w.w = (p.first <= 3) & (p.end > 3) ? ready(w.w, RING_SCALES ? scale[3 * step] : 0) : ring_pad();
-            float* to = tile + (p.k - k0) * PITCH + p.line - line0;
-            if (lines.along) {
-                to[0] = w.x;
-                to[PITCH] = w.y;
-                to[2 * PITCH] = w.z;
-                to[3 * PITCH] = w.w;
-            } else {
-                *(float4*)to = w;
-            }
+            put<PITCH>(lines.along, tile + (p.k - k0) * PITCH + p.line - line0, w);
+        }
+    }
+
+    // The same without a look at which are stored.
+    template <int COUNT, int PASSES>
+    METHOD void load_all(const Lines& lines, float4 (&v)[PASSES], const float* from) const {
+        int further = lines.along ? GROUP / (DEPTH / 4) * lines.stride : GROUP / (COUNT / 4) * lines.stride;
+#pragma unroll
+        for (int n = 0; n < PASSES; n++) v[n] = *(const float4*)(from + n * further);
+    }
+
+    template <int COUNT, int PASSES, int PITCH>
+    METHOD void store_all(const Lines& lines, const float4 (&v)[PASSES], float* slot, int line) {
+        int further = lines.along ? GROUP / (DEPTH / 4) : GROUP / (COUNT / 4) * PITCH;
+        int step = lines.along ? 0 : 1;
+#pragma unroll
+        for (int n = 0; n < PASSES; n++) {
+            const float* scale = lines.scale + line + (lines.along ? n * further : 0);
+            float4 w = v[n];
+            w.x = ready(w.x, RING_SCALES ? scale[0] : 0);
+            w.y = ready(w.y, RING_SCALES ? scale[step] : 0);
+            w.z = ready(w.z, RING_SCALES ? scale[2 * step] : 0);
+            w.w = ready(w.w, RING_SCALES ? scale[3 * step] : 0);
+            put<PITCH>(lines.along, slot + n * further, w);
         }
     }
 
@@ -143,13 +181,29 @@ struct Tile {
 #pragma unroll
             for (int r = 0; r < 8; r++) acc[e][r] = ring_start();
         }
+        // Beside a band lie other values, which may be read but not used.
+        Span full_a = a.full(i0, ROWS, DEPTH), full_b = b.full(j0, WIDTH, DEPTH);
+        Span read_a = a.readable(i0, ROWS, DEPTH), read_b = b.readable(j0, WIDTH, DEPTH);
+        Span readable = {max(read_a.first, read_b.first), a.vectors & b.vectors ? min(read_a.end, read_b.end) : -(1 << 30)};
+        Place place_a = place<ROWS>(a, 0, i0, first), place_b = place<WIDTH>(b, 0, j0, first);
+        const float* next_a = a.values + (a.along ? place_a.line * a.stride + place_a.k : place_a.k * a.stride + place_a.line);
+        const float* next_b = b.values + (b.along ? place_b.line * b.stride + place_b.k : place_b.k * b.stride + place_b.line);
+        int slot_a = (place_a.k - first) * A_PITCH + place_a.line - i0;
+        int slot_b = (place_b.k - first) * B_PITCH + place_b.line - j0 + DEPTH * A_PITCH;
         float4 from_a[A_PASSES], from_b[B_PASSES];
 #pragma unroll 1
         for (int n = -1; n < stages; n++) {
             int k0 = first + n * DEPTH, next = k0 + DEPTH;
             if (n + 1 < stages) {
-                load<ROWS>(a, from_a, i0, next);
-                load<WIDTH>(b, from_b, j0, next);
+                if (readable.has(next)) {
+                    load_all<ROWS>(a, from_a, next_a);
+                    load_all<WIDTH>(b, from_b, next_b);
+                } else {
+                    load<ROWS>(a, from_a, i0, next);
+                    load<WIDTH>(b, from_b, j0, next);
+                }
+                next_a += DEPTH * (a.along ? 1 : a.stride);
+                next_b += DEPTH * (b.along ? 1 : b.stride);
             }
             if ((n >= 0) & (k0 < warp_end) & (next > warp_first)) {
                 const float* tile_a = memory + n % 2 * STAGE + row;
@@ -176,19 +230,22 @@ struct Tile {
             }
             if (n + 1 < stages) {
                 float* stage = memory + (n + 1) % 2 * STAGE;
-                store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
-                store<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + DEPTH * A_PITCH, j0, next);
+                if (full_a.has(next)) store_all<ROWS, A_PASSES, A_PITCH>(a, from_a, stage + slot_a, place_a.line);
+                else store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
+                if (full_b.has(next)) store_all<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + slot_b, place_b.line);
+                else store<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + DEPTH * A_PITCH, j0, next);
             }
             __syncthreads();
         }
         if (RING_LOOKS & tainted) atomicOr(any_tainted, 1);
 
-        // Through shared memory, so that warps write rows.
+        // Through shared memory, so that warps write rows. Neighbouring columns are exchanged there: a register
+        // of sums and its column's in the loop above are then in different banks, and FFMA has no conflict.
 #pragma unroll
         for (int r = 0; r < 8; r++) {
             float* to = memory + (row + r / 4 * 16 + r % 4) * B_PITCH + column;
 #pragma unroll
-            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e][r], acc[e + 1][r], acc[e + 2][r], acc[e + 3][r]);
+            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e + 1][r], acc[e][r], acc[e + 3][r], acc[e + 2][r]);
         }
         __syncthreads();
         bool all = *any_tainted, dense = params.flags & 32;
@@ -205,7 +262,7 @@ struct Tile {
                 if ((j < lower) | (j > upper)) continue;
                 float value = params.fill;
                 if ((uint)j < (uint)params.cols) {
-                    float sum = memory[r * B_PITCH + n];
+                    float sum = memory[r * B_PITCH + (n ^ 1)];
                     value = ring_finish(sum, RING_SCALES ? row_scale + b.scale[j] : 0);
                     redo |= all | !ring_is_exact(sum);
                 }
@@ -218,7 +275,7 @@ struct Tile {
         for (int x = lane; x < ROWS * WIDTH / 4; x += 32) {
             int r = x / WIDTH * 4 + warp, i = i0 + r, j = j0 + x % WIDTH;
             bool stored = dense | in_band(i, j, params.c_lower, params.c_upper);
-            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + x % WIDTH]))) {
+            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + (x % WIDTH ^ 1)]))) {
                 c[c_index(params, i, j)] = ring_exact(params, all_a, all_b, i, j);
             }
         }
