@@ -8,8 +8,11 @@
 #define OPERANDS \
     const float *__restrict__ x, const float *__restrict__ v, const uint *__restrict__ index, const float *__restrict__ bias, float *__restrict__ y
 
+// Tokens of a thread; it has 8 outputs.
 template <uint TOKENS, uint OUTPUTS>
-constexpr uint threads = TOKENS * OUTPUTS / 64;
+constexpr uint own_tokens = OWN16 && TOKENS * OUTPUTS >= 8192 ? 16 : 8;
+template <uint TOKENS, uint OUTPUTS>
+constexpr uint threads = TOKENS * OUTPUTS / 8 / own_tokens<TOKENS, OUTPUTS>;
 template <uint TOKENS, uint OUTPUTS>
 constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS);
 
@@ -18,7 +21,7 @@ constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS);
 template <uint TOKENS, uint OUTPUTS, uint VECTOR, bool X_ALONG, bool V_ALONG>
 DEVICE void product(const Params& p, OPERANDS) {
     extern __shared__ float4 memory[];
-    constexpr uint THREADS = threads<TOKENS, OUTPUTS>, SIDE = OUTPUTS / 8;
+    constexpr uint THREADS = threads<TOKENS, OUTPUTS>, OWN = own_tokens<TOKENS, OUTPUTS>, SIDE = OUTPUTS / 8;
     constexpr uint X_SIZE = TOKENS * DEPTH / 4, SIZE = X_SIZE + OUTPUTS * DEPTH / 4;
     const bool along_x = VECTOR == 4 ? X_ALONG : x_along(p), along_v = VECTOR == 4 ? V_ALONG : v_along(p);
     const uint local = threadIdx.x;
@@ -35,35 +38,52 @@ DEVICE void product(const Params& p, OPERANDS) {
 
     // A thread's pieces all begin at one term of the stage, for which it keeps where the operands have it,
     // looked up one stage ahead.
-    constexpr uint BESIDE = THREADS / DEPTH;
-    auto x_piece = [&](uint n) { return along_x ? piece_along<VECTOR>(n) : piece_across<VECTOR, BESIDE>(n); };
-    auto v_piece = [&](uint n) { return along_v ? piece_along<VECTOR>(n) : piece_across<VECTOR, BESIDE>(n); };
-    Term x_term = advance(p, Term{first, 0}, x_piece(local).term), v_term = advance(p, Term{first, 0}, v_piece(local).term);
+    const Pieces xs = along_x ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local);
+    const Pieces vs = along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local);
+    Term x_term = advance(p, Term{first, 0}, xs.term), v_term = advance(p, Term{first, 0}, vs.term);
     int2 x_place = place(p, index, x_term, end), v_place = place(p, index, v_term, end);
+    const uint blocks_on = DEPTH / p.depth, rows_on = DEPTH % p.depth;
+    auto after = [&](Term term) { // DEPTH further on
+        term.block += blocks_on;
+        term.row += rows_on;
+        if (term.row >= p.depth) {
+            term.row -= p.depth;
+            term.block++;
+        }
+        return term;
+    };
+    // Tokens and outputs beyond the last are the last.
+    constexpr uint X_PIECES = TOKENS * DEPTH / VECTOR / THREADS, V_PIECES = OUTPUTS * DEPTH / VECTOR / THREADS;
+    uint x_from[X_PIECES], v_from[V_PIECES];
+#pragma unroll
+    for (uint n = 0; n < X_PIECES; n++) {
+        uint t = t0 + xs.item + n * xs.items_on;
+        x_from[n] = kept(batch * p.x_batch + (along_x ? min(t, p.tokens - 1) * p.x_stride : min(t, p.tokens - VECTOR)));
+    }
+#pragma unroll
+    for (uint n = 0; n < V_PIECES; n++) {
+        uint o = o0 + vs.item + n * vs.items_on;
+        v_from[n] = kept(along_v ? min(o, p.width - 1) * p.depth : min(o, p.width - VECTOR));
+    }
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
-        const uint x_step = along_x ? p.x_stride : 1, v_step = along_v ? p.depth : 1;
-        const float* from = x + batch * p.x_batch + max(x_place.x, 0) * (along_x ? 1 : p.x_stride) + t0 * x_step;
+        const uint feature = max(x_place.x, 0) * (along_x ? 1 : p.x_stride);
 #pragma unroll
-        for (uint n = 0; n < TOKENS * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = x_piece(local + n * THREADS);
-            bool ok = (x_place.x >= 0) & (t0 + at.item < p.tokens);
-            copy<VECTOR, X_ALONG, TOKENS>(to, at, ok ? from + at.item * x_step : x, ok);
+        for (uint n = 0; n < X_PIECES; n++) {
+            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + (x_from[n] + feature), x_place.x >= 0);
         }
-        from = v + v_place.y + o0 * v_step;
 #pragma unroll
-        for (uint n = 0; n < OUTPUTS * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = v_piece(local + n * THREADS);
-            bool ok = (v_place.x >= 0) & (o0 + at.item < p.width);
-            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, at, ok ? from + at.item * v_step : v, ok);
+        for (uint n = 0; n < V_PIECES; n++) {
+            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, vs, n, v + (v_from[n] + v_place.y), v_place.x >= 0);
         }
-        x_term = advance(p, x_term, DEPTH);
+        x_term = after(x_term);
         x_place = place(p, index, x_term, end);
-        v_term = advance(p, v_term, DEPTH);
+        v_term = after(v_term);
         v_place = place(p, index, v_term, end);
     };
 
-    float sums[8][8] = {};
+    const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<V_ALONG>(local % SIDE);
+    float sums[OWN][8] = {};
     for (uint stage = 0; stage < STAGES - 1; stage++) {
         if (stage < stages) fetch(stage);
         cp_async_commit();
@@ -73,8 +93,8 @@ DEVICE void product(const Params& p, OPERANDS) {
         __syncthreads();
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
-        const float4* from = memory + stage % STAGES * SIZE;
-        multiply<X_ALONG, TOKENS, V_ALONG, OUTPUTS>(sums, from, local / SIDE, from + X_SIZE, local % SIDE);
+        const uint from = stage % STAGES * (SIZE * 16);
+        multiply<X_ALONG, TOKENS, OWN, V_ALONG, OUTPUTS>(sums, memory, from + x_begin, from + v_begin);
     }
 
     // Out through shared memory, four values at a time, along outputs or along tokens.
@@ -82,7 +102,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     static_assert(TOKENS * PITCH * 4 <= shared<TOKENS, OUTPUTS>);
     float* tile = (float*)memory;
     __syncthreads();
-    spread<TOKENS, OUTPUTS>(sums, tile, PITCH, local / SIDE, local % SIDE);
+    spread<TOKENS, OWN, OUTPUTS>(sums, tile, PITCH, local / SIDE, local % SIDE);
     __syncthreads();
     const bool along = y_along(p);
     const uint o_end = min(p.width, p.outputs - column * p.width);
@@ -114,13 +134,13 @@ DEVICE void product(const Params& p, OPERANDS) {
 
 #define VEC4(tokens, outputs, flags) \
     SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_16_##flags, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_16_##flags(PARAMS p, OPERANDS) { \
+    KERNEL((threads<tokens, outputs>), (OWN16 ? 256 : 384) / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_16_##flags(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 4, (flags & 1) != 0, (flags & 2) != 0>(p, x, v, index, bias, y); \
     }
 
 #define TILE(tokens, outputs) \
     SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs##_16, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs##_16(PARAMS p, OPERANDS) { \
+    KERNEL((threads<tokens, outputs>), (OWN16 ? 256 : 384) / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs##_16(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 1, true, true>(p, x, v, index, bias, y); \
     } \
     VEC4(tokens, outputs, 0) \

@@ -12,6 +12,11 @@ constexpr uint threads = ROWS * PLACES / 64;
 template <uint ROWS, uint PLACES>
 constexpr uint shared = STAGES * DEPTH * 4 * (ROWS + PLACES);
 
+template <uint VECTOR, uint THREADS, uint ITEMS>
+DEVICE Pieces across(uint local) {
+    return VECTOR == 4 ? pieces_across_wide<VECTOR, THREADS, ITEMS>(local) : pieces_across<VECTOR, THREADS>(local);
+}
+
 // VECTOR values are copied at a time. A_ALONG and B_ALONG say whether the panels lie along the tokens;
 // where VECTOR is 4, the operands too.
 template <uint ROWS, uint PLACES, uint VECTOR, bool A_ALONG, bool B_ALONG>
@@ -37,24 +42,38 @@ DEVICE void product(const Params& p, OPERANDS) {
     for (uint n = local; n < PLACES; n += THREADS) places[n] = place(p, index, p0 + n, first, count);
     __syncthreads();
 
+    // Where the operands have a thread's pieces, from a stage's first token on; NONE for zeros.
+    constexpr uint A_PIECES = ROWS * DEPTH / VECTOR / THREADS, B_PIECES = PLACES * DEPTH / VECTOR / THREADS, NONE = ~0u;
+    const Pieces as = along_a ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, ROWS>(local);
+    const Pieces bs = along_b ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, PLACES>(local);
+    uint a_from[A_PIECES], b_from[B_PIECES];
+#pragma unroll
+    for (uint n = 0; n < A_PIECES; n++) {
+        uint i = i0 + as.item + n * as.items_on;
+        a_from[n] = kept((i < p.height) & (base + i < p.rows) ? a_index(p, as.term + n * as.terms_on, base + i) : NONE);
+    }
+#pragma unroll
+    for (uint n = 0; n < B_PIECES; n++) {
+        int feature = places[bs.item + n * bs.items_on].x;
+        b_from[n] = kept(feature >= 0 ? b_index(p, bs.term + n * bs.terms_on, feature) : NONE);
+    }
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
-        const uint t0 = start + stage * DEPTH;
+        const uint t0 = start + stage * DEPTH, left = end - t0;
+        const uint a0 = a_index(p, t0, 0), b0 = b_index(p, t0, 0);
 #pragma unroll
-        for (uint n = 0; n < ROWS * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = along_a ? piece_along<VECTOR>(local + n * THREADS) : piece_across<VECTOR, ROWS / VECTOR>(local + n * THREADS);
-            bool ok = (t0 + at.term < end) & (i0 + at.item < p.height) & (base + i0 + at.item < p.rows);
-            copy<VECTOR, A_ALONG, ROWS>(to, at, ok ? a + a_index(p, t0 + at.term, base + i0 + at.item) : a, ok);
+        for (uint n = 0; n < A_PIECES; n++) {
+            bool ok = (a_from[n] != NONE) & (as.term + n * as.terms_on < left);
+            copy<VECTOR, A_ALONG, ROWS>(to, as, n, a + (ok ? a0 + a_from[n] : 0), ok);
         }
 #pragma unroll
-        for (uint n = 0; n < PLACES * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = along_b ? piece_along<VECTOR>(local + n * THREADS) : piece_across<VECTOR, PLACES / VECTOR>(local + n * THREADS);
-            int feature = places[at.item].x;
-            bool ok = (t0 + at.term < end) & (feature >= 0);
-            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, at, ok ? b + b_index(p, t0 + at.term, feature) : b, ok);
+        for (uint n = 0; n < B_PIECES; n++) {
+            bool ok = (b_from[n] != NONE) & (bs.term + n * bs.terms_on < left);
+            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, bs, n, b + (ok ? b0 + b_from[n] : 0), ok);
         }
     };
 
+    const uint a_begin = begin<A_ALONG>(local % SIDE), b_begin = A_SIZE * 16 + begin<B_ALONG>(local / SIDE);
     float sums[8][8] = {};
     const uint stages = (max(end, start) - start + DEPTH - 1) / DEPTH;
     for (uint stage = 0; stage < STAGES - 1; stage++) {
@@ -66,8 +85,8 @@ DEVICE void product(const Params& p, OPERANDS) {
         __syncthreads();
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
-        const float4* from = memory + stage % STAGES * SIZE;
-        multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, from, local % SIDE, from + A_SIZE, local / SIDE);
+        const uint from = stage % STAGES * (SIZE * 16);
+        multiply<A_ALONG, ROWS, 8, B_ALONG, PLACES>(sums, memory, from + a_begin, from + b_begin);
     }
 
     // Out through shared memory, four places of a row at a time; what sticks out of the matrix is 0.
@@ -75,7 +94,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     static_assert(ROWS * PITCH * 4 <= shared<ROWS, PLACES>);
     float* tile = (float*)memory;
     __syncthreads();
-    spread<ROWS, PLACES>(sums, tile, PITCH, local % SIDE, local / SIDE);
+    spread<ROWS, 8, PLACES>(sums, tile, PITCH, local % SIDE, local / SIDE);
     __syncthreads();
 #pragma unroll 1
     for (uint n = local; n < ROWS * PLACES / 4; n += THREADS) {

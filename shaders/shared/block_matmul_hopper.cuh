@@ -5,7 +5,6 @@
 
 #include "block_list.cuh"
 #include "hopper.cuh"
-#include "tensor.cuh"
 
 template <uint SLICE>
 constexpr uint slices = 256 / SLICE;
@@ -50,58 +49,65 @@ DEVICE Place place_of(const Params& p, uint tile) {
     return Place{tile / p.output_tiles / p.token_tiles, tile / p.output_tiles % p.token_tiles * TOKENS, slice, min(all, slice + in_tile)};
 }
 
-// A filler's share of a window's stages. Its pieces have the same place in their lines, and, along the
-// terms, the same step of a stage.
+// A filler's share of a window's stages: the same piece of some lines, all of one step of a stage, of X and
+// of V. Where V has them is looked up a stage ahead.
 template <uint SLICE, bool ALONG>
 DEVICE void fill(const Params& p, const __half* x, const __half* v, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, char* memory, Way& way, uint local) {
     using V = Panel<SLICE, ALONG>;
-    constexpr uint X_LINES = FILLERS / 8, V_LINES = FILLERS / V::PIECES; // brought at a time
-    constexpr uint V_STEPS = ALONG ? 1 : STEPS * 16 / V_LINES, EACH = V::LINES / V_LINES / V_STEPS;
+    constexpr uint X_LINES = FILLERS / 8, EACH = V::BYTES / 16 / FILLERS;
+    // V's lines at a time: of all steps, or, across, of the warp's.
+    constexpr uint V_LINES = (ALONG ? FILLERS : 32) / V::PIECES;
     const Place place = place_of<SLICE>(p, way.tile);
-    const uint steps_in_block = p.depth / 16, stages = (__shfl_sync(0xffffffff, list.count, 0) * steps_in_block + STEPS - 1) / STEPS;
-    const uint x_line = local / 8, x_piece = local % 8, v_line = local / V::PIECES, v_piece = local % V::PIECES;
-    const uint x_to = spot<128>(x_line, x_piece), v_to = X_BYTES + spot<V::LINE>(v_line, v_piece);
-    const uint v_from = ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line % 16 * p.width + v_piece * 8;
-    const uint v_apart = ALONG ? V_LINES * p.depth : 64, step_apart = ALONG ? 16 : 16 * p.width;
+    const Pace pace = pace_of(p.depth / 16);
+    const uint count = list.count, stages = (count * pace.in_block + STEPS - 1) / STEPS;
+    const uint x_line = local / 8, x_piece = local % 8, x_to = spot<128>(x_line, x_piece);
     uint x_from[TOKENS / X_LINES]; // tokens beyond the last are the last
 #pragma unroll
     for (uint n = 0; n < TOKENS / X_LINES; n++) {
         x_from[n] = place.batch * p.x_batch + min(place.t0 + x_line + n * X_LINES, p.tokens - 1) * p.x_stride + x_piece % 2 * 8;
     }
+    const uint v_step = ALONG ? local % 8 / 2 : local / 32, v_piece = local % V::PIECES;
+    const uint v_line = ALONG ? local / V::PIECES : local % 32 / V::PIECES;
+    const uint v_to = X_BYTES + spot<V::LINE>(ALONG ? v_line : v_step * 16 + v_line, v_piece);
+    const uint v_from = ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line * p.width + v_piece * 8;
+    const uint v_apart = V_LINES * (ALONG ? p.depth : p.width), step_apart = ALONG ? 16 : 16 * p.width;
 
-    Step x_step = advance(Step{0, 0}, x_piece / 2, steps_in_block);
-    Step v_step = advance(Step{0, 0}, ALONG ? v_piece / 2 : v_line / 16, steps_in_block);
+    Step x_at = first(pace, x_piece / 2), v_at = first(pace, v_step);
+    Row<slices<SLICE>> none;
+#pragma unroll
+    for (uint own = 0; own < slices<SLICE>; own++) none.starts[own] = -1;
+    auto x_row = [&] { return x_at.row < count ? list.rows[x_at.row] : WINDOW; };
+    auto v_row = [&] { return v_at.row < count ? list.window[list.rows[v_at.row]] : none; };
+    const uint at = uint(__cvta_generic_to_shared(memory));
+    uint row = x_row();
+    Row<slices<SLICE>> blocks = v_row();
     for (uint stage = 0; stage < stages; stage++, way.stages++) {
         const uint here = way.stages % STAGES;
-        char* to = memory + here * STAGE_BYTES;
-        const uint row = x_step.row < list.count ? list.rows[x_step.row] : WINDOW;
+        const uint to = at + here * STAGE_BYTES;
         barrier_wait(shared.empty[here], way.stages / STAGES % 2 ^ 1);
         if (row < WINDOW) {
-            const uint feature = (way.row + row) * p.depth + x_step.step * 16;
+            const uint feature = (way.row + row) * p.depth + x_at.step * 16;
 #pragma unroll
-            for (uint n = 0; n < TOKENS / X_LINES; n++) cp_async_16(to + x_to + n * X_LINES * 128, x + (x_from[n] + feature));
+            for (uint n = 0; n < TOKENS / X_LINES; n++) copy_16(to + x_to + n * X_LINES * 128, x + (x_from[n] + feature));
         }
+        const uint from = v_from + v_at.step * step_apart;
 #pragma unroll
-        for (uint n = 0; n < V_STEPS; n++) {
-            Step step = advance(v_step, n * (V_LINES / 16), steps_in_block);
-            if (step.row >= list.count) break;
-            const int* starts = &list.starts[0][list.rows[step.row]];
-            const uint from = v_from + step.step * step_apart;
+        for (uint own = 0; own < slices<SLICE>; own++) {
+            if (blocks.starts[own] < 0) continue;
 #pragma unroll
-            for (uint own = 0; own < slices<SLICE>; own++) {
-                int start = starts[own * WINDOW];
-                if (start < 0) continue;
-#pragma unroll
-                for (uint m = 0; m < EACH; m++) {
-                    // A thread's lines keep the same permutation: they are multiples of 8 apart.
-                    const uint line = ALONG ? m * V_LINES : m * TERMS + n * V_LINES;
-                    cp_async_16(to + v_to + own * V::BYTES + line * V::LINE, v + (start + from + m * v_apart));
-                }
+            for (uint n = 0; n < EACH; n++) {
+                // Across, 4 lines on flip the permutation, and 4 times that is the next 64 outputs.
+                const uint flip = ALONG || V::LINE == 64 ? 0 : n % 2 * 64, beside = ALONG ? 0 : n / 4;
+                const uint lines = n % (ALONG ? EACH : 4);
+                copy_16(to + own * V::BYTES + (v_to ^ flip) + lines * V_LINES * V::LINE + beside * 64 * 128,
+                            v + (blocks.starts[own] + from + lines * v_apart + beside * 64));
             }
         }
         barrier_arrive_copied(shared.full[here]);
-        x_step = advance(x_step, STEPS, steps_in_block);
-        v_step = advance(v_step, STEPS, steps_in_block);
+        x_at = next(pace, x_at);
+        v_at = next(pace, v_at);
+        row = x_row();
+        blocks = v_row();
     }
 }
 
@@ -119,10 +125,11 @@ template <uint SLICE, bool ALONG>
 DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way) {
     using V = Panel<SLICE, ALONG>;
     const uint lane = threadIdx.x % 32, group = threadIdx.x / 128;
-    const uint steps_in_block = p.depth / 16, stages = (__shfl_sync(0xffffffff, list.count, 0) * steps_in_block + STEPS - 1) / STEPS;
+    const Pace pace = pace_of(p.depth / 16);
+    const uint stages = (__shfl_sync(0xffffffff, list.count, 0) * pace.in_block + STEPS - 1) / STEPS;
     const unsigned long long x = panel_descriptor(memory + group * 64 * 128, 128, 1024, 0);
     const unsigned long long v = panel_descriptor(memory + X_BYTES, V::LINE, V::LINE * 8, 64 * 128);
-    Step step = advance(Step{0, 0}, lane % STEPS, steps_in_block);
+    Step step = first(pace, lane % STEPS);
     uint mask = masks_of(list, step, lane);
     for (uint stage = 0; stage < stages; stage++, way.stages++) {
         const uint here = way.stages % STAGES;
@@ -147,7 +154,7 @@ DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, c
             }
         }
         wgmma_commit();
-        step = advance(step, STEPS, steps_in_block);
+        step = next(pace, step);
         mask = masks_of(list, step, lane);
         wgmma_wait<1>();
         if (stage > 0 && lane == 0) barrier_arrive(shared.empty[(way.stages - 1) % STAGES]);

@@ -8,6 +8,16 @@
 
 #include "tensor.cuh"
 
+#ifndef TOGETHER
+#define TOGETHER 1
+#endif
+#ifndef UNROLL
+#define UNROLL 1
+#endif
+#ifndef OWN16
+#define OWN16 0
+#endif
+constexpr int UNROLLED = UNROLL;
 constexpr uint DEPTH = 16;
 constexpr uint STAGES = 3;
 
@@ -18,80 +28,125 @@ DEVICE uint spot(uint item, uint term) {
     return ALONG ? item / 2 * 8 + ((item % 2 * 4 + term / 4) ^ (item / 4 % 8)) : term * (ITEMS / 4) + item / 4;
 }
 
-// What a thread copies as its n-th piece, VECTOR values: of which item and term it starts.
-struct Piece {
-    uint item, term;
+// The pieces that a thread copies, VECTOR values each: of which item and term the first starts, and how far
+// the next is.
+struct Pieces {
+    uint item, term, items_on, terms_on;
 };
 
 // Along the terms.
-template <uint VECTOR>
-DEVICE Piece piece_along(uint n) {
-    return Piece{n / (DEPTH / VECTOR), n % (DEPTH / VECTOR) * VECTOR};
+template <uint VECTOR, uint THREADS>
+DEVICE Pieces pieces_along(uint local) {
+    return Pieces{local / (DEPTH / VECTOR), local % (DEPTH / VECTOR) * VECTOR, THREADS * VECTOR / DEPTH, 0};
 }
 
-// Along the items, as many pieces of a term side by side.
-template <uint VECTOR, uint BESIDE>
-DEVICE Piece piece_across(uint n) {
-    return Piece{(n % BESIDE + n / (BESIDE * DEPTH) * BESIDE) * VECTOR, n / BESIDE % DEPTH};
+// Along the items, all of one term; or, if `wide`, all of the same items.
+template <uint VECTOR, uint THREADS>
+DEVICE Pieces pieces_across(uint local) {
+    return Pieces{local % (THREADS / DEPTH) * VECTOR, local / (THREADS / DEPTH), THREADS * VECTOR / DEPTH, 0};
 }
 
+template <uint VECTOR, uint THREADS, uint ITEMS>
+DEVICE Pieces pieces_across_wide(uint local) {
+    return Pieces{local % (ITEMS / VECTOR) * VECTOR, local / (ITEMS / VECTOR), 0, THREADS * VECTOR / ITEMS};
+}
+
+// Copies piece n.
 template <uint VECTOR, bool ALONG, uint ITEMS>
-DEVICE void copy(float4* panel, Piece at, const float* from, bool ok) {
-    float* to = (float*)(panel + spot<ALONG, ITEMS>(at.item, at.term)) + (ALONG ? at.term : at.item) % 4;
+DEVICE void copy(float4* panel, Pieces of, uint n, const float* from, bool ok) {
+    uint item = of.item + n * of.items_on, term = of.term + n * of.terms_on;
+    uint at = spot<ALONG, ITEMS>(item, term);
+    if (!ALONG) {
+        at = spot<ALONG, ITEMS>(of.item, of.term) + n * (of.terms_on * (ITEMS / 4) + of.items_on / 4);
+    } else if (VECTOR == 4) {
+        // 32 items further on the permutation is the same.
+        uint same = n * of.items_on / 32 * 32;
+        at = spot<ALONG, ITEMS>(item - same, of.term) + same * 4;
+    }
+    float* to = (float*)(panel + at) + (VECTOR == 4 ? 0 : (ALONG ? term : item) % 4);
     if (VECTOR == 4) cp_async_16(to, from, ok);
     else cp_async_4(to, from, ok);
 }
 
-// Item n of the 8 of a thread: 4 in each half of the panel.
-template <uint ITEMS>
+// Keeps a value in a register, where the compiler would rather compute it again.
+DEVICE uint kept(uint value) {
+#ifdef __CUDACC__
+    asm volatile("" : "+r"(value));
+#endif
+    return value;
+}
+
+// Item n of the OWN of a thread, 4 in each of as many parts of the panel.
+template <uint ITEMS, uint OWN>
 DEVICE uint own(uint place, uint n) {
-    return place * 4 + n % 4 + n / 4 * (ITEMS / 2);
+    return place * 4 + n % 4 + n / 4 * (ITEMS * 4 / OWN);
 }
 
-// A thread's items at 4 terms of a panel along the terms: item n's.
-template <uint ITEMS>
-DEVICE float4 terms_of(const float4* panel, uint place, uint n, uint term) {
-    return panel[spot<true, ITEMS>(own<ITEMS>(place, n), term)];
+// Where a thread's items begin in a panel, in bytes.
+template <bool ALONG>
+DEVICE uint begin(uint place) {
+    return ALONG ? place * 256 + place % 8 * 16 : place * 16;
 }
 
-// All 8 at one term of a panel along the items.
-template <uint ITEMS>
-DEVICE void items_at(float (&values)[8], const float4* panel, uint place, uint term) {
-    float4 low = panel[spot<false, ITEMS>(own<ITEMS>(place, 0), term)], high = panel[spot<false, ITEMS>(own<ITEMS>(place, 4), term)];
-    values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
-    values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+// Item n of a thread's at terms 4 k and on, of a panel along the terms that begins for the thread at byte
+// `at`: what `spot` says, with few instructions.
+template <uint ITEMS, uint OWN>
+DEVICE float4 terms_of(const float4* memory, uint at, uint n, uint k) {
+    uint flips = n % 2 * 4 ^ n / 4 * (ITEMS / OWN % 8);
+    return *(const float4*)((const char*)memory + (at ^ k * 16 ^ flips * 16) + n % 4 / 2 * 128 + n / 4 * (ITEMS * 256 / OWN));
 }
 
-// sums += A · B over a stage. What is read last is read bit by bit, to spare registers.
-template <bool A_ALONG, uint A_ITEMS, bool B_ALONG, uint B_ITEMS>
-DEVICE void multiply(float (&sums)[8][8], const float4* a, uint a_place, const float4* b, uint b_place) {
-#pragma unroll 1
-    for (uint term = 0; term < DEPTH; term += 4) {
-        float left[4][8];
+// All of them at one term of a panel along the items.
+template <uint ITEMS, uint OWN>
+DEVICE void items_at(float (&values)[OWN], const float4* memory, uint at, uint term) {
+    const float4* from = (const float4*)((const char*)memory + at + term * (ITEMS * 4));
 #pragma unroll
-        for (int n = 0; n < (A_ALONG ? 8 : 4); n++) {
-            if (A_ALONG) {
-                float4 four = terms_of<A_ITEMS>(a, a_place, n, term);
-                left[0][n] = four.x, left[1][n] = four.y, left[2][n] = four.z, left[3][n] = four.w;
+    for (uint n = 0; n < OWN; n += 4) {
+        float4 four = from[n / 4 * (ITEMS / OWN)];
+        values[n] = four.x, values[n + 1] = four.y, values[n + 2] = four.z, values[n + 3] = four.w;
+    }
+}
+
+// sums += A · B over a stage, whose panels begin for the thread at bytes a and b. A is read bit by bit, to
+// spare registers.
+template <bool A_ALONG, uint A_ITEMS, uint A_OWN, bool B_ALONG, uint B_ITEMS>
+DEVICE void multiply(float (&sums)[A_OWN][8], const float4* memory, uint a, uint b) {
+#pragma unroll (UNROLLED)
+    for (uint k = 0; k < DEPTH / 4; k++) {
+        float right[4][8];
+#pragma unroll
+        for (uint n = 0; n < (B_ALONG ? 8 : 4); n++) {
+            if (B_ALONG) {
+                float4 four = terms_of<B_ITEMS, 8>(memory, b, n, k);
+                right[0][n] = four.x, right[1][n] = four.y, right[2][n] = four.z, right[3][n] = four.w;
             } else {
-                items_at<A_ITEMS>(left[n], a, a_place, term + n);
+                items_at<B_ITEMS, 8>(right[n], memory, b, k * 4 + n);
             }
         }
 #pragma unroll
-        for (int n = 0; n < (B_ALONG ? 8 : 4); n++) {
-            if (B_ALONG) {
-                float4 four = terms_of<B_ITEMS>(b, b_place, n, term);
+        for (uint n = 0; n < (A_ALONG ? A_OWN : 4); n += A_ALONG ? TOGETHER : 1) {
+            if (A_ALONG) {
+                float left[4][TOGETHER];
 #pragma unroll
-                for (int i = 0; i < 8; i++) {
-                    sums[i][n] = fmaf(left[3][i], four.w, fmaf(left[2][i], four.z, fmaf(left[1][i], four.y, fmaf(left[0][i], four.x, sums[i][n]))));
+                for (uint i = 0; i < TOGETHER; i++) {
+                    float4 four = terms_of<A_ITEMS, A_OWN>(memory, a, n + i, k);
+                    left[0][i] = four.x, left[1][i] = four.y, left[2][i] = four.z, left[3][i] = four.w;
+                }
+#pragma unroll
+                for (uint m = 0; m < 4; m++) {
+#pragma unroll
+                    for (uint j = 0; j < 8; j++) {
+#pragma unroll
+                        for (uint i = 0; i < TOGETHER; i++) sums[n + i][j] = fmaf(left[m][i], right[m][j], sums[n + i][j]);
+                    }
                 }
             } else {
-                float right[8];
-                items_at<B_ITEMS>(right, b, b_place, term + n);
+                float left[A_OWN];
+                items_at<A_ITEMS, A_OWN>(left, memory, a, k * 4 + n);
 #pragma unroll
-                for (int i = 0; i < 8; i++) {
+                for (uint i = 0; i < A_OWN; i++) {
 #pragma unroll
-                    for (int j = 0; j < 8; j++) sums[i][j] = fmaf(left[n][i], right[j], sums[i][j]);
+                    for (uint j = 0; j < 8; j++) sums[i][j] = fmaf(left[i], right[n][j], sums[i][j]);
                 }
             }
         }
@@ -99,11 +154,11 @@ DEVICE void multiply(float (&sums)[8][8], const float4* a, uint a_place, const f
 }
 
 // A tile of sums in shared memory, from where it goes out: pitch in floats, a multiple of 4.
-template <uint A_ITEMS, uint B_ITEMS>
-DEVICE void spread(const float (&sums)[8][8], float* tile, uint pitch, uint a_place, uint b_place) {
+template <uint A_ITEMS, uint A_OWN, uint B_ITEMS>
+DEVICE void spread(const float (&sums)[A_OWN][8], float* tile, uint pitch, uint a_place, uint b_place) {
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        float* line = tile + own<A_ITEMS>(a_place, i) * pitch + b_place * 4;
+    for (uint i = 0; i < A_OWN; i++) {
+        float* line = tile + own<A_ITEMS, A_OWN>(a_place, i) * pitch + b_place * 4;
         *(float4*)line = float4{sums[i][0], sums[i][1], sums[i][2], sums[i][3]};
         *(float4*)(line + B_ITEMS / 2) = float4{sums[i][4], sums[i][5], sums[i][6], sums[i][7]};
     }

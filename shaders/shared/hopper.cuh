@@ -20,6 +20,11 @@ DEVICE void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory");
 }
 
+// As cp_async_16, to an address in shared memory.
+DEVICE void copy_16(uint shared, const void* global) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
+}
+
 // A barrier in shared memory: `count` arrivals end a phase, and phases alternate 0, 1.
 typedef unsigned long long Barrier;
 
