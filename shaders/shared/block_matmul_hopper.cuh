@@ -120,37 +120,30 @@ DEVICE uint masks_of(const List<SLICES>& list, Step step, uint lane) {
     return __shfl_sync(0xffffffff, mask, 0);
 }
 
-// A window's products. Those of a stage are still under way while the next are issued.
-template <uint SLICE, bool ALONG>
-DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way) {
+// A window's products, whose blocks are GRAIN steps deep or some times that. Those of a stage are still
+// under way while the next are issued.
+template <uint SLICE, bool ALONG, uint GRAIN>
+DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way, uint warp) {
     using V = Panel<SLICE, ALONG>;
-    const uint lane = threadIdx.x % 32, group = threadIdx.x / 128;
+    const uint lane = threadIdx.x % 32;
     const Pace pace = pace_of(p.depth / 16);
     const uint stages = (__shfl_sync(0xffffffff, list.count, 0) * pace.in_block + STEPS - 1) / STEPS;
-    const unsigned long long x = panel_descriptor(memory + group * 64 * 128, 128, 1024, 0);
-    const unsigned long long v = panel_descriptor(memory + X_BYTES, V::LINE, V::LINE * 8, 64 * 128);
+    const uint x = panel_low(memory + warp / 4 * 64 * 128, 0), v = panel_low(memory + X_BYTES, 64 * 128);
     Step step = first(pace, lane % STEPS);
     uint mask = masks_of(list, step, lane);
     for (uint stage = 0; stage < stages; stage++, way.stages++) {
         const uint here = way.stages % STAGES;
-        const unsigned long long to = here * STAGE_BYTES >> 4;
+        const uint to = here * (STAGE_BYTES >> 4);
         barrier_wait(shared.full[here], way.stages / STAGES % 2);
         matrix_fence();
 #pragma unroll
         for (uint n = 0; n < slices<SLICE>; n++) {
-            const uint own = mask >> n & 0x01010101;
-            const unsigned long long panel = v + to + (n * V::BYTES >> 4);
-            if (own == 0x01010101) {
+#pragma unroll
+            for (uint k = 0; k < STEPS; k += GRAIN) {
+                if ((mask >> (k * 8 + n) & 1) == 0) continue;
                 wgmma_begin();
 #pragma unroll
-                for (uint k = 0; k < STEPS; k++) wgmma<!ALONG>(sums[n], x + to + k * 2, panel + (k * V::STEP >> 4));
-            } else if (own != 0) {
-#pragma unroll
-                for (uint k = 0; k < STEPS; k++) {
-                    if ((own >> k * 8 & 1) == 0) continue;
-                    wgmma_begin();
-                    wgmma<!ALONG>(sums[n], x + to + k * 2, panel + (k * V::STEP >> 4));
-                }
+                for (uint m = k; m < k + GRAIN; m++) wgmma<V::LINE, !ALONG>(sums[n], x + to + m * 2, v + to + (n * V::BYTES + m * V::STEP >> 4));
             }
         }
         wgmma_commit();
@@ -167,8 +160,9 @@ DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, c
 template <uint SLICE>
 DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const float* bias, __half* y, float* tile, uint index) {
     const Place place = place_of<SLICE>(p, index);
-    const uint lane = threadIdx.x % 32, t0 = place.t0 + threadIdx.x / 32 * 16;
-    float* to = tile + lane / 4 * PITCH + lane % 4 * 2;
+    const uint lane = threadIdx.x % 32, line = lane / 4, t = place.t0 + threadIdx.x / 32 * 16 + line;
+    float* to = tile + line * PITCH + lane % 4 * 2;
+    const float* from = tile + line * PITCH + lane % 4 * 8;
 #pragma unroll 1
     for (uint part = 0; part < 8; part++) {
         const uint output = place.slice * SLICE + part * 32 + lane % 4 * 8;
@@ -184,16 +178,32 @@ DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, 
             }
         }
         __syncwarp();
-#pragma unroll 1
-        for (uint line = lane / 4; line < 16; line += 8) {
-            if (t0 + line >= p.tokens || output >= place.all * SLICE) continue;
-            const float* from = tile + line * PITCH + lane % 4 * 8;
+        if (output >= place.all * SLICE) continue;
+        float values[2][8];
+#pragma unroll
+        for (uint n = 0; n < 4; n++) {
+            float4 four = *(const float4*)(from + n / 2 * 8 * PITCH + n % 2 * 4);
+            float* own = &values[n / 2][n % 2 * 4];
+            own[0] = four.x, own[1] = four.y, own[2] = four.z, own[3] = four.w;
+        }
+        if (has_bias(p)) {
+#pragma unroll
+            for (uint n = 0; n < 8; n++) values[0][n] += bias[output + n], values[1][n] += bias[output + n];
+        }
+        if (activation(p) != 0) {
+            const bool relu = activation(p) == 1;
+#pragma unroll
+            for (uint n = 0; n < 16; n++) {
+                float& z = values[n / 8][n % 8];
+                z = relu ? activate(1, z) : activate(2, z);
+            }
+        }
+#pragma unroll
+        for (uint n = 0; n < 2; n++) {
             __half2 results[4];
 #pragma unroll
-            for (uint n = 0; n < 4; n++) {
-                results[n] = __floats2half2_rn(finish(p, bias, output + n * 2, from[n * 2]), finish(p, bias, output + n * 2 + 1, from[n * 2 + 1]));
-            }
-            *(uint4*)(y + y_index(p, place.batch, t0 + line, output)) = *(const uint4*)results;
+            for (uint m = 0; m < 4; m++) results[m] = __floats2half2_rn(values[n][m * 2], values[n][m * 2 + 1]);
+            if (t + n * 8 < p.tokens) *(uint4*)(y + y_index(p, place.batch, t + n * 8, output)) = *(const uint4*)results;
         }
     }
 }
@@ -210,7 +220,8 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
     __syncthreads();
 
     Way way = {blockIdx.x, 0, 0, 0};
-    if (__shfl_sync(0xffffffff, threadIdx.x / 32, 0) >= MULTIPLIERS / 32) {
+    const uint warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
+    if (warp >= MULTIPLIERS / 32) {
         const uint local = threadIdx.x - MULTIPLIERS;
         while (way.tile < tiles) {
             auto& list = shared.lists[way.windows % 2];
@@ -226,13 +237,16 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
             next(way, p);
         }
     } else {
-        float* tile = (float*)(memory + STAGES * STAGE_BYTES + threadIdx.x / 32 * OUT_BYTES);
+        float* tile = (float*)(memory + STAGES * STAGE_BYTES + warp * OUT_BYTES);
         while (way.tile < tiles) {
             const uint now = way.tile;
             float sums[slices<SLICE>][SLICE / 2] = {};
             while (way.tile == now) {
                 barrier_wait(shared.listed[way.windows % 2], way.windows / 2 % 2);
-                multiply<SLICE, ALONG>(sums, p, shared.lists[way.windows % 2], shared, memory, way);
+                const auto& list = shared.lists[way.windows % 2];
+                if (p.depth % 64 == 0) multiply<SLICE, ALONG, 4>(sums, p, list, shared, memory, way, warp);
+                else if (p.depth % 32 == 0) multiply<SLICE, ALONG, 2>(sums, p, list, shared, memory, way, warp);
+                else multiply<SLICE, ALONG, 1>(sums, p, list, shared, memory, way, warp);
                 __syncwarp();
                 if (threadIdx.x % 32 == 0) barrier_arrive(shared.unlisted[way.windows % 2]);
                 next(way, p);
