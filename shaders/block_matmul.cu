@@ -8,11 +8,8 @@
 #define OPERANDS \
     const float *__restrict__ x, const float *__restrict__ v, const uint *__restrict__ index, const float *__restrict__ bias, float *__restrict__ y
 
-// Tokens of a thread; it has 8 outputs.
 template <uint TOKENS, uint OUTPUTS>
-constexpr uint own_tokens = OWN16 && TOKENS * OUTPUTS >= 8192 ? 16 : 8;
-template <uint TOKENS, uint OUTPUTS>
-constexpr uint threads = TOKENS * OUTPUTS / 8 / own_tokens<TOKENS, OUTPUTS>;
+constexpr uint threads = TOKENS * OUTPUTS / 64;
 template <uint TOKENS, uint OUTPUTS>
 constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS);
 
@@ -21,7 +18,7 @@ constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS);
 template <uint TOKENS, uint OUTPUTS, uint VECTOR, bool X_ALONG, bool V_ALONG>
 DEVICE void product(const Params& p, OPERANDS) {
     extern __shared__ float4 memory[];
-    constexpr uint THREADS = threads<TOKENS, OUTPUTS>, OWN = own_tokens<TOKENS, OUTPUTS>, SIDE = OUTPUTS / 8;
+    constexpr uint THREADS = threads<TOKENS, OUTPUTS>, SIDE = OUTPUTS / 8;
     constexpr uint X_SIZE = TOKENS * DEPTH / 4, SIZE = X_SIZE + OUTPUTS * DEPTH / 4;
     const bool along_x = VECTOR == 4 ? X_ALONG : x_along(p), along_v = VECTOR == 4 ? V_ALONG : v_along(p);
     const uint local = threadIdx.x;
@@ -38,10 +35,11 @@ DEVICE void product(const Params& p, OPERANDS) {
 
     // A thread's pieces all begin at one term of the stage, for which it keeps where the operands have it,
     // looked up one stage ahead.
-    const Pieces xs = along_x ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local);
-    const Pieces vs = along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local);
+    const Pieces xs = placed<X_ALONG, TOKENS>(along_x ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
+    const Pieces vs = placed<V_ALONG, OUTPUTS>(along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
     Term x_term = advance(p, Term{first, 0}, xs.term), v_term = advance(p, Term{first, 0}, vs.term);
     int2 x_place = place(p, index, x_term, end), v_place = place(p, index, v_term, end);
+    constexpr bool TOGETHER = VECTOR == 4 && X_ALONG && V_ALONG; // then both begin at one term
     const uint blocks_on = DEPTH / p.depth, rows_on = DEPTH % p.depth;
     auto after = [&](Term term) { // DEPTH further on
         term.block += blocks_on;
@@ -78,12 +76,12 @@ DEVICE void product(const Params& p, OPERANDS) {
         }
         x_term = after(x_term);
         x_place = place(p, index, x_term, end);
-        v_term = after(v_term);
-        v_place = place(p, index, v_term, end);
+        if (!TOGETHER) v_term = after(v_term);
+        v_place = TOGETHER ? x_place : place(p, index, v_term, end);
     };
 
     const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<V_ALONG>(local % SIDE);
-    float sums[OWN][8] = {};
+    float sums[8][8] = {};
     for (uint stage = 0; stage < STAGES - 1; stage++) {
         if (stage < stages) fetch(stage);
         cp_async_commit();
@@ -94,7 +92,7 @@ DEVICE void product(const Params& p, OPERANDS) {
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
         const uint from = stage % STAGES * (SIZE * 16);
-        multiply<X_ALONG, TOKENS, OWN, V_ALONG, OUTPUTS>(sums, memory, from + x_begin, from + v_begin);
+        multiply<X_ALONG, TOKENS, V_ALONG, OUTPUTS>(sums, memory, from + x_begin, from + v_begin);
     }
 
     // Out through shared memory, four values at a time, along outputs or along tokens.
@@ -102,7 +100,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     static_assert(TOKENS * PITCH * 4 <= shared<TOKENS, OUTPUTS>);
     float* tile = (float*)memory;
     __syncthreads();
-    spread<TOKENS, OWN, OUTPUTS>(sums, tile, PITCH, local / SIDE, local % SIDE);
+    spread<TOKENS, OUTPUTS>(sums, tile, PITCH, local / SIDE, local % SIDE);
     __syncthreads();
     const bool along = y_along(p);
     const uint o_end = min(p.width, p.outputs - column * p.width);
@@ -112,15 +110,12 @@ DEVICE void product(const Params& p, OPERANDS) {
         uint o = along ? n % (OUTPUTS / 4) * 4 : n / (TOKENS / 4);
         if (t0 + t >= p.tokens || o0 + o >= o_end) continue;
         uint count = min(4u, along ? o_end - o0 - o : p.tokens - t0 - t);
-        float results[4] = {};
+        const uint output = column * p.width + o0 + o;
+        float results[4];
 #pragma unroll
-        for (uint i = 0; i < 4; i++) {
-            if (i < count) {
-                uint ti = along ? t : t + i, oi = along ? o + i : o;
-                results[i] = finish(p, bias, column * p.width + o0 + oi, tile[ti * PITCH + oi]);
-            }
-        }
-        float* to = y + y_index(p, batch, t0 + t, column * p.width + o0 + o);
+        for (uint i = 0; i < 4; i++) results[i] = tile[along ? t * PITCH + o + i : (t + i) * PITCH + o];
+        finish_four(p, bias, output, along, count, results);
+        float* to = y + y_index(p, batch, t0 + t, output);
         if (VECTOR == 4) {
             *(float4*)to = float4{results[0], results[1], results[2], results[3]};
         } else {
@@ -133,14 +128,14 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 
 #define VEC4(tokens, outputs, flags) \
-    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_16_##flags, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), (OWN16 ? 256 : 384) / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_16_##flags(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_32_##flags, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_32_##flags(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 4, (flags & 1) != 0, (flags & 2) != 0>(p, x, v, index, bias, y); \
     }
 
 #define TILE(tokens, outputs) \
-    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs##_16, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), (OWN16 ? 256 : 384) / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs##_16(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs##_32, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs##_32(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 1, true, true>(p, x, v, index, bias, y); \
     } \
     VEC4(tokens, outputs, 0) \

@@ -44,8 +44,8 @@ DEVICE void product(const Params& p, OPERANDS) {
 
     // Where the operands have a thread's pieces, from a stage's first token on; NONE for zeros.
     constexpr uint A_PIECES = ROWS * DEPTH / VECTOR / THREADS, B_PIECES = PLACES * DEPTH / VECTOR / THREADS, NONE = ~0u;
-    const Pieces as = along_a ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, ROWS>(local);
-    const Pieces bs = along_b ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, PLACES>(local);
+    const Pieces as = placed<A_ALONG, ROWS>(along_a ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, ROWS>(local));
+    const Pieces bs = placed<B_ALONG, PLACES>(along_b ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, PLACES>(local));
     uint a_from[A_PIECES], b_from[B_PIECES];
 #pragma unroll
     for (uint n = 0; n < A_PIECES; n++) {
@@ -86,7 +86,7 @@ DEVICE void product(const Params& p, OPERANDS) {
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
         const uint from = stage % STAGES * (SIZE * 16);
-        multiply<A_ALONG, ROWS, 8, B_ALONG, PLACES>(sums, memory, from + a_begin, from + b_begin);
+        multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, memory, from + a_begin, from + b_begin);
     }
 
     // Out through shared memory, four places of a row at a time; what sticks out of the matrix is 0.
@@ -94,7 +94,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     static_assert(ROWS * PITCH * 4 <= shared<ROWS, PLACES>);
     float* tile = (float*)memory;
     __syncthreads();
-    spread<ROWS, 8, PLACES>(sums, tile, PITCH, local % SIDE, local / SIDE);
+    spread<ROWS, PLACES>(sums, tile, PITCH, local % SIDE, local / SIDE);
     __syncthreads();
 #pragma unroll 1
     for (uint n = local; n < ROWS * PLACES / 4; n += THREADS) {
@@ -121,14 +121,14 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 
 #define VEC4(rows, places, flags) \
-    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_16_##flags, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_16_##flags(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_32_##flags, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_32_##flags(PARAMS p, OPERANDS) { \
         product<rows, places, 4, (flags & 1) == 0, (flags & 2) == 0>(p, a, b, index, c); \
     }
 
 #define TILE(rows, places) \
-    SHARED_BYTES(block_sddmm_scalar_##rows##_##places##_16, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places##_16(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_sddmm_scalar_##rows##_##places##_32, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places##_32(PARAMS p, OPERANDS) { \
         product<rows, places, 1, true, true>(p, a, b, index, c); \
     } \
     VEC4(rows, places, 0) \
