@@ -50,29 +50,34 @@ DEVICE void product(const Params& p, OPERANDS) {
         }
         return term;
     };
-    // Tokens and outputs beyond the last are the last.
+    // Where the operands have the pieces, but for their term. Tokens and outputs beyond the last are the last.
     constexpr uint X_PIECES = TOKENS * DEPTH / VECTOR / THREADS, V_PIECES = OUTPUTS * DEPTH / VECTOR / THREADS;
-    uint x_from[X_PIECES], v_from[V_PIECES];
-#pragma unroll
-    for (uint n = 0; n < X_PIECES; n++) {
+    auto x_place_of = [&](uint n) {
         uint t = t0 + xs.item + n * xs.items_on;
-        x_from[n] = kept(batch * p.x_batch + (along_x ? min(t, p.tokens - 1) * p.x_stride : min(t, p.tokens - VECTOR)));
-    }
-#pragma unroll
-    for (uint n = 0; n < V_PIECES; n++) {
+        return batch * p.x_batch + (along_x ? min(t, p.tokens - 1) * p.x_stride : min(t, p.tokens - VECTOR));
+    };
+    auto v_place_of = [&](uint n) {
         uint o = o0 + vs.item + n * vs.items_on;
-        v_from[n] = kept(along_v ? min(o, p.width - 1) * p.depth : min(o, p.width - VECTOR));
-    }
+        return along_v ? min(o, p.width - 1) * p.depth : min(o, p.width - VECTOR);
+    };
+    // Many small pieces are not worth the registers.
+    constexpr bool KEPT = VECTOR == 4;
+    constexpr int AT_ONCE = KEPT ? 64 : 2;
+    uint x_from[KEPT ? X_PIECES : 1], v_from[KEPT ? V_PIECES : 1];
+#pragma unroll
+    for (uint n = 0; KEPT && n < X_PIECES; n++) x_from[n] = kept(x_place_of(n));
+#pragma unroll
+    for (uint n = 0; KEPT && n < V_PIECES; n++) v_from[n] = kept(v_place_of(n));
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
         const uint feature = max(x_place.x, 0) * (along_x ? 1 : p.x_stride);
-#pragma unroll
+#pragma unroll AT_ONCE
         for (uint n = 0; n < X_PIECES; n++) {
-            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + (x_from[n] + feature), x_place.x >= 0);
+            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + ((KEPT ? x_from[n] : x_place_of(n)) + feature), x_place.x >= 0);
         }
-#pragma unroll
+#pragma unroll AT_ONCE
         for (uint n = 0; n < V_PIECES; n++) {
-            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, vs, n, v + (v_from[n] + v_place.y), v_place.x >= 0);
+            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, vs, n, v + ((KEPT ? v_from[n] : v_place_of(n)) + v_place.y), v_place.x >= 0);
         }
         x_term = after(x_term);
         x_place = place(p, index, x_term, end);
@@ -128,14 +133,14 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 
 #define VEC4(tokens, outputs, flags) \
-    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_32_##flags, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_32_##flags(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_##flags, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_##flags(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 4, (flags & 1) != 0, (flags & 2) != 0>(p, x, v, index, bias, y); \
     }
 
 #define TILE(tokens, outputs) \
-    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs##_32, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs##_32(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 1, true, true>(p, x, v, index, bias, y); \
     } \
     VEC4(tokens, outputs, 0) \

@@ -46,30 +46,37 @@ DEVICE void product(const Params& p, OPERANDS) {
     constexpr uint A_PIECES = ROWS * DEPTH / VECTOR / THREADS, B_PIECES = PLACES * DEPTH / VECTOR / THREADS, NONE = ~0u;
     const Pieces as = placed<A_ALONG, ROWS>(along_a ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, ROWS>(local));
     const Pieces bs = placed<B_ALONG, PLACES>(along_b ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, PLACES>(local));
-    uint a_from[A_PIECES], b_from[B_PIECES];
-#pragma unroll
-    for (uint n = 0; n < A_PIECES; n++) {
+    auto a_place_of = [&](uint n) {
         uint i = i0 + as.item + n * as.items_on;
-        a_from[n] = kept((i < p.height) & (base + i < p.rows) ? a_index(p, as.term + n * as.terms_on, base + i) : NONE);
-    }
-#pragma unroll
-    for (uint n = 0; n < B_PIECES; n++) {
+        return (i < p.height) & (base + i < p.rows) ? a_index(p, as.term + n * as.terms_on, base + i) : NONE;
+    };
+    auto b_place_of = [&](uint n) {
         int feature = places[bs.item + n * bs.items_on].x;
-        b_from[n] = kept(feature >= 0 ? b_index(p, bs.term + n * bs.terms_on, feature) : NONE);
-    }
+        return feature >= 0 ? b_index(p, bs.term + n * bs.terms_on, feature) : NONE;
+    };
+    // Many small pieces are not worth the registers.
+    constexpr bool KEPT = VECTOR == 4;
+    constexpr int AT_ONCE = KEPT ? 64 : 2;
+    uint a_from[KEPT ? A_PIECES : 1], b_from[KEPT ? B_PIECES : 1];
+#pragma unroll
+    for (uint n = 0; KEPT && n < A_PIECES; n++) a_from[n] = kept(a_place_of(n));
+#pragma unroll
+    for (uint n = 0; KEPT && n < B_PIECES; n++) b_from[n] = kept(b_place_of(n));
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
         const uint t0 = start + stage * DEPTH, left = end - t0;
         const uint a0 = a_index(p, t0, 0), b0 = b_index(p, t0, 0);
-#pragma unroll
+#pragma unroll AT_ONCE
         for (uint n = 0; n < A_PIECES; n++) {
-            bool ok = (a_from[n] != NONE) & (as.term + n * as.terms_on < left);
-            copy<VECTOR, A_ALONG, ROWS>(to, as, n, a + (ok ? a0 + a_from[n] : 0), ok);
+            const uint from = KEPT ? a_from[n] : a_place_of(n);
+            bool ok = (from != NONE) & (as.term + n * as.terms_on < left);
+            copy<VECTOR, A_ALONG, ROWS>(to, as, n, a + (ok ? a0 + from : 0), ok);
         }
-#pragma unroll
+#pragma unroll AT_ONCE
         for (uint n = 0; n < B_PIECES; n++) {
-            bool ok = (b_from[n] != NONE) & (bs.term + n * bs.terms_on < left);
-            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, bs, n, b + (ok ? b0 + b_from[n] : 0), ok);
+            const uint from = KEPT ? b_from[n] : b_place_of(n);
+            bool ok = (from != NONE) & (bs.term + n * bs.terms_on < left);
+            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, bs, n, b + (ok ? b0 + from : 0), ok);
         }
     };
 
@@ -121,14 +128,14 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 
 #define VEC4(rows, places, flags) \
-    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_32_##flags, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_32_##flags(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_##flags, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_##flags(PARAMS p, OPERANDS) { \
         product<rows, places, 4, (flags & 1) == 0, (flags & 2) == 0>(p, a, b, index, c); \
     }
 
 #define TILE(rows, places) \
-    SHARED_BYTES(block_sddmm_scalar_##rows##_##places##_32, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places##_32(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_sddmm_scalar_##rows##_##places, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places(PARAMS p, OPERANDS) { \
         product<rows, places, 1, true, true>(p, a, b, index, c); \
     } \
     VEC4(rows, places, 0) \

@@ -1,6 +1,6 @@
 // Words copied as they are: 16 to an invocation, all on their way at once.
 
-struct Params { words: u32, values: u32 }
+struct Params { words: u32, values: u32, brain: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> words: array<u32>;

@@ -295,6 +295,36 @@ impl Banded {
         self.buffer.wgpu()
     }
 
+    /// Over memory that the program has, without a copy: the values in storage order, of the shape's type
+    /// (f16 padded to whole words). It is freed with the last matrix that uses it, on the stream it came from.
+    ///
+    /// ```no_run
+    /// # use bandsaw::*;
+    /// let context = cudarc::driver::CudaContext::new(0)?;
+    /// let device = Device::from_cudarc(context.default_stream())?;
+    /// let values = context.default_stream().clone_htod(&[1.0f32, 2.0, 3.0])?;
+    /// let a = Banded::from_cudarc(&device, BandedShape::new(3, 3, Band::new(0, 0)?), values)?;
+    /// let same = a.cudarc_view(); // and back: the bytes, where they lie
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if this is no CUDA device, the slice is of another context, or has too few bytes.
+    #[cfg(feature = "cuda")]
+    pub fn from_cudarc<T>(device: &Device, shape: BandedShape, slice: cudarc::driver::CudaSlice<T>) -> Result<Self> {
+        const OP: &str = "Banded::from_cudarc";
+        shape.check(OP)?;
+        let bytes = shape.dtype.buffer_bytes(shape.len());
+        Ok(Self { shape, buffer: Buffer::from_cudarc(OP, device, slice, bytes)? })
+    }
+
+    /// The bytes of the values on a CUDA device, which work on [`Device::cuda_stream`] sees as they then are;
+    /// `None` on other devices.
+    #[cfg(feature = "cuda")]
+    pub fn cudarc_view(&self) -> Option<cudarc::driver::CudaView<'_, u8>> {
+        self.buffer.cuda()
+    }
+
     /// What kernels see.
     pub(crate) fn operand(&self) -> Operand {
         let BandedShape { batch, rows, cols, band, layout, fill, dtype } = self.shape;

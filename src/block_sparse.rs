@@ -193,7 +193,7 @@ impl BlockSparse {
         Ok(moved)
     }
 
-    /// The same matrix in this storage type, f32 or f16.
+    /// The same matrix in this storage type, f32, f16 or bf16.
     ///
     /// ```
     /// # use bandsaw::*;
@@ -206,13 +206,10 @@ impl BlockSparse {
     /// # Errors
     /// [`Error::Argument`] for u32, [`Error::OutOfMemory`].
     pub fn to_dtype(&self, dtype: Dtype) -> Result<Self> {
-        use crate::ops::cast::{narrow, widen};
-        let buffer = match (self.dtype, dtype) {
-            (_, Dtype::U32) => return Err(Error::argument("BlockSparse::to_dtype", "dtype", "u32", "f32 or f16")),
-            (Dtype::F32, Dtype::F16) => narrow(&self.buffer, self.len())?,
-            (Dtype::F16, Dtype::F32) => widen(&self.buffer, self.len())?,
-            _ => self.buffer.clone(),
-        };
+        if dtype == Dtype::U32 {
+            return Err(Error::argument("BlockSparse::to_dtype", "dtype", "u32", "f32, f16 or bf16"));
+        }
+        let buffer = crate::ops::cast::cast(&self.buffer, self.len(), self.dtype, dtype)?;
         Ok(Self { dtype, buffer, ..self.clone() })
     }
 

@@ -1,6 +1,8 @@
 //! A device: where values live and kernels run. Five verbs, no operation.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod file;
 #[cfg(feature = "wgpu")]
 pub(crate) mod wgpu;
@@ -12,7 +14,7 @@ use crate::expr::Expr;
 use crate::kernel::Kernel;
 use crate::{Error, Result};
 
-/// Where values live and kernels run: the CPU, or a GPU through wgpu.
+/// Where values live and kernels run: the CPU, or a GPU through CUDA or wgpu.
 ///
 /// Cheap to clone; clones are the same device. Work is recorded and runs when a result is read,
 /// on [`sync`](Self::sync), or when enough is queued.
@@ -33,6 +35,8 @@ struct Inner {
 
 enum Backend {
     Cpu(cpu::Cpu),
+    #[cfg(feature = "cuda")]
+    Cuda(Box<cuda::Cuda>),
     #[cfg(feature = "wgpu")]
     Wgpu(Box<wgpu::Wgpu>),
 }
@@ -74,11 +78,11 @@ impl Options {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// The name that opens it: `cpu`, `wgpu:0`, …
+    /// The name that opens it: `cpu`, `cuda:0`, `wgpu:0`, …
     pub id: String,
     /// The hardware's own name.
     pub name: String,
-    /// `cpu`, `vulkan`, `metal`, `dx12` or `gl`.
+    /// `cpu`, `cuda`, `vulkan`, `metal`, `dx12` or `gl`.
     pub backend: String,
     /// Driver and version.
     pub driver: String,
@@ -110,6 +114,8 @@ pub(crate) struct Buffer {
 #[derive(Clone)]
 pub(crate) enum Memory {
     Cpu(cpu::Memory),
+    #[cfg(feature = "cuda")]
+    Cuda(Arc<cuda::Memory>),
     #[cfg(feature = "wgpu")]
     Wgpu(Arc<wgpu::Memory>),
 }
@@ -124,7 +130,7 @@ pub(crate) struct Launch<'a> {
     /// Workgroups, counted along one line; launch folds them into the grid.
     pub groups: u64,
     /// `override` constants of the shader.
-    #[cfg_attr(not(feature = "wgpu"), allow(dead_code))] // the CPU has no shader
+    #[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), allow(dead_code))] // the CPU has no shader
     pub constants: &'a [(&'static str, f64)],
     /// The expression that becomes the kernel's function `f`.
     pub function: Option<&'a Expr>,
@@ -136,8 +142,8 @@ impl Device {
         Self::new(Backend::Cpu(cpu::Cpu), Options::default())
     }
 
-    /// What `BANDSAW_DEVICE` names, else the best device present: a discrete GPU, an integrated
-    /// one, else the CPU. A software renderer is never the best.
+    /// What `BANDSAW_DEVICE` names, else the best device present: an NVIDIA GPU through CUDA (with the
+    /// `cuda` feature), a discrete GPU, an integrated one, else the CPU. A software renderer is never the best.
     ///
     /// A name in `BANDSAW_DEVICE` that no device answers to falls back too, with a line on stderr;
     /// use [`Device::from_env`] where that must be an error.
@@ -156,6 +162,10 @@ impl Device {
         match std::env::var("BANDSAW_DEVICE") {
             Ok(name) if !name.is_empty() => Self::open(&name, Options::default()),
             _ => {
+                #[cfg(feature = "cuda")]
+                if let Ok(gpu) = Self::cuda(0) {
+                    return Ok(gpu);
+                }
                 #[cfg(feature = "wgpu")]
                 if let Some(gpu) = wgpu::Wgpu::best(Options::default())? {
                     return Ok(Self::new(Backend::Wgpu(Box::new(gpu)), Options::default()));
@@ -165,14 +175,18 @@ impl Device {
         }
     }
 
-    /// The device that `name` means: `cpu`, `wgpu` (the best adapter, software ones too),
-    /// `wgpu:1` (by number) or `wgpu:part of its name`.
+    /// The device that `name` means: `cpu`, `cuda` (the first NVIDIA GPU), `cuda:1`, `wgpu` (the best
+    /// adapter, software ones too), `wgpu:1` (by number) or `wgpu:part of its name`.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the list of those present; [`Error::Backend`] if the driver refuses.
     pub fn open(name: &str, options: Options) -> Result<Self> {
         if name == "cpu" {
             return Ok(Self::new(Backend::Cpu(cpu::Cpu), options));
+        }
+        #[cfg(feature = "cuda")]
+        if let Some(Ok(ordinal)) = if name == "cuda" { Some(Ok(0)) } else { name.strip_prefix("cuda:").map(str::parse) } {
+            return Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::open(ordinal, options)?)), options));
         }
         #[cfg(feature = "wgpu")]
         if let Some(part) = if name == "wgpu" { Some("") } else { name.strip_prefix("wgpu:") }
@@ -188,6 +202,8 @@ impl Device {
     pub fn all() -> Vec<Info> {
         #[allow(unused_mut)]
         let mut all = vec![Self::cpu().info()];
+        #[cfg(feature = "cuda")]
+        all.extend(cuda::Cuda::all());
         #[cfg(feature = "wgpu")]
         all.extend(wgpu::Wgpu::all());
         all
@@ -221,6 +237,50 @@ impl Device {
         wgpu::Wgpu::descriptor(adapter, Options::default())
     }
 
+    /// The NVIDIA GPU with this number, through CUDA. It has a context and a stream of its own; work of
+    /// one `Device` runs in the order of the calls.
+    ///
+    /// ```
+    /// match bandsaw::Device::cuda(0) {
+    ///     Ok(device) => println!("{device}"),
+    ///     Err(error) => println!("{error}"), // cuda: no NVIDIA driver: looked for the library …
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Backend`] that says what is missing: NVIDIA's driver, the GPU, or compute capability 8.0.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        let options = Options::default();
+        Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::open(ordinal, options)?)), options))
+    }
+
+    /// A device over a CUDA context and stream that the program already has, so that buffers are shared
+    /// with it (with candle or another user of cudarc, say). All work goes to that stream.
+    ///
+    /// ```no_run
+    /// let context = cudarc::driver::CudaContext::new(0)?;
+    /// let device = bandsaw::Device::from_cudarc(context.default_stream())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Backend`] if the GPU has not compute capability 8.0, or the driver refuses.
+    #[cfg(feature = "cuda")]
+    pub fn from_cudarc(stream: Arc<cudarc::driver::CudaStream>) -> Result<Self> {
+        let options = Options::default();
+        Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::on(stream, options)?)), options))
+    }
+
+    /// The stream that all work of a CUDA device goes to; `None` on other devices.
+    #[cfg(feature = "cuda")]
+    pub fn cuda_stream(&self) -> Option<&Arc<cudarc::driver::CudaStream>> {
+        match &self.0.backend {
+            Backend::Cuda(gpu) => Some(gpu.stream()),
+            _ => None,
+        }
+    }
+
     fn new(backend: Backend, options: Options) -> Self {
         Self(Arc::new(Inner { backend, options }))
     }
@@ -232,6 +292,8 @@ impl Device {
                 let info = cpu.info();
                 Info { max_binding: self.0.options.max_binding(info.max_binding), ..info }
             }
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.info(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.info(),
         }
@@ -249,6 +311,8 @@ impl Device {
     pub fn sync(&self) -> Result<()> {
         match &self.0.backend {
             Backend::Cpu(_) => Ok(()),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.sync(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.sync(),
         }
@@ -270,6 +334,8 @@ impl Device {
     /// What `work` returns, or [`Error::DeviceLost`].
     pub fn time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
         match &self.0.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.time(work),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.time(work),
             Backend::Cpu(_) => {
@@ -279,10 +345,13 @@ impl Device {
         }
     }
 
-    /// How many times work was handed to the GPU so far; 0 on the CPU.
+    /// How many times work was handed to the GPU so far: wgpu's are submissions of many kernels, CUDA's
+    /// are single kernels and copies. 0 on the CPU.
     pub fn submissions(&self) -> u64 {
         match &self.0.backend {
             Backend::Cpu(_) => 0,
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.submissions(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.submissions(),
         }
@@ -292,6 +361,8 @@ impl Device {
     pub fn allocated_bytes(&self) -> u64 {
         match &self.0.backend {
             Backend::Cpu(cpu) => cpu.allocated_bytes(),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.allocated_bytes(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.allocated_bytes(),
         }
@@ -302,8 +373,19 @@ impl Device {
     pub(crate) fn has_matrix_units(&self) -> bool {
         match &self.0.backend {
             Backend::Cpu(_) => false,
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.has_matrix_units(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.has_matrix_units(),
+        }
+    }
+
+    /// Whether kernels run as PTX, for operations that cut their work otherwise there.
+    pub(crate) fn is_cuda(&self) -> bool {
+        match &self.0.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(_) => true,
+            _ => false,
         }
     }
 
@@ -312,6 +394,8 @@ impl Device {
         let bytes = bytes.next_multiple_of(4);
         let memory = match &self.0.backend {
             Backend::Cpu(cpu) => Memory::Cpu(cpu.alloc(bytes)?),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => Memory::Cuda(gpu.alloc(bytes)?),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => Memory::Wgpu(gpu.alloc(bytes)?),
         };
@@ -330,9 +414,11 @@ impl Device {
         }
         match (&self.0.backend, &buffer.memory) {
             (Backend::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, buffer.offset, data),
+            #[cfg(feature = "cuda")]
+            (Backend::Cuda(gpu), Memory::Cuda(memory)) => gpu.write(memory, buffer.offset, data),
             #[cfg(feature = "wgpu")]
             (Backend::Wgpu(gpu), Memory::Wgpu(memory)) => gpu.write(memory, buffer.offset, data),
-            #[cfg(feature = "wgpu")]
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
             _ => Err(self.mixed()),
         }
     }
@@ -344,9 +430,11 @@ impl Device {
         }
         match (&self.0.backend, &buffer.memory) {
             (Backend::Cpu(cpu), Memory::Cpu(memory)) => cpu.read(memory, buffer.offset, buffer.bytes),
+            #[cfg(feature = "cuda")]
+            (Backend::Cuda(gpu), Memory::Cuda(memory)) => gpu.read(memory, buffer.offset, buffer.bytes),
             #[cfg(feature = "wgpu")]
             (Backend::Wgpu(gpu), Memory::Wgpu(memory)) => gpu.read(memory, buffer.offset, buffer.bytes),
-            #[cfg(feature = "wgpu")]
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
             _ => Err(self.mixed()),
         }
     }
@@ -356,18 +444,22 @@ impl Device {
         debug_assert_eq!(launch.inputs.len(), launch.kernel.inputs, "{}", launch.kernel.name);
         debug_assert_eq!(launch.outputs.len(), launch.kernel.outputs, "{}", launch.kernel.name);
         debug_assert!(crate::kernel::ALL.iter().any(|kernel| std::ptr::eq(*kernel, launch.kernel)), "{}", launch.kernel.name);
+        let runs = !launch.kernel.needs_matrix_units() || self.has_matrix_units() || self.is_cpu();
+        debug_assert!(runs, "{} on {self}, which has no matrix units", launch.kernel.name);
         if launch.groups == 0 {
             return Ok(());
         }
         match &self.0.backend {
             Backend::Cpu(cpu) => cpu.launch(launch),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.launch(launch),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.launch(launch),
         }
     }
 
     /// What a buffer of another device gives; the operations check before they come this far.
-    #[cfg(feature = "wgpu")]
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
     fn mixed(&self) -> Error {
         Error::Backend { device: self.to_string(), message: "a buffer of another device".into() }
     }
@@ -376,6 +468,8 @@ impl Device {
     pub(crate) fn max_binding(&self) -> usize {
         match &self.0.backend {
             Backend::Cpu(_) => usize::try_from(self.0.options.max_binding(isize::MAX as u64)).unwrap_or(usize::MAX),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => usize::try_from(gpu.max_binding()).unwrap_or(usize::MAX),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => usize::try_from(gpu.max_binding()).unwrap_or(usize::MAX),
         }
@@ -414,6 +508,28 @@ impl Buffer {
         gpu.submit()?;
         let start = self.offset as u64;
         Ok(Some((memory.buffer().clone(), start..start + self.bytes as u64)))
+    }
+
+    /// Memory of a program that shares the device; `bytes` of it, which the slice must have.
+    #[cfg(feature = "cuda")]
+    pub fn from_cudarc<T>(op: &'static str, device: &Device, slice: cudarc::driver::CudaSlice<T>, bytes: usize) -> Result<Self> {
+        let Backend::Cuda(gpu) = &device.0.backend else {
+            return Err(Error::argument(op, "device", device.to_string(), "a CUDA device"));
+        };
+        if slice.context().cu_ctx() != gpu.stream().context().cu_ctx() {
+            return Err(Error::argument(op, "slice", "another CUDA context", "the context of the device"));
+        }
+        if slice.num_bytes() < bytes {
+            return Err(Error::argument(op, "slice", format!("{} bytes", slice.num_bytes()), format!("at least {bytes} bytes")));
+        }
+        Ok(Self { device: device.clone(), memory: Memory::Cuda(gpu.adopt(slice)?), offset: 0, bytes })
+    }
+
+    /// The CUDA memory these bytes lie in.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(&self) -> Option<cudarc::driver::CudaView<'_, u8>> {
+        let Memory::Cuda(memory) = &self.memory else { return None };
+        memory.slice().try_slice(self.offset..self.offset + self.bytes)
     }
 
     /// The part of this buffer from `offset`, `bytes` long.

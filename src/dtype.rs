@@ -1,5 +1,7 @@
 //! Storage types.
 
+use half::{bf16, f16};
+
 /// How a value is stored. Arithmetic is f32 on GPUs and f64 on the CPU, whatever the storage.
 ///
 /// ```
@@ -12,6 +14,8 @@ pub enum Dtype {
     F32,
     /// IEEE half precision; kept in pairs, one 32-bit word each.
     F16,
+    /// The upper half of an f32: its range, 8 bits of precision; kept in pairs too.
+    Bf16,
     /// An index, as the argmax products give it; `u32::MAX` where there is none.
     U32,
 }
@@ -21,8 +25,30 @@ impl Dtype {
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 | Self::U32 => 4,
-            Self::F16 => 2,
+            Self::F16 | Self::Bf16 => 2,
         }
+    }
+
+    /// Whether two values share a word, so that kernels compute on f32 copies.
+    pub(crate) fn is_half(self) -> bool {
+        matches!(self, Self::F16 | Self::Bf16)
+    }
+
+    /// What kernels read and write: f32 for halves.
+    pub(crate) fn widened(self) -> Self {
+        if self.is_half() { Self::F32 } else { self }
+    }
+
+    /// The type of a result of operands of these types: theirs if they agree on a half, else f32.
+    pub(crate) fn of_result(operands: impl IntoIterator<Item = Self>) -> Self {
+        let mut operands = operands.into_iter();
+        let first = operands.next().unwrap_or_default();
+        if first.is_half() && operands.all(|other| other == first) { first } else { Self::F32 }
+    }
+
+    /// The value that is stored for `value`.
+    pub(crate) fn rounded(self, value: f32) -> f32 {
+        self.decode(&self.encode(&[value]), 1)[0]
     }
 
     /// Bytes of `len` values on a device, whole words.
@@ -34,13 +60,8 @@ impl Dtype {
     pub(crate) fn encode(self, values: &[f32]) -> Vec<u8> {
         match self {
             Self::F32 => bytemuck::cast_slice(values).to_vec(),
-            Self::F16 => {
-                let mut halves: Vec<half::f16> = values.iter().map(|value| half::f16::from_f32(*value)).collect();
-                if halves.len() % 2 == 1 {
-                    halves.push(half::f16::ZERO);
-                }
-                bytemuck::cast_slice(&halves).to_vec()
-            }
+            Self::F16 => pairs(values.iter().map(|value| f16::from_f32(*value).to_bits())),
+            Self::Bf16 => pairs(values.iter().map(|value| bf16::from_f32(*value).to_bits())),
             Self::U32 => bytemuck::cast_slice(&values.iter().map(|value| *value as u32).collect::<Vec<_>>()).to_vec(),
         }
     }
@@ -48,12 +69,21 @@ impl Dtype {
     /// The first `len` stored values.
     pub(crate) fn decode(self, bytes: &[u8], len: usize) -> Vec<f32> {
         let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+        let halves = bytes.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]])).take(len);
         match self {
             Self::F32 => words.take(len).map(f32::from_bits).collect(),
-            Self::F16 => bytes.chunks_exact(2).take(len).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect(),
+            Self::F16 => halves.map(|bits| f16::from_bits(bits).to_f32()).collect(),
+            Self::Bf16 => halves.map(|bits| bf16::from_bits(bits).to_f32()).collect(),
             Self::U32 => words.take(len).map(|word| word as f32).collect(),
         }
     }
+}
+
+/// Halves as whole words.
+fn pairs(halves: impl Iterator<Item = u16>) -> Vec<u8> {
+    let mut bytes: Vec<u8> = halves.flat_map(u16::to_le_bytes).collect();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 impl std::fmt::Display for Dtype {
@@ -61,6 +91,7 @@ impl std::fmt::Display for Dtype {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Bf16 => "bf16",
             Self::U32 => "u32",
         })
     }

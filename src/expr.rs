@@ -2,6 +2,8 @@
 
 mod derivative;
 mod parse;
+#[cfg(feature = "cuda")]
+mod ptx;
 mod text;
 #[cfg_attr(not(feature = "wgpu"), allow(dead_code))]
 mod wgsl;

@@ -15,6 +15,9 @@ pub struct Kernel {
     /// The WGSL text: the operation's own file first, so that line numbers in messages stay true,
     /// then the shared files; a variant differs in which shared file it takes.
     pub wgsl: &'static [&'static str],
+    /// The PTX text for GPUs of compute capability 8.0 and newer, then, where there is one, that for 9.0
+    /// alone. Entries are called as `shaders/shared/kernel.cuh` says. Empty without the `cuda` feature.
+    pub ptx: &'static [&'static str],
     /// The definition: a plain loop over the same arguments.
     pub cpu: fn(&Args<'_>, Outputs<'_, '_>),
     /// Name and byte offset of every member of `Params`.
@@ -31,9 +34,10 @@ impl Kernel {
         self.name.split('.').next().unwrap_or(self.name)
     }
 
-    /// Whether it runs on matrix units; its shader says so. Only such devices get it.
+    /// Whether it runs on matrix units, or reads the halves that they take: its shader begins with what it
+    /// enables, which other shaders do not. Only devices that have them get it.
     pub fn needs_matrix_units(&self) -> bool {
-        self.wgsl[0].contains("enable wgpu_cooperative_matrix;")
+        self.wgsl[0].starts_with("enable ")
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -107,6 +111,19 @@ pub static ALL: &[&Kernel] = &[
 pub fn kernels() -> &'static [&'static Kernel] {
     ALL
 }
+
+/// The PTX that `scripts/ptx` made of these `shaders/<name>.cu`.
+#[cfg(feature = "cuda")]
+macro_rules! ptx {
+    ($($file:literal),+) => { &[$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/ptx/", $file, ".ptx"))),+] };
+}
+#[cfg(not(feature = "cuda"))]
+macro_rules! ptx {
+    ($($file:literal),+) => {
+        &[]
+    };
+}
+pub(crate) use ptx;
 
 /// Declares a kernel's `Params` with the offsets that the tests hold against the shader's.
 macro_rules! params {

@@ -56,11 +56,12 @@ fn info_lists_the_cpu() -> Test {
 #[test]
 fn every_operation_runs() -> Test {
     let folder = folder()?;
-    let lines: [&[&str]; 21] = [
+    let lines: [&[&str]; 22] = [
         &["matmul", "a.mtx", "a.mtx", "-o", "c.mtx"],
         &["matmul", "a.mtx", "a.mtx", "--transpose-b", "--semiring", "log", "-o", "c.npy"],
         &["semiring-matmul", "a.mtx", "a.mtx", "--semiring", "max", "-o", "c.mtx"],
         &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "f16", "-o", "c.npy"],
+        &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "bf16", "-o", "c.npy"],
         &["window-matmul", "a.mtx", "a.mtx", "--lower", "1", "--upper", "-1", "-o", "c.mtx"],
         &[
             "window-attention",
@@ -260,7 +261,7 @@ fn sparsify_keeps_the_largest_blocks_bit_for_bit() -> Test {
     let cpu = bandsaw::Device::cpu();
     let model = bandsaw::io::Checkpoint::open(folder.path().join("model.safetensors"))?;
     let out = bandsaw::io::Checkpoint::open(folder.path().join("out.safetensors"))?;
-    for (name, dtype) in [("a.weight", bandsaw::Dtype::F32), ("b.weight", bandsaw::Dtype::F16), ("c.weight", bandsaw::Dtype::F32)] {
+    for (name, dtype) in [("a.weight", bandsaw::Dtype::F32), ("b.weight", bandsaw::Dtype::F16), ("c.weight", bandsaw::Dtype::Bf16)] {
         let dense = model.read_dense(&cpu, name)?;
         let wanted = bandsaw::block_from_dense_by_magnitude(&dense, [4, 3], 0.5)?;
         let found = out.read_block_sparse(&cpu, name)?;

@@ -28,7 +28,7 @@ fn every_id_opens_its_device() {
 
 #[test]
 fn portable_devices_have_no_more_than_webgpu_gives() {
-    for tested in devices().iter().filter(|tested| tested.variant == Variant::Portable) {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Portable && tested.info.backend != "cuda") {
         let info = tested.device.info();
         assert!(info.max_binding <= 128 << 20 && info.workgroup_memory <= 16 << 10 && info.workgroup_size <= 256, "{info:?}");
         assert!(info.features.is_empty(), "{info:?}");
@@ -39,7 +39,7 @@ fn portable_devices_have_no_more_than_webgpu_gives() {
 fn matrices_move_between_devices() {
     let all = devices();
     for (from, to) in all.iter().zip(all.iter().cycle().skip(1)) {
-        for dtype in [Dtype::F32, Dtype::F16] {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
             let shape = BandedShape::new(5, 7, Band::new(1, 1).unwrap()).dtype(dtype);
             let a = Banded::from_fn(&from.device, shape, |_, i, j| (i * 7 + j) as f32).unwrap();
             let moved = a.to_device(&to.device).unwrap();
@@ -196,6 +196,13 @@ fn chains_are_submitted_together() {
 #[cfg(feature = "wgpu")]
 mod sharing {
     use super::*;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// A test's turn to make instances of its own and drop them; at once, some drivers stop for ever.
+    fn turn() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Each adapter opened by the program itself.
     fn own_devices() -> Vec<(wgpu::Device, Device, String)> {
@@ -210,13 +217,14 @@ mod sharing {
         };
         let computes = |adapter: &wgpu::Adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
         let opened: Vec<_> = adapters.into_iter().filter(computes).filter_map(open).collect();
-        let listed = Device::all().len() > 1;
+        let listed = Device::all().iter().any(|info| info.id.starts_with("wgpu"));
         assert_eq!(listed, !opened.is_empty(), "the library lists an adapter that the program cannot open");
         opened
     }
 
     #[test]
     fn a_device_of_the_program_works() {
+        let _turn = turn();
         for (_, device, label) in own_devices() {
             let a = square(&device);
             assert_eq!(banded_matmul(&a, &a, Semiring::Sum).unwrap().get(0, 0, 0).unwrap(), 1.0, "{label}");
@@ -226,6 +234,7 @@ mod sharing {
     /// Every verb after the loss says so, none hangs, and it stays lost.
     #[test]
     fn a_lost_device_is_an_error_on_the_next_call() {
+        let _turn = turn();
         for (wgpu, device, label) in own_devices() {
             let a = square(&device);
             let pending = banded_matmul(&a, &a, Semiring::Sum).unwrap();
@@ -242,6 +251,7 @@ mod sharing {
 
     #[test]
     fn losing_one_device_leaves_the_others() {
+        let _turn = turn();
         for (wgpu, device, label) in own_devices() {
             let a = square(&device);
             wgpu.destroy();

@@ -19,26 +19,18 @@ fn parse(kernel: &Kernel) -> Module {
     naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&source)))
 }
 
-/// The kernels of core WGSL. Those with `enable` lines run on matrix units, which no device that takes
-/// HLSL or GLSL announces.
+/// The kernels of core WGSL. The others run on matrix units, which no device that takes HLSL or GLSL
+/// announces.
 fn core_kernels() -> impl Iterator<Item = &'static Kernel> {
-    kernels().iter().copied().filter(|kernel| !kernel.source(None).contains("enable "))
+    kernels().iter().copied().filter(|kernel| !kernel.needs_matrix_units())
 }
 
-/// What the shader asks for beyond core WGSL, by its `enable` lines.
+/// What the shader may use beyond core WGSL: matrix units and what comes with them, or nothing.
 fn capabilities(kernel: &Kernel) -> Capabilities {
-    let source = kernel.source(None);
-    let mut needed = Capabilities::empty();
-    for (line, capability) in [
-        ("enable f16;", Capabilities::SHADER_FLOAT16),
-        ("enable subgroups;", Capabilities::SUBGROUP),
-        ("enable wgpu_cooperative_matrix;", Capabilities::COOPERATIVE_MATRIX),
-    ] {
-        needed.set(capability, source.contains(line));
+    if !kernel.needs_matrix_units() {
+        return Capabilities::empty();
     }
-    // naga has no `enable` line for these.
-    needed.set(Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER, needed.contains(Capabilities::COOPERATIVE_MATRIX));
-    needed
+    Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER
 }
 
 fn validate(kernel: &Kernel, module: &Module) -> ModuleInfo {
@@ -163,11 +155,58 @@ fn every_shader_file_is_used() {
     }
     let mut files = 0;
     for folder in [folder.clone(), folder.join("shared")] {
-        for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()) {
+        let files_of = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        for file in files_of(&folder).filter(|path| path.extension().is_some_and(|extension| extension == "wgsl")) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(texts.contains(text.as_str()), "no kernel uses {}", file.display());
             files += 1;
         }
     }
     assert_eq!(files, texts.len(), "every text a kernel uses is a file in shaders/");
+}
+
+/// The kernel's entries in the PTX: its name, and the values of constants.
+#[cfg(feature = "cuda")]
+fn entries<'a>(kernel: &Kernel, ptx: &'a str) -> Vec<&'a str> {
+    let name = kernel.name.replace('.', "_");
+    let is_its = |entry: &&str| entry.strip_prefix(&name).is_some_and(|rest| rest.chars().all(|c| c == '_' || c.is_ascii_digit()));
+    ptx.lines().filter_map(|line| line.strip_prefix(".visible .entry ")?.strip_suffix('(')).filter(is_its).collect()
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn every_kernel_has_ptx() {
+    let mut missing = Vec::new();
+    for kernel in kernels() {
+        if kernel.ptx.is_empty() || kernel.ptx.iter().any(|ptx| entries(kernel, ptx).is_empty()) {
+            missing.push(kernel.name);
+        }
+    }
+    assert!(missing.is_empty(), "no PTX for: {}", missing.join(", "));
+}
+
+/// Binding for binding as in WGSL: the bytes of `Params`, then a pointer for each buffer.
+#[cfg(feature = "cuda")]
+#[test]
+fn ptx_entries_take_params_and_every_buffer() {
+    for kernel in kernels() {
+        let params = kernel.params.len() * 4;
+        for ptx in kernel.ptx {
+            for entry in entries(kernel, ptx) {
+                let start = ptx.find(&format!(".entry {entry}(")).unwrap();
+                let head = &ptx[start..start + ptx[start..].find(')').unwrap()];
+                assert!(head.contains(&format!("_param_0[{params}]")), "{entry}: {head}");
+                assert_eq!(head.matches(".param .u64").count(), kernel.inputs + kernel.outputs, "{entry}: {head}");
+            }
+        }
+    }
+}
+
+/// The head of each file in `shaders/ptx` has the digest of what it was made from.
+#[cfg(feature = "cuda")]
+#[test]
+fn ptx_is_what_the_sources_give() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/ptx");
+    let output = std::process::Command::new(script).arg("--stale").output().unwrap();
+    assert!(output.status.success(), "run scripts/ptx:\n{}", String::from_utf8_lossy(&output.stdout));
 }

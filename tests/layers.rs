@@ -37,6 +37,7 @@ fn every_operation_is_in_every_layer() {
     tested.extend(INTERNAL.iter().map(|stem| (*stem).to_owned()));
     let mut all = missing(&operations, &stems("src/cpu", ".rs"), |stem| format!("src/cpu/{stem}.rs"));
     all.extend(missing(&operations, &stems("shaders", ".wgsl"), |stem| format!("shaders/{stem}.wgsl")));
+    all.extend(missing(&operations, &stems("shaders", ".cu"), |stem| format!("shaders/{stem}.cu")));
     all.extend(missing(&operations, &tested, |stem| format!("tests/ops/{stem}.rs")));
     assert!(all.is_empty(), "missing: {}", all.join(", "));
 }

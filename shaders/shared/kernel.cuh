@@ -8,6 +8,7 @@
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 #define PARAMS const __grid_constant__ Params
 #define DEVICE static __device__ __forceinline__
+#define METHOD __device__ __forceinline__
 
 // Memory that the threads of a block share beyond 48 KB: the entry says how much it wants.
 #define SHARED_BYTES(entry, bytes) extern "C" __device__ const unsigned entry##_shared = bytes;
@@ -17,3 +18,14 @@ typedef unsigned int uint;
 DEVICE int clamp(int x, int low, int high) { return min(max(x, low), high); }
 DEVICE float minus_infinity() { return __int_as_float(0xff800000); }
 DEVICE float not_a_number() { return __int_as_float(0x7fc00000); }
+
+// 2^x to 2 units in the last place, below 2^-126 as 0.
+DEVICE float power_of_two(float x) {
+#ifdef __CUDACC__
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#else
+    return exp2f(x);
+#endif
+}

@@ -23,6 +23,9 @@ DEVICE void mma_16x8x16(float (&c)[4], const uint (&a)[4], uint b0, uint b1) {
 #endif
 }
 
+// The warp's number in the block; the compiler knows that all lanes have the same.
+DEVICE int warp_index() { return __shfl_sync(0xffffffff, threadIdx.x / 32, 0); }
+
 #ifdef __CUDACC__
 DEVICE uint shared_address(const void* pointer) { return (uint)__cvta_generic_to_shared(pointer); }
 #endif
@@ -68,7 +71,7 @@ DEVICE void ldmatrix_x2_trans(uint (&d)[2], const void* row) {
 }
 
 // 16 bytes from global to shared memory, both 16-byte aligned, on their way until a wait. Where `ok` is
-// false, zeros; then nothing is read, but `global` must still be an address.
+// false, zeros, and nothing is read: `global` may lie anywhere.
 DEVICE void cp_async_16(void* shared, const void* global, bool ok = true) {
 #ifdef __CUDACC__
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(ok ? 16 : 0) : "memory");

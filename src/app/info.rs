@@ -58,7 +58,7 @@ fn describe(info: &Info, default: bool) -> String {
     let mark = if default { "*" } else { " " };
     let mut lines = vec![vec![format!("{mark} {}", info.id), info.name.clone()]];
     let mut line = |name: &str, value: String| lines.push(vec![format!("    {name}"), value]);
-    line("backend", format!("{}, {}", info.backend, info.kind));
+    line("backend", if info.backend == info.kind { info.kind.clone() } else { format!("{}, {}", info.backend, info.kind) });
     if !info.driver.is_empty() {
         line("driver", info.driver.clone());
     }
@@ -70,14 +70,16 @@ fn describe(info: &Info, default: bool) -> String {
         line("workgroup", format!("{} invocations, {} memory", info.workgroup_size, size(info.workgroup_memory.into())));
         line("features", if info.features.is_empty() { "none beyond core".into() } else { info.features.join(", ") });
         let has = |name: &str| info.features.iter().any(|feature| feature == name);
-        line("kernels", "portable WGSL that needs no optional feature; f32 accumulation, f16 packed in pairs".into());
+        let cuda = info.backend == "cuda";
+        let kernels = if cuda { "PTX, compiled by the driver when first used" } else { "portable WGSL that needs no optional feature" };
+        line("kernels", format!("{kernels}; f32 accumulation, f16 and bf16 packed in pairs"));
         let units = if has("matrix units") {
-            "window and block products and attention of f16 matrices (cooperative matrix, 16 × 16 × 16, f16 to f32)"
+            "window and block products and attention of f16 matrices (16 × 16 × 16, f16 to f32)"
         } else {
             "none that a kernel is written for; everything runs on the portable kernels"
         };
         line("matrix units", units.into());
-        let timestamps = has("timestamps");
+        let timestamps = cuda || has("timestamps");
         line("timing", if timestamps { "by the GPU's timestamps" } else { "by the wall clock around a wait" }.into());
         line("batches", format!("split where an operand is over {}", size(info.max_binding)));
     }

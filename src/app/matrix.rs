@@ -37,6 +37,17 @@ pub enum DtypeName {
     #[default]
     F32,
     F16,
+    Bf16,
+}
+
+impl From<DtypeName> for Dtype {
+    fn from(name: DtypeName) -> Self {
+        match name {
+            DtypeName::F32 => Self::F32,
+            DtypeName::F16 => Self::F16,
+            DtypeName::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// How matrix files are read.
@@ -107,10 +118,10 @@ impl Files {
                 banded_from_dense(&dense, band, layout, 0.0)?
             }
         };
-        if self.dtype == DtypeName::F32 || matrix.shape().dtype == Dtype::F16 {
-            return Ok(matrix);
+        if self.dtype == DtypeName::F32 {
+            return Ok(matrix); // halves stay what they are
         }
-        Banded::from_slice(device, matrix.shape().dtype(Dtype::F16), &matrix.read()?)
+        Banded::from_slice(device, matrix.shape().dtype(self.dtype.into()), &matrix.read()?)
     }
 
     /// The file as a dense matrix.
@@ -120,10 +131,10 @@ impl Files {
             (Kind::Npy, Some(band)) => banded_to_dense(&self.read_stored(device, path, band)?)?,
             (Kind::Npy, None) => io::read_npy_dense(device, path)?,
         };
-        if self.dtype == DtypeName::F32 || matrix.shape().dtype == Dtype::F16 {
-            return Ok(matrix);
+        if self.dtype == DtypeName::F32 {
+            return Ok(matrix); // halves stay what they are
         }
-        Dense::from_slice(device, matrix.shape().dtype(Dtype::F16), &matrix.read()?)
+        Dense::from_slice(device, matrix.shape().dtype(self.dtype.into()), &matrix.read()?)
     }
 }
 

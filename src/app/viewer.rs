@@ -12,20 +12,22 @@ mod open;
 mod operations;
 mod origin;
 mod panels;
+mod reports;
 mod session;
 mod shortcuts;
 mod state;
+mod style;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bandsaw::{Error, Result};
-use eframe::egui::{self, ThemePreference, Ui, ViewportCommand};
+use eframe::egui::{self, Ui, ViewportCommand};
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
@@ -37,7 +39,8 @@ use matrix_view::{Gpu, Reader};
 pub use open::{Args, display, run};
 use session::Session;
 use state::{AUTOMATIC, Effect, Settings, State};
-use worker::{Report, Task, Worker};
+use style::style;
+use worker::{Task, Worker};
 
 /// How the window begins.
 #[derive(Clone, Default)]
@@ -242,84 +245,6 @@ impl Viewer {
         }
     }
 
-    /// Takes in what the thread has to tell.
-    fn receive(&mut self, ctx: &egui::Context) {
-        while let Ok(report) = self.worker.reports.try_recv() {
-            self.quiet = 0;
-            match report {
-                Report::Devices(devices) => self.on_devices(devices),
-                Report::Step { id, outcome, computed } => {
-                    if self.state.session.step(id).is_none() {
-                        continue;
-                    }
-                    if let (Some(frame_times), true) = (&mut self.frame_times, computed) {
-                        frame_times.result();
-                    }
-                    let before = self.state.results.remove(&id);
-                    let (mut times, last) = before.map(|shown| (shown.times, shown.last)).unwrap_or_default();
-                    if let (Ok(result), true) = (&outcome, computed) {
-                        State::remember(&mut times, result.time);
-                    }
-                    self.state.results.insert(id, state::Shown { last: outcome.as_ref().ok().cloned().or(last), outcome, times });
-                }
-                Report::Done { generation, device, total } => {
-                    self.state.pending &= generation != self.generation;
-                    if device == self.state.device {
-                        State::remember(&mut self.state.totals, total);
-                    }
-                }
-                Report::Lost { device, error, window } => self.on_loss(ctx, &device, &error, window),
-                Report::Copies { device, rate } => {
-                    self.state.copies.insert(device, rate);
-                }
-                Report::Compared(compared) => {
-                    self.state.comparing = false;
-                    self.state.compared = Some(compared);
-                }
-                Report::Exported(done) => {
-                    self.exporting = self.exporting.saturating_sub(1);
-                    self.exported(done);
-                }
-            }
-        }
-    }
-
-    /// A device of the list that is the window's own is used as that.
-    fn on_devices(&mut self, devices: Vec<bandsaw::Info>) {
-        let own = self.gpu.as_ref().map(|gpu| gpu.shared.info());
-        let same = |info: &bandsaw::Info| own.as_ref().is_some_and(|own| (&own.name, &own.backend) == (&info.name, &info.backend));
-        if devices.iter().any(|info| info.id == self.state.device && same(info)) {
-            self.state.device = worker::WINDOW.into();
-            self.evaluate(false);
-        }
-        self.state.devices = devices;
-    }
-
-    /// Goes on with the CPU. If the window's own device is lost, with another window.
-    fn on_loss(&mut self, ctx: &egui::Context, device: &str, error: &Error, window: bool) {
-        self.state.tell(true, format!("{error}. Going on with the CPU."));
-        if window {
-            self.leave(Some(error.to_string()));
-            ctx.send_viewport_cmd(ViewportCommand::Close);
-            (self.gpu, self.labels, self.entries) = (None, None, None);
-        }
-        if device != "cpu" || window {
-            self.state.device = "cpu".into();
-            self.evaluate(true);
-        } else {
-            self.state.pending = false;
-        }
-    }
-
-    /// Keeps what another window would need.
-    fn leave(&self, lost: Option<String>) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.session = Some(self.state.session.clone());
-        left.commands = self.play.as_slice().to_vec();
-        left.lost = lost.or(left.lost.take());
-        left.gpu.clone_from(&self.gpu);
-    }
-
     fn input(&mut self, ctx: &egui::Context) -> Vec<Command> {
         let mut out = Vec::new();
         let dropped = ctx.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>());
@@ -346,19 +271,6 @@ impl Viewer {
         {
             self.state.notice = self.state.notice.take().filter(|notice| notice.error);
             self.apply(ctx, command);
-        }
-    }
-
-    fn looks(&mut self, ctx: &egui::Context) {
-        let now = (self.state.settings.theme, self.state.settings.text_scale);
-        if self.applied != Some(now) {
-            ctx.set_theme(match now.0 {
-                Theme::System => ThemePreference::System,
-                Theme::Light => ThemePreference::Light,
-                Theme::Dark => ThemePreference::Dark,
-            });
-            ctx.set_zoom_factor(now.1);
-            self.applied = Some(now);
         }
     }
 }
@@ -395,28 +307,6 @@ impl eframe::App for Viewer {
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
         eframe::set_value(storage, SETTINGS, &self.state.settings);
     }
-}
-
-/// Text that is easy to read, and the signs of formulas.
-fn style(ctx: &egui::Context) {
-    ctx.options_mut(|options| options.zoom_with_keyboard = false);
-    let mut fonts = egui::FontDefinitions::default();
-    if let Some(family) = fonts.families.get_mut(&egui::FontFamily::Proportional) {
-        family.push("Hack".into());
-    }
-    ctx.set_fonts(fonts);
-    ctx.all_styles_mut(|style| {
-        let red = if style.visuals.dark_mode { egui::Color32::from_rgb(255, 125, 115) } else { egui::Color32::from_rgb(176, 24, 24) };
-        style.visuals.error_fg_color = red;
-        for (kind, size) in [(egui::TextStyle::Small, 11.5), (egui::TextStyle::Body, 13.5), (egui::TextStyle::Heading, 17.0)] {
-            style.text_styles.insert(kind, egui::FontId::proportional(size));
-        }
-        let dark = style.visuals.dark_mode;
-        style.visuals.override_text_color = Some(egui::Color32::from_gray(if dark { 215 } else { 40 }));
-        style.visuals.weak_text_color = Some(egui::Color32::from_gray(if dark { 160 } else { 95 }));
-        style.spacing.slider_width = 120.0;
-        style.spacing.item_spacing = egui::vec2(8.0, 4.0);
-    });
 }
 
 fn save_screenshot(path: &Path, shot: &egui::ColorImage) -> Result<()> {

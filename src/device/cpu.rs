@@ -104,8 +104,8 @@ impl Cpu {
     pub fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         let memory = |buffer: &'_ super::Buffer| match &buffer.memory {
             AnyMemory::Cpu(memory) => Ok((memory.clone(), buffer.offset / 4..(buffer.offset + buffer.bytes) / 4)),
-            #[cfg(feature = "wgpu")]
-            AnyMemory::Wgpu(_) => Err(Error::Backend { device: "cpu".into(), message: "a buffer of another device".into() }),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            _ => Err(Error::Backend { device: "cpu".into(), message: "a buffer of another device".into() }),
         };
         let inputs = launch.inputs.iter().map(|buffer| memory(buffer)).collect::<Result<Vec<_>>>()?;
         let outputs = launch.outputs.iter().map(|buffer| memory(buffer)).collect::<Result<Vec<_>>>()?;

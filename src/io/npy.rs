@@ -9,7 +9,8 @@ use crate::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, 
 
 /// Reads a dense matrix (2-D) or a batch of them (3-D: batch, rows, columns).
 ///
-/// `<f4` comes back as f32, `<f2` as f16, `<f8` rounded to f32.
+/// `<f4` comes back as f32, `<f2` as f16, `<f8` rounded to f32. NumPy has no bf16: such matrices are written
+/// as `<f4`, which holds every value.
 ///
 /// ```
 /// use bandsaw::{Dense, DenseShape, Device, io};
@@ -166,7 +167,7 @@ impl Stored {
 fn write(path: &Path, dtype: Dtype, batch: usize, sides: [usize; 2], stored: &Stored, order: Option<&[usize]>) -> Result<()> {
     let kind = match dtype {
         Dtype::F16 => "'<f2'",
-        Dtype::F32 => "'<f4'",
+        Dtype::F32 | Dtype::Bf16 => "'<f4'",
         Dtype::U32 => "'<u4'",
     };
     let type_descriptor = kind.parse().map_err(|_| problem(path, format!("type {kind}")))?;

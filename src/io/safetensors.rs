@@ -107,7 +107,7 @@ impl Checkpoint {
         Ok(tensors)
     }
 
-    /// A tensor as a dense matrix, f16 if it is, else f32: 1 dimension is a row, more than 2 are a batch.
+    /// A tensor as a dense matrix, in the type it is stored in: 1 dimension is a row, more than 2 are a batch.
     ///
     /// # Errors
     /// [`Error::Io`] if there is no such tensor or it holds no f32, f16 or bf16; what
@@ -120,7 +120,7 @@ impl Checkpoint {
         Dense::from_slice(device, DenseShape::new(rows, cols).batch(leading.iter().product()).dtype(kept(info.dtype)), &values)
     }
 
-    /// A block-sparse matrix, f16 if it is, else f32.
+    /// A block-sparse matrix, in the type it is stored in.
     ///
     /// # Errors
     /// [`Error::Io`] if there is no such matrix or its parts do not fit together; what
@@ -295,9 +295,13 @@ enum Data<'a> {
     Words(Vec<usize>),
 }
 
-/// The storage type that keeps every value: bf16 has no kernel, but each fits f32.
+/// The storage type of the same name.
 fn kept(stored: Stored) -> Dtype {
-    if stored == Stored::F16 { Dtype::F16 } else { Dtype::F32 }
+    match stored {
+        Stored::F16 => Dtype::F16,
+        Stored::BF16 => Dtype::Bf16,
+        _ => Dtype::F32,
+    }
 }
 
 /// One f32, f16 or bf16.

@@ -1,15 +1,16 @@
 //! Banded batches times vectors.
 
-use super::common::{Output, parts, result_dtype, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, same_device, shared_rows, values, widened};
 use super::matmul;
 use crate::device::Launch;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::{Operand, RowParams};
 use crate::{Banded, Dense, DenseShape, Dtype, Error, Result, Semiring, cpu};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_matvec",
     wgsl: &[include_str!("../../shaders/banded_matvec.wgsl"), matmul::SHARED[1]],
+    ptx: ptx!("banded_matvec.sm_80"),
     cpu: cpu::banded_matvec::run,
     params: RowParams::FIELDS,
     inputs: 2,
@@ -20,7 +21,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 ///
 /// A is batch × n × m, x batch × m × 1, y batch × n × 1. The sum runs over stored entries; what lies
 /// outside the band takes no part. Aᵀ·x is `banded_matvec(&a.t(), &x)`. The order of the sum is
-/// always the same. The result is f16 if both operands are.
+/// always the same. The result is f16 or bf16 if both operands are.
 ///
 /// ```
 /// use bandsaw::*;
@@ -90,15 +91,14 @@ fn run(op: &'static str, a: &Operand, x: &Operand, dtype: Dtype) -> Result<Dense
     for part in parts(op, &[a, x, y])? {
         let (a, x, y) = (a.slice(part.clone()), x.slice(part.clone()), y.slice(part));
         let params = a.row_params();
-        // Rows that a workgroup takes; see the shader.
-        let rows = if a.flags() & 1 == 0 { 4 } else { 32 };
+        let (rows, constants) = shared_rows(&a, a.batch * a.rows);
         a.device().launch(&Launch {
             kernel: &KERNEL,
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &x.buffer],
             outputs: &[&y.buffer],
             groups: (a.batch * a.rows).div_ceil(rows) as u64,
-            constants: &[],
+            constants: &constants,
             function: None,
         })?;
     }

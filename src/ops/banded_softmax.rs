@@ -1,9 +1,9 @@
 //! Softmax over the stored entries of each row of a band.
 
-use super::common::{Output, parts, values, widened};
+use super::common::{Output, parts, shared_rows, values, widened};
 use super::matmul_backward::same_structure;
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Error, Layout, Result, cpu};
 
@@ -18,6 +18,7 @@ const SHARED: [&str; 2] = [include_str!("../../shaders/shared/softmax_row.wgsl")
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_softmax",
     wgsl: &[include_str!("../../shaders/banded_softmax.wgsl"), SHARED[0], SHARED[1]],
+    ptx: ptx!("banded_softmax.sm_80"),
     cpu: cpu::banded_softmax::run,
     params: Params::FIELDS,
     inputs: 1,
@@ -27,6 +28,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static BACKWARD: Kernel = Kernel {
     name: "banded_softmax.backward",
     wgsl: &[include_str!("../../shaders/banded_softmax.backward.wgsl"), SHARED[0], SHARED[1]],
+    ptx: ptx!("banded_softmax.sm_80"),
     cpu: cpu::banded_softmax::backward,
     inputs: 2,
     ..KERNEL
@@ -125,16 +127,16 @@ fn params(a: &Operand, second: u32, scale: f32) -> Params {
 }
 
 fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Operand], output: &Operand) -> Result<()> {
-    // Rows that a workgroup takes; see the shader.
-    let rows = if params.flags & 1 == 0 { 4 } else { 32 };
+    let lines = u64::from(params.batch) * u64::from(params.lines);
+    let (rows, constants) = shared_rows(output, lines as usize);
     let inputs: Vec<_> = inputs.iter().map(|operand| &operand.buffer).collect();
     output.device().launch(&Launch {
         kernel,
         params: bytemuck::bytes_of(&params),
         inputs: &inputs,
         outputs: &[&output.buffer],
-        groups: (u64::from(params.batch) * u64::from(params.lines)).div_ceil(rows),
-        constants: &[],
+        groups: lines.div_ceil(rows as u64),
+        constants: &constants,
         function: None,
     })
 }

@@ -1,11 +1,11 @@
 //! Expressions over the entries of one or two banded batches.
 
-use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, same, same_device, slot_groups, values, widened};
 use crate::device::Launch;
 use crate::expr::c;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
-use crate::{Banded, BandedShape, Dtype, Error, Expr, Result, cpu};
+use crate::{Banded, BandedShape, Error, Expr, Result, cpu};
 
 params! {
     /// What `banded_zip` gets; operands that f does not use repeat another.
@@ -20,6 +20,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "banded_zip",
     wgsl: &[include_str!("../../shaders/banded_zip.wgsl"), super::matmul::SHARED[1], include_str!("../../shaders/shared/expression.wgsl")],
+    ptx: ptx!("banded_zip.sm_80"),
     cpu: cpu::banded_zip::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -30,7 +31,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 ///
 /// A and B are batch × n × m, of any bands and layouts; C covers the union of the bands, in A's
 /// layout. Each side is read as its fill outside its own band, and C's fill is f of the two fills.
-/// The result is f16 if both operands are.
+/// The result is f16 or bf16 if both operands are.
 ///
 /// ```text
 /// x x . .       x . . .     x x . .
@@ -154,7 +155,7 @@ fn check(op: &'static str, a: &Operand, others: &[(&'static str, &Operand)], f: 
 /// The shape with f of both fills as its own, as the storage type holds it.
 fn with_fill(shape: BandedShape, f: &Expr, other: f32) -> BandedShape {
     let fill = f.eval([f64::from(shape.fill), f64::from(other), 0.0]) as f32;
-    shape.fill(if shape.dtype == Dtype::F16 { half::f16::from_f32(fill).to_f32() } else { fill })
+    shape.fill(shape.dtype.rounded(fill))
 }
 
 /// f over three operands of one size onto the given shape. The third is a gradient: 0 where it is
@@ -194,7 +195,7 @@ fn run(op: &'static str, operands: [&Banded; 3], f: &Expr, shape: BandedShape) -
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &b.buffer, &c.buffer],
             outputs: &[&out.buffer],
-            groups: (out.batch * out.len()).div_ceil(256) as u64,
+            groups: slot_groups(&out),
             constants: &[],
             function: Some(f),
         })?;

@@ -2,7 +2,7 @@
 
 use super::common::{check_binding, same_device_as, upload_words};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::{BlockPattern, BlockSparse, Dtype, Error, Layout, Result, cpu};
 
 params! {
@@ -13,6 +13,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_add",
     wgsl: &[include_str!("../../shaders/block_add.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("block_add.sm_80"),
     cpu: cpu::block_add::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -21,7 +22,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 
 /// The sum of two block-sparse matrices, C = A + B, on the union of their blocks.
 ///
-/// Sizes and block shapes must agree; slots of C follow its block rows. The result is f16 if both are.
+/// Sizes and block shapes must agree; slots of C follow its block rows. The result is f16 or bf16 if both are.
 ///
 /// ```
 /// use bandsaw::*;
@@ -43,8 +44,7 @@ pub fn block_add(a: &BlockSparse, b: &BlockSparse) -> Result<BlockSparse> {
     blocks.sort_unstable();
     blocks.dedup();
     let pattern = BlockPattern::new([a.pattern().rows(), a.pattern().cols()], a.pattern().block(), &blocks)?;
-    let c = run(OP, a, Some(b), &pattern)?;
-    if a.dtype() == Dtype::F16 && b.dtype() == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, a, Some(b), &pattern)?.to_dtype(Dtype::of_result([a.dtype(), b.dtype()]))
 }
 
 /// The gradients of [`block_add`]: g at A's blocks, and at B's.

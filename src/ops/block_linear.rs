@@ -4,7 +4,7 @@ use super::block_matmul::{Activation, Epilogue, check, check_gradient, in_dtype,
 use super::common::{Output, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockSparse, Dense, DenseShape, Dtype, Error, Layout, Result, cpu};
 
@@ -20,6 +20,7 @@ pub(crate) static SLOPE: Kernel = Kernel {
         include_str!("../../shaders/shared/activation.wgsl"),
         super::matmul::SHARED[1],
     ],
+    ptx: ptx!("block_linear.sm_80"),
     cpu: cpu::block_linear::run,
     params: Params::FIELDS,
     inputs: 2,
@@ -29,6 +30,7 @@ pub(crate) static SLOPE: Kernel = Kernel {
 pub(crate) static SUMS: Kernel = Kernel {
     name: "block_linear.sums",
     wgsl: &[include_str!("../../shaders/block_linear.sums.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("block_linear.sm_80"),
     cpu: cpu::block_linear::sums,
     params: Params::FIELDS,
     inputs: 1,

@@ -3,10 +3,10 @@
 
 pub(crate) mod cooperative;
 
-use super::common::{Output, result_dtype, same, same_device, same_device_as, values, widened};
+use super::common::{Output, same, same_device, same_device_as, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockSparse, Dense, DenseShape, Dtype, Error, Layout, Result, cpu};
 
@@ -36,6 +36,7 @@ pub(crate) const LOADS: [&str; 2] =
 pub(crate) static SCALAR: Kernel = Kernel {
     name: "block_matmul.scalar",
     wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: ptx!("block_matmul.sm_80"),
     cpu: cpu::block_matmul::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -45,12 +46,14 @@ pub(crate) static SCALAR: Kernel = Kernel {
 pub(crate) static VEC4: Kernel = Kernel {
     name: "block_matmul.vec4",
     wgsl: &[include_str!("../../shaders/block_matmul.wgsl"), LOADS[1], STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: ptx!("block_matmul.sm_80"),
     ..SCALAR
 };
 
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_matmul.walk",
     wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: ptx!("block_matmul.walk.sm_80"),
     ..SCALAR
 };
 
@@ -82,7 +85,7 @@ pub(crate) struct Epilogue<'a> {
 ///
 /// X is batch × n × k, W k × m, Y batch × n × m row-major. X · Wᵀ is `block_matmul(&x, &w.t())`, at no
 /// cost. The work is proportional to the stored blocks. The sums are f32 in a fixed order; the result is
-/// f16 if both operands are. f16 operands and results take an f32 copy while the kernel runs.
+/// f16 or bf16 if both operands are. Such operands and results take an f32 copy while the kernel runs.
 ///
 /// From pytorch_block_sparse's `matmul` (there: X · Wᵀ).
 ///
@@ -211,11 +214,7 @@ pub(crate) fn check_gradient(op: &'static str, x: &Operand, g: &Operand, outputs
 /// A result in the storage type that it must have.
 pub(crate) fn in_dtype(dense: Dense, dtype: Dtype) -> Result<Dense> {
     let shape = dense.shape();
-    let buffer = match (shape.dtype, dtype) {
-        (Dtype::F32, Dtype::F16) => super::cast::narrow(&dense.operand().buffer, shape.len())?,
-        (Dtype::F16, Dtype::F32) => super::cast::widen(&dense.operand().buffer, shape.len())?,
-        _ => return Ok(dense),
-    };
+    let buffer = super::cast::cast(&dense.operand().buffer, shape.len(), shape.dtype, dtype)?;
     Ok(Dense::from_buffer(shape.dtype(dtype), buffer))
 }
 
@@ -225,7 +224,7 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
         return cooperative::run(op, x, v, epilogue);
     }
     let outputs = v.pattern().cols();
-    let dtype = if v.dtype() == Dtype::F16 { result_dtype(&[x]) } else { Dtype::F32 };
+    let dtype = Dtype::of_result([x.dtype, v.dtype()]);
     let (output, shape) = Output::dense(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).layout(layout).dtype(dtype))?;
     let (x, v) = (widened(x)?, v.widened()?);
     super::common::check_binding(op, "the block values' size in bytes", v.buffer())?;

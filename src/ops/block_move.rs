@@ -2,7 +2,7 @@
 
 use super::common::{Output, check_binding, upload_words, values, widened};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockPattern, BlockSparse, Dense, DenseShape, Error, Layout, Result, cpu};
 
@@ -14,6 +14,7 @@ params! {
 pub(crate) static FROM_DENSE: Kernel = Kernel {
     name: "block_move",
     wgsl: &[include_str!("../../shaders/block_move.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("block_move.sm_80"),
     cpu: cpu::block_move::from_dense,
     params: Params::FIELDS,
     inputs: 2,
@@ -23,6 +24,7 @@ pub(crate) static FROM_DENSE: Kernel = Kernel {
 pub(crate) static TO_DENSE: Kernel = Kernel {
     name: "block_move.dense",
     wgsl: &[include_str!("../../shaders/block_move.dense.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("block_move.sm_80"),
     cpu: cpu::block_move::to_dense,
     ..FROM_DENSE
 };

@@ -4,7 +4,7 @@ use super::block_add::select;
 use super::block_move::block_from_dense;
 use super::common::{check_binding, upload_words};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::{BlockPattern, BlockSparse, Dense, Error, Result, cpu};
 
 params! {
@@ -15,6 +15,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_norms",
     wgsl: &[include_str!("../../shaders/block_norms.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("block_norms.sm_80"),
     cpu: cpu::block_norms::run,
     params: Params::FIELDS,
     inputs: 1,

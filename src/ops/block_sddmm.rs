@@ -4,7 +4,7 @@ use super::block_matmul::{LOADS, block_matmul};
 use super::common::{check_binding, same, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{BlockPattern, BlockSparse, Dense, Dtype, Result, cpu};
 
@@ -22,6 +22,7 @@ const SHARED: [&str; 2] = [include_str!("../../shaders/shared/sddmm_params.wgsl"
 pub(crate) static SCALAR: Kernel = Kernel {
     name: "block_sddmm.scalar",
     wgsl: &[include_str!("../../shaders/block_sddmm.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
+    ptx: ptx!("block_sddmm.sm_80"),
     cpu: cpu::block_sddmm::run,
     params: Params::FIELDS,
     inputs: 3,
@@ -34,6 +35,7 @@ pub(crate) static VEC4: Kernel =
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_sddmm.walk",
     wgsl: &[include_str!("../../shaders/block_sddmm.walk.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
+    ptx: ptx!("block_sddmm.walk.sm_80"),
     ..SCALAR
 };
 
@@ -41,7 +43,7 @@ pub(crate) static WALK: Kernel = Kernel {
 /// (SDDMM).
 ///
 /// A is batch × n × rows, B batch × n × cols, C has the given pattern. The sums are f32 in a fixed order;
-/// C is f16 if both operands are. Memory beside the result: f32 copies of f16 operands, and up to 8
+/// C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of f16 operands, and up to 8
 /// copies of the result where it is small and the tokens are many.
 ///
 /// From pytorch_block_sparse's wgrad.
@@ -69,8 +71,7 @@ pub fn block_sddmm(a: &Dense, b: &Dense, pattern: &BlockPattern) -> Result<Block
     same(OP, "b", "rows", b.rows, a.rows, "the rows of a")?;
     same(OP, "a", "columns", a.cols, pattern.rows(), "the rows of the pattern")?;
     same(OP, "b", "columns", b.cols, pattern.cols(), "the columns of the pattern")?;
-    let c = run(OP, &a, &b, pattern)?;
-    if a.dtype == Dtype::F16 && b.dtype == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, &a, &b, pattern)?.to_dtype(Dtype::of_result([a.dtype, b.dtype]))
 }
 
 /// The gradients of [`block_sddmm`]: ga = B · Gᵀ and gb = A · G.

@@ -2,7 +2,7 @@
 
 use super::common::{check_binding, same, same_device_as, upload_words};
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::{BlockPattern, BlockSparse, Dtype, Error, Layout, Result, cpu};
 
 params! {
@@ -16,6 +16,7 @@ params! {
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_sparse_matmul",
     wgsl: &[include_str!("../../shaders/block_sparse_matmul.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("block_sparse_matmul.sm_80"),
     cpu: cpu::block_sparse_matmul::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -25,7 +26,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 /// The product of two block-sparse matrices, C = A · B, at every block that some pair of blocks reaches.
 ///
 /// A is n × k in blocks of r × s, B k × m in blocks of s × c, C n × m in blocks of r × c. The sums are f32
-/// in a fixed order; the result is f16 if both operands are.
+/// in a fixed order; the result is f16 or bf16 if both operands are.
 ///
 /// ```
 /// use bandsaw::*;
@@ -52,8 +53,7 @@ pub fn block_sparse_matmul(a: &BlockSparse, b: &BlockSparse) -> Result<BlockSpar
         blocks.extend(reached.into_iter().map(|col| [row, col]));
     }
     let pattern = BlockPattern::new([p.rows(), q.cols()], [p.block()[0], q.block()[1]], &blocks)?;
-    let c = run(OP, a, b, &pattern)?;
-    if a.dtype() == Dtype::F16 && b.dtype() == Dtype::F16 { c.to_dtype(Dtype::F16) } else { Ok(c) }
+    run(OP, a, b, &pattern)?.to_dtype(Dtype::of_result([a.dtype(), b.dtype()]))
 }
 
 /// The gradients of [`block_sparse_matmul`]: ga = G · Bᵀ at A's blocks, gb = Aᵀ · G at B's.

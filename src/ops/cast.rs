@@ -1,17 +1,19 @@
-//! f16 ↔ f32, for operands and results that are stored in half precision; and plain copies.
+//! Storage types into each other, for operands and results that are stored as f16 or bf16; and plain
+//! copies.
 
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
-use crate::{Device, Result, cpu};
+use crate::kernel::{Kernel, params, ptx};
+use crate::{Device, Dtype, Result, cpu};
 
 params! {
-    /// What the casts get.
-    Params { words: u32, values: u32 }
+    /// What the casts get; `brain` is 1 for bf16.
+    Params { words: u32, values: u32, brain: u32 }
 }
 
 pub(crate) static WIDEN: Kernel = Kernel {
     name: "cast",
     wgsl: &[include_str!("../../shaders/cast.wgsl"), super::matmul::SHARED[1]],
+    ptx: ptx!("cast.sm_80"),
     cpu: cpu::cast::widen,
     params: Params::FIELDS,
     inputs: 1,
@@ -45,7 +47,7 @@ pub(crate) fn copy(from: &Buffer, device: &Device) -> Result<Buffer> {
         let words = (bytes / 4) as u32;
         device.launch(&Launch {
             kernel: &COPY,
-            params: bytemuck::bytes_of(&Params { words, values: words }),
+            params: bytemuck::bytes_of(&Params { words, values: words, brain: 0 }),
             inputs: &[&from.view(start, bytes)],
             outputs: &[&to.view(start, bytes)],
             groups: u64::from(words.div_ceil(2048)),
@@ -56,40 +58,36 @@ pub(crate) fn copy(from: &Buffer, device: &Device) -> Result<Buffer> {
     Ok(to)
 }
 
-/// `values` halves as f32.
-pub(crate) fn widen(halves: &Buffer, values: usize) -> Result<Buffer> {
-    cast(&WIDEN, halves, values, 4 * values)
+/// `values` numbers of one storage type as the other, neither u32; the buffer itself where they agree.
+pub(crate) fn cast(buffer: &Buffer, values: usize, from: Dtype, to: Dtype) -> Result<Buffer> {
+    match (from.is_half(), to.is_half()) {
+        _ if from == to => Ok(buffer.clone()),
+        (true, true) => cast(&cast(buffer, values, from, Dtype::F32)?, values, Dtype::F32, to),
+        _ => convert(buffer, values, from, to),
+    }
 }
 
-/// `values` f32 as halves.
-pub(crate) fn narrow(wide: &Buffer, values: usize) -> Result<Buffer> {
-    cast(&NARROW, wide, values, (2 * values).next_multiple_of(4))
-}
-
-fn cast(kernel: &'static Kernel, from: &Buffer, values: usize, bytes: usize) -> Result<Buffer> {
-    let device = &from.device;
-    let to = device.alloc(bytes)?;
+/// Between f32 and a half.
+fn convert(buffer: &Buffer, values: usize, from: Dtype, to: Dtype) -> Result<Buffer> {
+    let device = &buffer.device;
+    let new = device.alloc(to.buffer_bytes(values))?;
+    let kernel = if from.is_half() { &WIDEN } else { &NARROW };
+    let brain = u32::from(from == Dtype::Bf16 || to == Dtype::Bf16);
     // Parts start where a binding may, on both sides.
     let part = (device.max_binding() / 4).min(crate::operand::MAX_LEN) / 256 * 256;
     for start in (0..values).step_by(part) {
         let count = part.min(values - start);
-        let (wide, packed) = (count * 4, (count * 2).next_multiple_of(4));
-        let widening = std::ptr::eq(kernel, &WIDEN);
-        let (input, output) = if widening {
-            (from.view(start * 2, packed), to.view(start * 4, wide))
-        } else {
-            (from.view(start * 4, wide), to.view(start * 2, packed))
-        };
+        let view = |buffer: &Buffer, dtype: Dtype| buffer.view(start * dtype.bytes(), dtype.buffer_bytes(count));
         let words = count.div_ceil(2);
         device.launch(&Launch {
             kernel,
-            params: bytemuck::bytes_of(&Params { words: words as u32, values: count as u32 }),
-            inputs: &[&input],
-            outputs: &[&output],
+            params: bytemuck::bytes_of(&Params { words: words as u32, values: count as u32, brain }),
+            inputs: &[&view(buffer, from)],
+            outputs: &[&view(&new, to)],
             groups: words.div_ceil(128) as u64,
             constants: &[],
             function: None,
         })?;
     }
-    Ok(to)
+    Ok(new)
 }

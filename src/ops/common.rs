@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::device::Buffer;
 use crate::operand::{MAX_LEN, Operand};
-use crate::{Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Result};
+use crate::{Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Layout, Result};
 
 /// Checks that all operands are on one device.
 pub(crate) fn same_device(op: &'static str, first: &Operand, others: &[(&'static str, &Operand)]) -> Result<()> {
@@ -48,14 +48,14 @@ pub(crate) fn same(op: &'static str, argument: &'static str, what: &str, got: us
 /// Checks that an operand holds values, not indices.
 pub(crate) fn values(op: &'static str, argument: &'static str, operand: &Operand) -> Result<()> {
     if operand.dtype == Dtype::U32 {
-        return Err(Error::argument(op, argument, "dtype u32", "dtype f32 or f16"));
+        return Err(Error::argument(op, argument, "dtype u32", "dtype f32, f16 or bf16"));
     }
     Ok(())
 }
 
-/// The storage type of a result: f16 if every operand is, else f32.
+/// The storage type of a result: that of the operands if it is the same half for all, else f32.
 pub(crate) fn result_dtype(operands: &[&Operand]) -> Dtype {
-    if operands.iter().all(|operand| operand.dtype == Dtype::F16) { Dtype::F16 } else { Dtype::F32 }
+    Dtype::of_result(operands.iter().map(|operand| operand.dtype))
 }
 
 /// The batch cut into parts whose operands each fit one binding and 32-bit indices.
@@ -82,14 +82,49 @@ pub(crate) fn parts(op: &'static str, operands: &[&Operand]) -> Result<Vec<Range
     Ok((0..first.batch).step_by(part.max(1)).map(|start| start..(start + part).min(first.batch)).collect())
 }
 
+/// How many invocations may share a row, a power of two: about four values each.
+pub(crate) fn most_lanes(a: &Operand) -> usize {
+    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
+    (stored / 4).next_power_of_two().clamp(4, 32)
+}
+
+/// How many threads share a row on CUDA, where 128 of them take 128 / that many of the `lines`; see
+/// `shaders/shared/row.cuh`. In columns layout fewer read more at once, as long as they fill a GPU.
+pub(crate) fn row_lanes(a: &Operand, lines: usize) -> usize {
+    match a.layout {
+        Layout::Rows => most_lanes(a),
+        Layout::Columns => [4, 8, 16].into_iter().find(|lanes| lines * lanes >= 1 << 17).unwrap_or(32).min(most_lanes(a)),
+    }
+}
+
+/// Launch geometry of the kernels whose rows are shared out in one way everywhere but on CUDA: rows to a
+/// workgroup, and the constants.
+pub(crate) fn shared_rows(a: &Operand, lines: usize) -> (usize, Vec<(&'static str, f64)>) {
+    if a.device().is_cuda() {
+        let lanes = row_lanes(a, lines);
+        return (128 / lanes, vec![("LANES", lanes as f64)]);
+    }
+    (if a.layout == Layout::Rows { 4 } else { 32 }, Vec::new())
+}
+
+/// Workgroups of the kernels that write each slot of a result once: 256 slots each, but on CUDA a stretch of a
+/// line for some threads of 256; see `shaders/shared/stretch.cuh`.
+pub(crate) fn slot_groups(out: &Operand) -> u64 {
+    if !out.device().is_cuda() {
+        return (out.batch * out.len()).div_ceil(256) as u64;
+    }
+    const SLOTS: usize = 16;
+    let lines = out.batch * if out.layout == Layout::Rows { out.rows } else { out.cols };
+    let width = if out.dense { out.stride() as usize } else { out.stride() as usize + 1 };
+    let lanes = width.div_ceil(SLOTS).next_power_of_two().min(32);
+    (lines * width.div_ceil(SLOTS * lanes)).div_ceil(256 / lanes) as u64
+}
+
 /// A matrix whose values kernels can work on: itself, or its halves widened to f32.
 pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
-    if operand.dtype != Dtype::F16 {
-        return Ok(operand.clone());
-    }
     let mut new = operand.clone();
-    new.dtype = Dtype::F32;
-    new.buffer = super::cast::widen(&operand.buffer, operand.batch * operand.len())?;
+    new.dtype = operand.dtype.widened();
+    new.buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, new.dtype)?;
     Ok(new)
 }
 
@@ -101,12 +136,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub fn banded(op: &'static str, device: &Device, shape: BandedShape) -> Result<(Self, BandedShape)> {
-        let wide = BandedShape { dtype: if shape.dtype == Dtype::F16 { Dtype::F32 } else { shape.dtype }, ..shape };
+        let wide = BandedShape { dtype: shape.dtype.widened(), ..shape };
         Ok((Self { operand: Banded::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
     }
 
     pub fn dense(op: &'static str, device: &Device, shape: DenseShape) -> Result<(Self, DenseShape)> {
-        let wide = DenseShape { dtype: if shape.dtype == Dtype::F16 { Dtype::F32 } else { shape.dtype }, ..shape };
+        let wide = DenseShape { dtype: shape.dtype.widened(), ..shape };
         Ok((Self { operand: Dense::alloc(op, device, wide)?.operand(), dtype: shape.dtype }, shape))
     }
 
@@ -122,9 +157,6 @@ impl Output {
 
     /// The buffer in the result's own storage type.
     pub fn finish(self) -> Result<Buffer> {
-        if self.dtype == self.operand.dtype {
-            return Ok(self.operand.buffer);
-        }
-        super::cast::narrow(&self.operand.buffer, self.operand.batch * self.operand.len())
+        super::cast::cast(&self.operand.buffer, self.operand.batch * self.operand.len(), self.operand.dtype, self.dtype)
     }
 }

@@ -3,10 +3,10 @@
 
 pub(crate) mod cooperative;
 
-use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use super::common::{Output, most_lanes, parts, result_dtype, row_lanes, same, same_device, values, widened};
 use crate::cpu;
 use crate::device::Launch;
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::{Operand, RowParams};
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Layout, Result, Semiring};
 
@@ -23,10 +23,11 @@ params! {
 
 /// A product kernel for each semiring.
 macro_rules! product_kernels {
-    ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
+    ($($name:ident $text:literal $ptx:literal $file:literal $cpu:ident;)+) => {$(
         pub(crate) static $name: Kernel = Kernel {
             name: concat!("matmul.", $text),
             wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], SHARED[2], include_str!($file)],
+            ptx: ptx!($ptx),
             cpu: cpu::matmul::$cpu,
             params: Params::FIELDS,
             inputs: 4,
@@ -43,15 +44,16 @@ pub(crate) const SHARED: [&str; 3] = [
 ];
 
 product_kernels! {
-    SUM "sum" "../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG "log" "../../shaders/shared/semiring_log.wgsl" log;
-    MAX "max" "../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX "prodmax" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+    SUM "sum" "matmul.sum.sm_80" "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG "log" "matmul.log.sm_80" "../../shaders/shared/semiring_log.wgsl" log;
+    MAX "max" "matmul.max.sm_80" "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX "prodmax" "matmul.prodmax.sm_80" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
 pub(crate) static SCALE: Kernel = Kernel {
     name: "matmul_scale",
     wgsl: &[include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
+    ptx: ptx!("matmul_scale.sm_80"),
     cpu: cpu::matmul_scale::run,
     params: RowParams::FIELDS,
     inputs: 1,
@@ -70,10 +72,10 @@ pub(crate) static SCALE: Kernel = Kernel {
 ///
 /// A is batch × n × k, B batch × k × m, C batch × n × m in A's layout, its fill the semiring's zero.
 /// Either operand may be transposed with [`Banded::t`], at no cost. The product runs over stored
-/// entries; what lies outside a band takes no part. The result is f16 if both operands are.
+/// entries; what lies outside a band takes no part. The result is f16 or bf16 if both operands are.
 /// `Sample` gives `Log`'s value here; the draw itself is [`banded_matmul_index`](crate::banded_matmul_index).
 ///
-/// Memory beside the result: `Log` takes one f32 per row of A and column of B; f16 operands and
+/// Memory beside the result: `Log` takes one f32 per row of A and column of B; 16-bit operands and
 /// results take an f32 copy while the kernel runs.
 ///
 /// From genbmm's `BandedMatrix.multiply` (there: otherᵀ · self), `multiply_log`, `multiply_max`.
@@ -231,7 +233,7 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
             _ => None,
         };
         let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
-        let plan = Plan::new(&a, &b, &c);
+        let plan = if device.is_cuda() { Plan::cuda(&a, &b, &c) } else { Plan::new(&a, &b, &c) };
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };
         device.launch(&Launch {
             kernel: kernel(ring),
@@ -272,9 +274,7 @@ pub(crate) fn params(a: &Operand, b: &Operand, c: &Operand) -> Params {
 pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     let device = a.device();
     let scale = device.alloc(a.batch * a.rows * 4)?;
-    // About four values to an invocation.
-    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
-    let lanes = (stored / 4).next_power_of_two().clamp(4, 32);
+    let lanes = if device.is_cuda() { row_lanes(a, a.batch * a.rows) } else { most_lanes(a) };
     device.launch(&Launch {
         kernel: &SCALE,
         params: bytemuck::bytes_of(&a.row_params()),
@@ -296,7 +296,8 @@ fn kernel(ring: Semiring) -> &'static Kernel {
     }
 }
 
-/// How a product is cut into workgroups; the constants of `shaders/matmul.wgsl`.
+/// How a product is cut into workgroups; the constants of `shaders/matmul.wgsl` or the entries of
+/// `shaders/matmul.*.cu`.
 struct Plan {
     /// Workgroups for one matrix.
     tiles: u32,
@@ -329,5 +330,24 @@ impl Plan {
         };
         let constants = [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))];
         Self { tiles: tiles as u32, constants }
+    }
+
+    /// On CUDA strips of 8 rows slide, 16 to a block, with 8 or 16 threads each; tiles of 64 rows and 16
+    /// columns for each of a thread's stand still.
+    fn cuda(a: &Operand, b: &Operand, c: &Operand) -> Self {
+        let banded = !(a.dense || b.dense || c.dense);
+        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+        let width = b.lower + b.upper + 1;
+        let slides = [(17, 3, 8), (33, 5, 8), (65, 9, 8), (129, 9, 16)];
+        let (columns, lanes, tiles) = match slides.iter().find(|(widest, ..)| banded && whole && width <= *widest) {
+            Some((_, columns, lanes)) => (*columns, *lanes, c.rows.div_ceil(128)),
+            None => {
+                let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
+                let tiles = |columns: usize| wide.div_ceil(LANES * columns);
+                let columns = if 6 * tiles(4) < 10 * tiles(8) { 4 } else { 8 };
+                (columns, 0, c.rows.div_ceil(ROWS) * tiles(columns))
+            }
+        };
+        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("LANES", f64::from(lanes))] }
     }
 }

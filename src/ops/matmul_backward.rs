@@ -1,16 +1,17 @@
 //! The gradients of products over a semiring.
 
-use super::common::{Output, parts, same, same_device, values, widened};
+use super::common::{Output, parts, same, same_device, slot_groups, values, widened};
 use super::matmul::{self, Params, SHARED, params, product};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, Semiring, cpu};
 
 pub(crate) static LOG: Kernel = Kernel {
     name: "matmul_backward.log",
     wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::log,
     params: Params::FIELDS,
     inputs: 6,
@@ -20,6 +21,7 @@ pub(crate) static LOG: Kernel = Kernel {
 pub(crate) static WEIGHT: Kernel = Kernel {
     name: "matmul_backward.weight",
     wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::weight,
     inputs: 4,
     ..LOG
@@ -28,6 +30,7 @@ pub(crate) static WEIGHT: Kernel = Kernel {
 pub(crate) static EXP: Kernel = Kernel {
     name: "matmul_backward.exp",
     wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::exp,
     inputs: 2,
     ..LOG
@@ -36,6 +39,7 @@ pub(crate) static EXP: Kernel = Kernel {
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_backward.max",
     wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_MAX],
+    ptx: ptx!("matmul_backward.pick.sm_80"),
     cpu: cpu::matmul_backward::max,
     inputs: 4,
     ..LOG
@@ -44,6 +48,7 @@ pub(crate) static MAX: Kernel = Kernel {
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_backward.prodmax",
     wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_PRODMAX],
+    ptx: ptx!("matmul_backward.pick.sm_80"),
     cpu: cpu::matmul_backward::prodmax,
     ..MAX
 };
@@ -67,7 +72,7 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 /// `Sample` compute [`banded_matmul_index`](crate::banded_matmul_index) again.
 ///
 /// Memory beside the results: `Log` takes one f32 copy of C and two each of A and B, `Max`,
-/// `ProdMax` and `Sample` one index per entry of C; f16 operands take an f32 copy.
+/// `ProdMax` and `Sample` one index per entry of C; f16 and bf16 operands take an f32 copy.
 ///
 /// From genbmm's `BandedMatrix.multiply*` and their autograd.
 ///
@@ -284,11 +289,11 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
     let (row_scale, column_scale) = (matmul::scale(a)?, matmul::scale(&bt)?);
     let w = temporary(c)?;
     let inputs = [&row_scale, &column_scale, &c.buffer, &g.buffer];
-    launch(&WEIGHT, gradient_params(a, b, c, g), &inputs, &w, (c.batch * c.len()).div_ceil(256))?;
+    launch(&WEIGHT, gradient_params(a, b, c, g), &inputs, &w, slot_groups(c))?;
     let half = |[a, b, c, g, w]: [&Operand; 5], [scale, other]: [&Buffer; 2], ga: &Operand| {
         let (e, s) = (temporary(b)?, temporary(a)?);
         let (bt, et) = (b.t(), e.t());
-        launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, (b.batch * b.len()).div_ceil(256))?;
+        launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, slot_groups(&bt))?;
         product(op, w, &et, &s, Semiring::Sum)?;
         finish([a, b, c, g], scale, &s, ga)
     };
@@ -298,7 +303,7 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
 
 fn finish([a, b, c, g]: [&Operand; 4], scale: &Buffer, s: &Operand, ga: &Operand) -> Result<()> {
     let inputs = [&a.buffer, &b.buffer, &c.buffer, &g.buffer, scale, &s.buffer];
-    launch(&LOG, gradient_params(a, b, c, g), &inputs, ga, (a.batch * a.len()).div_ceil(256))
+    launch(&LOG, gradient_params(a, b, c, g), &inputs, ga, slot_groups(a))
 }
 
 /// A product's arguments with the layout of g.
@@ -307,13 +312,13 @@ pub(crate) fn gradient_params(a: &Operand, b: &Operand, c: &Operand, g: &Operand
     Params { flags: params.flags | g.flags() << 6, ..params }
 }
 
-pub(crate) fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Buffer], output: &Operand, groups: usize) -> Result<()> {
+pub(crate) fn launch(kernel: &'static Kernel, params: Params, inputs: &[&Buffer], output: &Operand, groups: u64) -> Result<()> {
     output.device().launch(&Launch {
         kernel,
         params: bytemuck::bytes_of(&params),
         inputs,
         outputs: &[&output.buffer],
-        groups: groups as u64,
+        groups,
         constants: &[],
         function: None,
     })

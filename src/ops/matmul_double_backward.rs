@@ -5,13 +5,14 @@ use super::matmul::{Params, SHARED};
 use super::matmul_backward::{check, gradient, gradient_params, launch, same_structure};
 use super::matmul_index::GRADIENT;
 use crate::device::Buffer;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::{Banded, Dense, Result, cpu};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "matmul_double_backward",
     wgsl: &[include_str!("../../shaders/matmul_double_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: ptx!("matmul_double_backward.sm_80"),
     cpu: cpu::matmul_double_backward::run,
     params: Params::FIELDS,
     inputs: 7,
@@ -21,6 +22,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static MEAN: Kernel = Kernel {
     name: "matmul_double_backward.mean",
     wgsl: &[include_str!("../../shaders/matmul_double_backward.mean.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    ptx: ptx!("matmul_double_backward.sm_80"),
     cpu: cpu::matmul_double_backward::mean,
     inputs: 5,
     ..KERNEL
@@ -118,7 +120,7 @@ fn run(op: &'static str, operands: [Operand; 6]) -> Result<[Buffer; 3]> {
     for part in parts(op, &all)? {
         let [a, b, c, g, va, vb, ha, hb, hg] = all.map(|operand| operand.slice(part.clone()));
         let inputs = [&a, &b, &va, &vb, &c].map(|operand| &operand.buffer);
-        launch(&MEAN, layouts([&a, &b, &c, &g, &va, &vb]), &inputs, &hg, (c.batch * c.len()).div_ceil(256))?;
+        launch(&MEAN, layouts([&a, &b, &c, &g, &va, &vb]), &inputs, &hg, (c.batch * c.len()).div_ceil(256) as u64)?;
         let [at, bt, ct, gt, vat, vbt, hbt, st] = [&a, &b, &c, &g, &va, &vb, &hb, &hg].map(Operand::t);
         half([&a, &b, &c, &g, &va, &vb, &hg], &ha)?;
         half([&bt, &at, &ct, &gt, &vbt, &vat, &st], &hbt)?;
@@ -128,7 +130,7 @@ fn run(op: &'static str, operands: [Operand; 6]) -> Result<[Buffer; 3]> {
 
 fn half([a, b, c, g, va, vb, s]: [&Operand; 7], ha: &Operand) -> Result<()> {
     let inputs = [a, b, va, vb, c, g, s].map(|operand| &operand.buffer);
-    launch(&KERNEL, layouts([a, b, c, g, va, vb]), &inputs, ha, (a.batch * a.len()).div_ceil(256))
+    launch(&KERNEL, layouts([a, b, c, g, va, vb]), &inputs, ha, (a.batch * a.len()).div_ceil(256) as u64)
 }
 
 /// A product's arguments with the layouts of the operands that are like others.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::{MAX_LEN, Operand};
 use crate::{Dense, DenseShape, Dtype, Error, Layout, Result, WindowAttention, cpu};
 
@@ -35,6 +35,7 @@ const OUTPUT: &str = include_str!("../../shaders/shared/window_output.wgsl");
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "window_attention",
     wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, OPERANDS, TILE, OUTPUT, matmul::SHARED[1]],
+    ptx: ptx!("window_attention.sm_80"),
     cpu: cpu::window_attention::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -44,6 +45,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static KERNEL_LINE: Kernel = Kernel {
     name: "window_attention.line",
     wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, OPERANDS, LINE, OUTPUT, matmul::SHARED[1]],
+    ptx: ptx!("window_attention.sm_80"),
     cpu: cpu::window_attention::line,
     ..KERNEL
 };
@@ -56,10 +58,10 @@ pub(crate) static KERNEL_LINE: Kernel = Kernel {
 /// (batch · heads) × n × 1 in f32. `options` say who attends to whom: see [`WindowAttention`] for the
 /// definition and the drawing. A query that attends to nothing gives zeros and −∞.
 ///
-/// All three are f32 or all f16; sums are f32, O is f16 if they are. Scores of any size are fine:
+/// All three are of one type, f32, f16 or bf16, and so is O; sums are f32. Scores of any size are fine:
 /// they are taken relative to the row's largest.
 ///
-/// Memory beside the result: f16 operands and results take an f32 copy, operands that are not
+/// Memory beside the result: 16-bit operands and results take an f32 copy, operands that are not
 /// row-major a copy.
 ///
 /// The online softmax is that of FlashAttention (Dao and others, 2022), the pattern Longformer's

@@ -7,7 +7,7 @@ use super::window_attention::{
 };
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
 use crate::{Dense, Device, Dtype, Layout, Result, WindowAttention, cpu};
 
@@ -19,6 +19,7 @@ params! {
 pub(crate) static DELTA: Kernel = Kernel {
     name: "window_attention_backward.delta",
     wgsl: &[include_str!("../../shaders/window_attention_backward.delta.wgsl"), matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::delta,
     params: DeltaParams::FIELDS,
     inputs: 2,
@@ -36,6 +37,7 @@ const OF_V: &str = include_str!("../../shaders/shared/window_gradient_v.wgsl");
 pub(crate) static Q: Kernel = Kernel {
     name: "window_attention_backward.q",
     wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::q,
     params: Params::FIELDS,
     inputs: 7,
@@ -45,6 +47,7 @@ pub(crate) static Q: Kernel = Kernel {
 pub(crate) static Q_LINE: Kernel = Kernel {
     name: "window_attention_backward.q.line",
     wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::q_line,
     ..Q
 };
@@ -53,6 +56,7 @@ pub(crate) static Q_LINE: Kernel = Kernel {
 pub(crate) static K: Kernel = Kernel {
     name: "window_attention_backward.k",
     wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_K, matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::k,
     ..Q
 };
@@ -60,6 +64,7 @@ pub(crate) static K: Kernel = Kernel {
 pub(crate) static K_LINE: Kernel = Kernel {
     name: "window_attention_backward.k.line",
     wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_K, matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::k_line,
     ..Q
 };
@@ -68,6 +73,7 @@ pub(crate) static K_LINE: Kernel = Kernel {
 pub(crate) static V: Kernel = Kernel {
     name: "window_attention_backward.v",
     wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_V, matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::v,
     ..Q
 };
@@ -75,6 +81,7 @@ pub(crate) static V: Kernel = Kernel {
 pub(crate) static V_LINE: Kernel = Kernel {
     name: "window_attention_backward.v.line",
     wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_V, matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.sm_80"),
     cpu: cpu::window_attention_backward::v_line,
     ..Q
 };

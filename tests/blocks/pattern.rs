@@ -133,7 +133,7 @@ fn what_cannot_be_is_refused() {
     );
     let w = sparse(&cpu, &full, 1, Layout::Rows);
     assert_eq!(w.get(4, 0).unwrap_err().to_string(), "BlockSparse::get: index has (4, 0), must have an entry of 4 × 4");
-    assert_eq!(w.to_dtype(Dtype::U32).unwrap_err().to_string(), "BlockSparse::to_dtype: dtype has u32, must have f32 or f16");
+    assert_eq!(w.to_dtype(Dtype::U32).unwrap_err().to_string(), "BlockSparse::to_dtype: dtype has u32, must have f32, f16 or bf16");
 }
 
 #[test]
@@ -148,6 +148,63 @@ fn entries_and_other_devices() {
                 assert!((half.get(i, j).unwrap() - want).abs() <= want.abs() / 2048.0);
             }
         }
+    }
+}
+
+/// Every bf16 there is, as f32 and back, on the device.
+#[test]
+fn bf16_widens_exactly() {
+    let values: Vec<f32> = (0..=u16::MAX).map(|bits| f32::from_bits(u32::from(bits) << 16)).collect();
+    let same = |got: &[f32]| got.iter().zip(&values).all(|(x, y)| x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan());
+    for tested in crate::devices() {
+        let pattern = BlockPattern::full([512, 128], [128, 128]).unwrap();
+        let single = BlockSparse::from_slice(&tested.device, &pattern, &values).unwrap();
+        let brain = single.to_dtype(Dtype::Bf16).unwrap();
+        assert!(same(&brain.read().unwrap()), "{}", tested.label);
+        assert!(same(&brain.to_dtype(Dtype::F32).unwrap().read().unwrap()), "{}", tested.label);
+    }
+}
+
+/// f32 beside, on and between ties, of every size: the nearest of the two bf16 around it, the even one of a tie.
+#[test]
+fn bf16_is_the_nearest_ties_to_even() {
+    // Every exponent, with mantissas at both ends and between; what lies between two bf16 in the low bits.
+    let uppers = (0..0x7f80u32).filter(|upper| [0, 1, 2, 0x3f, 0x40, 0x7e, 0x7f].contains(&(upper & 0x7f)));
+    let lows = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff];
+    let signed = uppers.flat_map(|upper| [upper << 16, 0x8000_0000 | upper << 16]);
+    let mut values: Vec<f32> = signed.flat_map(|upper| lows.map(|low| f32::from_bits(upper | low))).collect();
+    values.resize(values.len().next_multiple_of(128 * 128) + 128, 0.5);
+    let want = |value: f32| {
+        let (below, sign) = (f32::from_bits(value.abs().to_bits() >> 16 << 16), value.signum());
+        let above = f32::from_bits(below.to_bits() + (1 << 16));
+        // Past the largest comes what would be 2¹²⁸.
+        let upper = if above.is_infinite() { 2f64.powi(128) } else { f64::from(above) };
+        let size = f64::from(value.abs());
+        let (down, up) = (size - f64::from(below), upper - size);
+        let even = below.to_bits() >> 16 & 1 == 0;
+        sign * if down < up || down == up && even { below } else { above }
+    };
+    for tested in crate::devices() {
+        let pattern = BlockPattern::full([values.len() / 128, 128], [1, 128]).unwrap();
+        let single = BlockSparse::from_slice(&tested.device, &pattern, &values).unwrap();
+        for (value, got) in values.iter().zip(single.to_dtype(Dtype::Bf16).unwrap().read().unwrap()) {
+            let want = want(*value);
+            assert_eq!(got.to_bits(), want.to_bits(), "{}: {value:e} is {got:e}, not {want:e}", tested.label);
+        }
+    }
+}
+
+/// From one half to the other, on the device, by way of f32.
+#[test]
+fn halves_into_each_other() {
+    for tested in crate::devices() {
+        let pattern = BlockPattern::full([2, 2], [1, 2]).unwrap();
+        let values = [1.0, 65536.0, 1.0 + 1.0 / 128.0, 2f32.powi(-24)];
+        let brain = BlockSparse::from_slice(&tested.device, &pattern, &values).unwrap().to_dtype(Dtype::Bf16).unwrap();
+        assert_eq!(brain.read().unwrap(), values, "{}", tested.label);
+        let half = brain.to_dtype(Dtype::F16).unwrap();
+        assert_eq!((half.dtype(), half.read().unwrap()), (Dtype::F16, vec![1.0, f32::INFINITY, values[2], values[3]]), "{}", tested.label);
+        assert_eq!(half.to_dtype(Dtype::Bf16).unwrap().read().unwrap()[2..], values[2..], "{}", tested.label);
     }
 }
 

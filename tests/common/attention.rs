@@ -47,8 +47,8 @@ impl Case {
         Self { entries, ..self }
     }
 
-    pub fn half(self) -> Self {
-        Self { dtype: Dtype::F16, ..self }
+    pub fn dtype(self, dtype: Dtype) -> Self {
+        Self { dtype, ..self }
     }
 
     pub fn size(self, size: f32) -> Self {
@@ -156,7 +156,7 @@ impl Bounded {
         assert_eq!((shape.batch * shape.rows * shape.cols, shape.rows, shape.cols), (self.values.len(), self.rows, self.cols), "{what}");
         for (n, (want, bound)) in self.values.iter().enumerate() {
             let (b, i, j) = (n / self.cols / self.rows, n / self.cols % self.rows, n % self.cols);
-            let narrowing = if dtype == Dtype::F16 { (want.abs() + bound) / 2048.0 + 6e-8 } else { 0.0 };
+            let narrowing = super::rounding(dtype) * (want.abs() + bound) + if dtype == Dtype::F16 { 6e-8 } else { 0.0 };
             // What underflows may be lost.
             check_value(data[shape.index(b, i, j)], *want, bound + narrowing + 1e-30, || format!("{what} [{b}][{i}, {j}]"));
         }
@@ -245,7 +245,7 @@ impl Want {
             dv: Bounded::new(entries * kv_heads, keys, value_depth),
         };
         let scale = f64::from(options.scale.unwrap_or(1.0 / (depth as f32).sqrt()));
-        let half = if case.dtype == Dtype::F16 { 1.0 / 2048.0 } else { 0.0 };
+        let half = super::rounding(case.dtype);
         // Matrix units take probabilities and slopes rounded to f16, the latter relative to the largest
         // gradient: a relative error, and an absolute one where f16 is subnormal.
         let (rounding, tiny) = if units { (1.0 / 2048.0, 1.0 / f64::from(1 << 24)) } else { (0.0, 0.0) };

@@ -24,7 +24,7 @@ impl Bound {
             Semiring::Log | Semiring::Sample { .. } => self.log(),
             Semiring::Max | Semiring::ProdMax => max(want),
         };
-        bound + if dtype == Dtype::F16 { narrowing(want) } else { 0.0 }
+        bound + rounding(dtype) * (want.abs() + bound) + if dtype == Dtype::F16 { 1.0 / (1u64 << 25) as f64 } else { 0.0 }
     }
 
     /// A sum of k products in f32, in any order: each of the k roundings of a partial sum and the
@@ -46,7 +46,12 @@ fn max(want: f64) -> f64 {
     2.0 * EPSILON * want.abs()
 }
 
-/// Rounding to the nearest half: 2⁻¹¹ relative, or half the smallest subnormal.
-fn narrowing(want: f64) -> f64 {
-    want.abs() / 2048.0 + 1.0 / (1u64 << 25) as f64
+/// How far a value may move when it is stored, relative to its size: 11 bits of f16, 8 of bf16. What f16
+/// cannot hold apart from 0 is apart.
+pub fn rounding(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::F16 => 1.0 / 2048.0,
+        Dtype::Bf16 => 1.0 / 256.0,
+        Dtype::F32 | Dtype::U32 => 0.0,
+    }
 }

@@ -8,7 +8,7 @@ pub const EPS: f64 = 1.0 / (1 << 24) as f64;
 /// Both layouts.
 pub const LAYOUTS: [Layout; 2] = [Layout::Rows, Layout::Columns];
 
-/// A pseudo-random value in -2 ..= 2 with an eighth as step, so that f16 holds it.
+/// A pseudo-random value in -2 ..= 2 with an eighth as step, so that f16 and bf16 hold it.
 pub fn eighths(seed: usize, b: usize, i: usize, j: usize) -> f32 {
     let mut x = (seed * 7919 + b * 104_729 + i * 1_299_709 + j * 15_485_863 + 12_345) as u64;
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -76,7 +76,11 @@ pub fn full(matrix: &Banded) -> Full {
         let (b, line, k) = (slot / width / lines, (slot / width % lines) as i64, (slot % width) as i64);
         let (i, j) = if layout == Layout::Rows { (line, line + k - lower) } else { (line + k - upper, line) };
         if i < 0 || j < 0 || i >= rows as i64 || j >= cols as i64 {
-            let want = if dtype == Dtype::F16 { half::f16::from_f32(fill).to_f32() } else { fill };
+            let want = match dtype {
+                Dtype::F16 => half::f16::from_f32(fill).to_f32(),
+                Dtype::Bf16 => half::bf16::from_f32(fill).to_f32(),
+                Dtype::F32 | Dtype::U32 => fill,
+            };
             assert!(*value == want || (value.is_nan() && want.is_nan()), "slot {slot} outside the matrix holds {value}, not {want}");
             continue;
         }

@@ -42,6 +42,7 @@ impl Host {
         let value = Arc::clone(&self.value);
         match dtype {
             Dtype::F16 => Self { value: Arc::new(move |b, i, j| half::f16::from_f32(value(b, i, j)).to_f32()), ..self.clone() },
+            Dtype::Bf16 => Self { value: Arc::new(move |b, i, j| half::bf16::from_f32(value(b, i, j)).to_f32()), ..self.clone() },
             _ => self.clone(),
         }
     }

@@ -10,7 +10,7 @@ pub mod full;
 mod host;
 mod oracle;
 
-pub use bounds::{Bound, EPSILON};
+pub use bounds::{Bound, EPSILON, rounding};
 pub use cases::{Case, cases};
 pub use devices::{Tested, Variant, devices};
 pub use host::{Host, noise};

@@ -20,7 +20,7 @@ fn assert_product(what: &str, y: &Dense, a: &Full, x: &Full, terms: usize) {
     let (want, size) = product(a, x);
     let got = full_dense(y);
     assert_eq!((got.batch, got.rows, got.cols), (a.batch, a.rows, 1));
-    let rounding = if y.shape().dtype == Dtype::F16 { 1.0 / 2048.0 } else { 0.0 };
+    let rounding = crate::common::rounding(y.shape().dtype);
     for at in 0..got.values.len() {
         let (got, want, size) = (got.values[at], want.values[at], size.values[at]);
         let bound = 2.0 * (terms as f64 + 2.0) * EPS * size + rounding * want.abs() + rounding * 1e-4;
@@ -134,17 +134,17 @@ fn gradients_match_differences() {
 
 #[test]
 fn halves_give_halves() {
-    for device in devices() {
-        let a = banded(&device, 1, BandedShape::new(21, 13, band(4, 2)).batch(3).dtype(Dtype::F16));
-        let x = dense(&device, 2, DenseShape::new(13, 1).batch(3).dtype(Dtype::F16));
+    for (device, dtype) in devices().into_iter().flat_map(|device| [(device.clone(), Dtype::F16), (device, Dtype::Bf16)]) {
+        let a = banded(&device, 1, BandedShape::new(21, 13, band(4, 2)).batch(3).dtype(dtype));
+        let x = dense(&device, 2, DenseShape::new(13, 1).batch(3).dtype(dtype));
         let y = banded_matvec(&a, &x).unwrap();
-        assert_eq!(y.shape().dtype, Dtype::F16);
+        assert_eq!(y.shape().dtype, dtype);
         assert_product(&device.to_string(), &y, &full(&a), &full_dense(&x), 7);
         let wide = dense(&device, 2, DenseShape::new(13, 1).batch(3));
         assert_eq!(banded_matvec(&a, &wide).unwrap().shape().dtype, Dtype::F32);
         let g = dense(&device, 3, DenseShape::new(21, 1).batch(3));
         let (ga, gx) = banded_matvec_backward(&a, &wide, &g).unwrap();
-        assert_eq!((ga.shape().dtype, gx.shape().dtype), (Dtype::F16, Dtype::F32));
+        assert_eq!((ga.shape().dtype, gx.shape().dtype), (dtype, Dtype::F32));
     }
 }
 
@@ -165,9 +165,9 @@ fn what_cannot_be_is_refused() {
         "banded_matvec_backward: g has shape 2 × 5 × 1, must have shape 2 × 4 × 1 (the batch of a × its rows × 1)"
     );
     let index = dense(&cpu, 1, DenseShape::new(5, 1).batch(2).dtype(Dtype::U32));
-    assert_eq!(banded_matvec(&a, &index).unwrap_err().to_string(), "banded_matvec: x has dtype u32, must have dtype f32 or f16");
+    assert_eq!(banded_matvec(&a, &index).unwrap_err().to_string(), "banded_matvec: x has dtype u32, must have dtype f32, f16 or bf16");
     let index = banded(&cpu, 1, a.shape().dtype(Dtype::U32));
-    assert_eq!(banded_matvec(&index, &x).unwrap_err().to_string(), "banded_matvec: a has dtype u32, must have dtype f32 or f16");
+    assert_eq!(banded_matvec(&index, &x).unwrap_err().to_string(), "banded_matvec: a has dtype u32, must have dtype f32, f16 or bf16");
     for device in devices().iter().skip(1) {
         let far = dense(device, 1, x.shape());
         assert_eq!(

@@ -183,13 +183,13 @@ fn every_bit_moves() {
 
 #[test]
 fn halves_move_exactly() {
-    for device in devices() {
-        let a = banded(&device, 1, BandedShape::new(9, 7, band(2, 1)).batch(3).fill(0.5).dtype(Dtype::F16));
+    for (device, dtype) in devices().into_iter().flat_map(|device| [(device.clone(), Dtype::F16), (device, Dtype::Bf16)]) {
+        let a = banded(&device, 1, BandedShape::new(9, 7, band(2, 1)).batch(3).fill(0.5).dtype(dtype));
         let c = banded_shift_cols(&a, 2).unwrap();
-        assert_eq!(c.shape().dtype, Dtype::F16);
+        assert_eq!(c.shape().dtype, dtype);
         assert_close(&device.to_string(), &full(&c), &moved(&a, Some(c.shape().band), [0, 2]), 0.0, 0.0);
         let d = a.to_dense().unwrap();
-        assert_eq!(d.shape().dtype, Dtype::F16);
+        assert_eq!(d.shape().dtype, dtype);
         assert_close(&device.to_string(), &full_dense(&d), &moved(&a, None, [0, 0]), 0.0, 0.0);
         let g = banded(&device, 2, BandedShape::new(9, 7, band(4, -1)).batch(3));
         assert_eq!(banded_shift_cols_backward(&a, 2, &g).unwrap().shape(), a.shape().fill(0.0));
@@ -275,11 +275,14 @@ fn what_cannot_be_is_refused() {
     );
 
     let index = banded(&cpu, 1, BandedShape::new(4, 5, band(1, 2)).dtype(Dtype::U32));
-    assert_eq!(banded_resize(&index, band(0, 0)).unwrap_err().to_string(), "banded_resize: a has dtype u32, must have dtype f32 or f16");
+    assert_eq!(
+        banded_resize(&index, band(0, 0)).unwrap_err().to_string(),
+        "banded_resize: a has dtype u32, must have dtype f32, f16 or bf16"
+    );
     let index = dense(&cpu, 1, DenseShape::new(4, 5).dtype(Dtype::U32));
     let from = banded_from_dense(&index, band(0, 0), Layout::Rows, 0.0).unwrap_err().to_string();
-    assert_eq!(from, "banded_from_dense: d has dtype u32, must have dtype f32 or f16");
-    assert_eq!(find_band(&index).unwrap_err().to_string(), "find_band: d has dtype u32, must have dtype f32 or f16");
+    assert_eq!(from, "banded_from_dense: d has dtype u32, must have dtype f32, f16 or bf16");
+    assert_eq!(find_band(&index).unwrap_err().to_string(), "find_band: d has dtype u32, must have dtype f32, f16 or bf16");
     assert_eq!(
         banded_resize(&a, band(1 << 28, 1 << 28)).unwrap_err().to_string(),
         "banded_resize: the number of stored values of one matrix is 2147483652, the limit of 32-bit indices is 2147483647"

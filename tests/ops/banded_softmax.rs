@@ -156,8 +156,8 @@ fn what_cannot_be_is_refused() {
     refused(banded_softmax(&a, f32::NAN), "banded_softmax: scale has NaN, must have a finite value");
     refused(banded_softmax_backward(&a, &a, f32::INFINITY), "banded_softmax_backward: scale has inf, must have a finite value");
     let index = banded(&cpu, 1, shape.dtype(Dtype::U32));
-    refused(banded_softmax(&index, 1.0), "banded_softmax: a has dtype u32, must have dtype f32 or f16");
-    refused(banded_softmax_backward(&a, &index, 1.0), "banded_softmax_backward: g has dtype u32, must have dtype f32 or f16");
+    refused(banded_softmax(&index, 1.0), "banded_softmax: a has dtype u32, must have dtype f32, f16 or bf16");
+    refused(banded_softmax_backward(&a, &index, 1.0), "banded_softmax_backward: g has dtype u32, must have dtype f32, f16 or bf16");
     let other = banded(&cpu, 1, shape.batch(3));
     refused(banded_softmax_backward(&a, &other, 1.0), "banded_softmax_backward: g has batch 3, must have batch 2 (the batch of p)");
     let other = banded(&cpu, 1, BandedShape { band: band(2, 1), ..shape });

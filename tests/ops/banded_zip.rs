@@ -145,13 +145,13 @@ fn map_maps_the_fill_too() {
 
 #[test]
 fn halves_stay_halves() {
-    for device in devices() {
-        let shape = BandedShape::new(13, 9, band(2, 1)).batch(3).fill(0.1).dtype(Dtype::F16);
+    for (device, dtype) in devices().into_iter().flat_map(|device| [(device.clone(), Dtype::F16), (device, Dtype::Bf16)]) {
+        let shape = BandedShape::new(13, 9, band(2, 1)).batch(3).fill(0.1).dtype(dtype);
         let (x, y) = (banded(&device, 1, shape), banded(&device, 2, shape.layout(Layout::Columns)));
         let f = (a() + b()) * 0.3;
         let z = banded_zip(&x, &y, &f).unwrap();
-        assert_eq!(z.shape().dtype, Dtype::F16);
-        assert_close(&device.to_string(), &full(&z), &zipped(&x, &y, &f), 1.0 / 1024.0, 1e-7);
+        assert_eq!(z.shape().dtype, dtype);
+        assert_close(&device.to_string(), &full(&z), &zipped(&x, &y, &f), 2.0 * crate::common::rounding(dtype), 1e-7);
         let wide = banded(&device, 2, shape.dtype(Dtype::F32));
         assert_eq!(banded_zip(&x, &wide, &f).unwrap().shape().dtype, Dtype::F32);
         let (gx, gy) = banded_zip_backward(&x, &wide, &f, &z).unwrap();
@@ -210,7 +210,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(error(at(3, 4, 5)), "banded_zip: b has batch 3, must have batch 2 (the batch of a)");
     assert_eq!(error(at(2, 3, 5)), "banded_zip: b has rows 3, must have rows 4 (the rows of a)");
     assert_eq!(error(at(2, 4, 6)), "banded_zip: b has columns 6, must have columns 5 (the columns of a)");
-    assert_eq!(error(at(2, 4, 5).dtype(Dtype::U32)), "banded_zip: b has dtype u32, must have dtype f32 or f16");
+    assert_eq!(error(at(2, 4, 5).dtype(Dtype::U32)), "banded_zip: b has dtype u32, must have dtype f32, f16 or bf16");
     let g = banded(&cpu, 1, at(2, 4, 6));
     assert_eq!(
         banded_map_backward(&x, &a(), &g).unwrap_err().to_string(),

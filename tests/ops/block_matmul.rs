@@ -131,17 +131,17 @@ fn many_tokens() {
 
 #[test]
 fn halves_give_halves() {
-    for tested in devices() {
+    for (tested, dtype) in devices().iter().flat_map(|tested| [(tested, Dtype::F16), (tested, Dtype::Bf16)]) {
         let pattern = BlockPattern::random([40, 48], [8, 16], 7, 3).unwrap();
-        let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(Dtype::F16).unwrap();
-        let x = dense(&tested.device, 2, DenseShape::new(30, 40).dtype(Dtype::F16));
+        let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(dtype).unwrap();
+        let x = dense(&tested.device, 2, DenseShape::new(30, 40).dtype(dtype));
         let y = block_matmul(&x, &w).unwrap();
-        assert_eq!(y.shape().dtype, Dtype::F16);
-        assert_product(&tested.label, &full_dense(&y)[0], &full_dense(&x)[0], &full(&w), Dtype::F16);
+        assert_eq!(y.shape().dtype, dtype);
+        assert_product(&tested.label, &full_dense(&y)[0], &full_dense(&x)[0], &full(&w), dtype);
         let g = dense(&tested.device, 3, DenseShape::new(30, 48));
         let (gx, gw) = block_matmul_backward(&x, &w, &g).unwrap();
-        assert_eq!((gx.shape().dtype, gw.dtype()), (Dtype::F16, Dtype::F16));
-        assert_product(&tested.label, &full(&gw), &full_dense(&x)[0].t(), &full_dense(&g)[0], Dtype::F16);
+        assert_eq!((gx.shape().dtype, gw.dtype()), (dtype, dtype));
+        assert_product(&tested.label, &full(&gw), &full_dense(&x)[0].t(), &full_dense(&g)[0], dtype);
         let wide = dense(&tested.device, 2, DenseShape::new(30, 40));
         assert_eq!(block_matmul(&wide, &w).unwrap().shape().dtype, Dtype::F32);
     }
@@ -238,7 +238,7 @@ fn what_cannot_be_is_refused() {
         assert_eq!(error.to_string(), message);
     }
     let index = dense(&cpu, 1, DenseShape::new(3, 4).dtype(Dtype::U32));
-    assert_eq!(block_matmul(&index, &w).unwrap_err().to_string(), "block_matmul: x has dtype u32, must have dtype f32 or f16");
+    assert_eq!(block_matmul(&index, &w).unwrap_err().to_string(), "block_matmul: x has dtype u32, must have dtype f32, f16 or bf16");
     for tested in devices().iter().filter(|tested| tested.info.id != "cpu") {
         let far = dense(&tested.device, 1, DenseShape::new(3, 4));
         assert_eq!(

@@ -58,6 +58,6 @@ fn what_cannot_be_is_refused() {
     let index = dense(&cpu, 1, DenseShape::new(4, 6).dtype(Dtype::U32));
     assert_eq!(
         block_from_dense(&index, &pattern).unwrap_err().to_string(),
-        "block_from_dense: dense has dtype u32, must have dtype f32 or f16"
+        "block_from_dense: dense has dtype u32, must have dtype f32, f16 or bf16"
     );
 }

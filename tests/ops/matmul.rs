@@ -133,21 +133,26 @@ fn half_precision() {
         for (n, case) in cases().iter().enumerate() {
             let (a, b) = operands(case, n as u64);
             for (mix, ring) in RINGS.into_iter().take(4).enumerate() {
-                // Both in halves gives halves; mixed gives f32.
-                let dtypes = if n % 2 == 0 { (Dtype::F16, Dtype::F16) } else { (Dtype::F16, Dtype::F32) };
+                // Both in the same halves gives these; mixed gives f32.
+                let (dtypes, result) = match n % 4 {
+                    0 => ((Dtype::F16, Dtype::F16), Dtype::F16),
+                    1 => ((Dtype::F16, Dtype::F32), Dtype::F32),
+                    2 => ((Dtype::Bf16, Dtype::Bf16), Dtype::Bf16),
+                    _ => ((Dtype::Bf16, Dtype::F16), Dtype::F32),
+                };
                 let (a, b) = (a.rounded(dtypes.0), b.rounded(dtypes.1));
                 let what = format!("{}: {} {ring:?} {dtypes:?}", tested.label, case.name);
                 let left = a.banded(&tested.device, LAYOUTS[mix & 1], dtypes.0, false);
                 let right = b.banded(&tested.device, LAYOUTS[mix >> 1], dtypes.1, true);
                 let got = banded_matmul(&left, &right, ring).unwrap();
-                assert_eq!(got.shape().dtype, dtypes.1, "{what}");
+                assert_eq!(got.shape().dtype, result, "{what}");
                 check_banded(&what, &got, &a, &b, ring, &Rows::All);
 
                 let (a, b) = (dense(&a), dense(&b));
                 let left = a.dense(&tested.device, LAYOUTS[mix >> 1], dtypes.0, false);
                 let right = b.dense(&tested.device, LAYOUTS[mix & 1], dtypes.1, true);
                 let got = semiring_matmul(&left, &right, ring).unwrap();
-                assert_eq!(got.shape().dtype, dtypes.1, "{what}");
+                assert_eq!(got.shape().dtype, result, "{what}");
                 check_dense(&what, &got, &a, &b, ring, &Rows::All);
             }
         }
@@ -157,8 +162,8 @@ fn half_precision() {
 #[test]
 fn checked_and_unchecked_agree_bit_for_bit() {
     let all = devices();
-    for plain in all.iter().filter(|tested| tested.variant == Variant::Default && tested.info.id != "cpu") {
-        let checked = all.iter().find(|other| other.info.id == plain.info.id && other.variant == Variant::Checked).unwrap();
+    for checked in all.iter().filter(|tested| tested.variant == Variant::Checked) {
+        let plain = all.iter().find(|other| other.info.id == checked.info.id && other.variant == Variant::Default).unwrap();
         for (n, case) in cases().iter().enumerate() {
             let (a, b) = operands(case, n as u64);
             for ring in RINGS {

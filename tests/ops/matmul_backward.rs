@@ -55,7 +55,7 @@ fn gradients(case: &Case, c: &Full, g: &Full, ring: Semiring, index: Option<&Ful
 #[track_caller]
 pub fn assert_within(what: &str, got: &Full, want: &Want, dtype: Dtype) {
     assert_eq!((got.batch, got.rows, got.cols), (want.value.batch, want.value.rows, want.value.cols), "{what}");
-    let half = if dtype == Dtype::F16 { 1.0 / 2048.0 } else { 0.0 };
+    let half = crate::common::rounding(dtype);
     for at in 0..got.values.len() {
         let (got, want, bound) = (got.values[at], want.value.values[at], want.bound.values[at]);
         let same = got == want || (got.is_nan() && want.is_nan());
@@ -98,11 +98,11 @@ fn banded_gradients_are_the_definition() {
 #[test]
 fn halves_give_halves() {
     for device in devices() {
-        for ring in RINGS {
-            let (a, b) = operands(&device, 9, PAIRS[1], Dtype::F16);
-            check_banded(&format!("{device} {ring:?} halves"), &a, &b, ring, Layout::Rows);
+        for (ring, dtype) in RINGS.into_iter().flat_map(|ring| [(ring, Dtype::F16), (ring, Dtype::Bf16)]) {
+            let (a, b) = operands(&device, 9, PAIRS[1], dtype);
+            check_banded(&format!("{device} {ring:?} {dtype}"), &a, &b, ring, Layout::Rows);
             let (_, wide) = operands(&device, 9, PAIRS[1], Dtype::F32);
-            check_banded(&format!("{device} {ring:?} half and single"), &a, &wide, ring, Layout::Columns);
+            check_banded(&format!("{device} {ring:?} {dtype} and f32"), &a, &wide, ring, Layout::Columns);
         }
     }
 }
@@ -303,7 +303,7 @@ fn what_cannot_be_is_refused() {
         error(&c, &like(BandedShape { band: band(1, 2), ..good })),
         "banded_matmul_backward: g has band lower 1, upper 2, must have band lower 2, upper 2 (the band of c)"
     );
-    assert_eq!(error(&c, &like(good.dtype(Dtype::U32))), "banded_matmul_backward: g has dtype u32, must have dtype f32 or f16");
+    assert_eq!(error(&c, &like(good.dtype(Dtype::U32))), "banded_matmul_backward: g has dtype u32, must have dtype f32, f16 or bf16");
     let q = dense(&cpu, 1, DenseShape::new(4, 3).batch(2));
     assert_eq!(
         window_matmul_backward(&q, &q, &a).unwrap_err().to_string(),

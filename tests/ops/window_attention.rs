@@ -40,8 +40,9 @@ fn table() -> Vec<Case> {
         Case::new("transposed keys", [70, 60, 24, 8], window(9, 4)).transposed(),
         Case::new("scaled", [70, 60, 24, 8], window(9, 4).scale(0.7)),
         Case::new("scaled below 0", [40, 40, 8, 8], window(9, 4).scale(-0.25)),
-        Case::new("halves", [80, 80, 16, 24], window(15, 15)).entries(3).half(),
-        Case::new("halves, odd", [33, 31, 7, 5], window(15, 3)).entries(3).half(),
+        Case::new("halves", [80, 80, 16, 24], window(15, 15)).entries(3).dtype(Dtype::F16),
+        Case::new("bf16", [80, 80, 16, 24], window(15, 15)).entries(3).dtype(Dtype::Bf16),
+        Case::new("halves, odd", [33, 31, 7, 5], window(15, 3)).entries(3).dtype(Dtype::F16),
         Case::new("heads", [66, 66, 8, 8], window(20, 0).heads(4, 4)).entries(2),
         Case::new("groups", [66, 70, 8, 6], window(20, 5).heads(6, 2)).entries(2),
         Case::new("one head of keys", [40, 40, 8, 8], window(7, 7).heads(5, 1)).entries(2),
@@ -66,7 +67,7 @@ fn table() -> Vec<Case> {
         .entries(2)
         .transposed(),
         Case::new("all at once, halves", [75, 100, 20, 30], window(6, 4).heads(2, 1).dilation(2).offset(-9).global([50]).lengths([77]))
-            .half(),
+            .dtype(Dtype::F16),
         Case::new("no batch", [10, 10, 4, 4], window(2, 2)).entries(0),
     ]
 }
@@ -173,7 +174,7 @@ fn matrices_are_cut_into_rows() {
             Case::new("rows", [500, 500, 8, 4], window(20, 20)).entries(2),
             Case::new("rows, causal", [700, 300, 4, 8], window(70, -1).offset(-100).heads(2, 2).lengths([290])),
             Case::new("rows, dilated", [300, 600, 8, 8], window(9, 4).offset(170).dilation(5)),
-            Case::new("rows, far", [300, 300, 8, 8], window(3, 3).offset(290)).half(),
+            Case::new("rows, far", [300, 300, 8, 8], window(3, 3).offset(290)).dtype(Dtype::F16),
         ] {
             case.check(&device, &tested.label);
         }
@@ -207,15 +208,19 @@ fn a_million_rows() {
 fn memory_is_linear() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default && tested.info.id != "cpu") {
         let device = Device::open(&tested.info.id, Options::default()).unwrap();
-        let x = Dense::from_fn(&device, DenseShape::new(2048, 8), |_, i, d| noise(1, 0, i, d)).unwrap();
-        let operand = 2048 * 8 * 4;
+        let cuda = tested.info.backend == "cuda";
+        let n = if cuda && !tested.software() { 1 << 16 } else { 2048 };
+        let x = Dense::from_fn(&device, DenseShape::new(n, 8), |_, i, d| noise(1, 0, i, d)).unwrap();
+        let operand = n as u64 * 8 * 4;
         let options = window(400, 0);
         let (out, lse) = window_attention(&x, &x, &x, &options).unwrap();
         let gradients = window_attention_backward(&x, &x, &x, &out, &lse, &x, &options).unwrap();
         device.sync().unwrap();
         // The operand, the result, three gradients; the logsumexp and the row sums are an eighth each.
         let held = device.allocated_bytes();
-        assert!(held <= 6 * operand, "{}: {held} bytes", tested.label);
+        // CUDA's pool grows by pieces of 32 MiB.
+        let least = if cuda { 32 << 20 } else { 0 };
+        assert!(held <= least.max(6 * operand), "{}: {held} bytes", tested.label);
         drop(gradients);
     }
 }
@@ -242,7 +247,7 @@ fn operands_that_do_not_fit() {
         let half = |dtype| Dense::from_fn(device, DenseShape::new(6, 4).batch(2).dtype(dtype), |_, _, _| 0.0).unwrap();
         refused(run(&q, &half(Dtype::F16), &x), "k has dtype f16, must have dtype f32 (the dtype of q)");
         refused(run(&q, &x, &half(Dtype::F16)), "v has dtype f16, must have dtype f32 (the dtype of q)");
-        refused(run(&q, &x, &half(Dtype::U32)), "v has dtype u32, must have dtype f32 or f16");
+        refused(run(&q, &x, &half(Dtype::U32)), "v has dtype u32, must have dtype f32, f16 or bf16");
     }
 }
 

@@ -10,7 +10,7 @@ mod shapes;
 mod sources;
 
 pub use arguments::{Arguments, Call};
-pub use block_sources::of_checkpoint;
+pub use block_sources::{Tensors, of_checkpoint};
 
 use bandsaw::Result;
 
@@ -89,6 +89,10 @@ pub enum Control {
     Text(&'static str),
     /// The path of a matrix file.
     File,
+    /// One of the tensors of the checkpoint whose path the step has: the block-sparse ones or the others.
+    Tensor {
+        sparse: bool,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -197,6 +201,6 @@ const SHIFT: Parameter = integer("t", 1, -32, 32);
 const LAYOUT: Parameter = choice("layout", &["rows", "columns"]);
 const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax", "sample"]);
 const SEED: Parameter = integer("seed", 0, 0, 1000);
-const DTYPE: Parameter = choice("dtype", &["f32", "f16"]);
+const DTYPE: Parameter = choice("dtype", &["f32", "f16", "bf16"]);
 const BATCH: Parameter = integer("batch", 1, 0, 64);
 const FILL: Parameter = choice("fill", &["0", "-inf"]);

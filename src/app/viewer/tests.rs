@@ -120,8 +120,8 @@ fn everything() -> Session {
             step.parameters.insert((*name).into(), super::session::Value::Integer(*value));
         }
     };
-    // Operands: 1 a band matrix, 2 its product's band, 3 and 4 dense ones, 5 to 7 of shifted bands, 10 of blocks.
-    let sources: [(&str, &[(&str, i64)]); 10] = [
+    // Operands: 1 a band matrix, 2 its product's band, 3 and 4 dense ones, 5 to 7 of shifted bands, 10 of blocks, 11 a bias.
+    let sources: [(&str, &[(&str, i64)]); 11] = [
         ("random", &[("rows", 6), ("cols", 6), ("lower", 1), ("upper", 1), ("seed", 1)]),
         ("random", &[("rows", 6), ("cols", 6), ("lower", 2), ("upper", 2), ("seed", 2)]),
         ("random_dense", &[("rows", 6), ("cols", 6), ("seed", 3)]),
@@ -132,6 +132,7 @@ fn everything() -> Session {
         ("notebook", &[("n", 6)]),
         ("laplacian", &[("k", 2), ("m", 3)]),
         ("random_blocks", &[("rows", 6), ("cols", 6), ("block rows", 2), ("block cols", 2), ("seed", 8)]),
+        ("random_dense", &[("rows", 1), ("cols", 6), ("seed", 9)]),
     ];
     for (name, numbers) in sources {
         let id = session.add(operations::find(name).expect(name));
@@ -157,6 +158,9 @@ fn everything() -> Session {
         ("banded_shift_band_backward", &[1, 6]),
         ("banded_to_dense_backward", &[1, 3]),
         ("banded_from_dense_backward", &[3, 5]),
+        ("block_linear_bias", &[3, 10, 11]),
+        ("block_linear_bias_backward", &[3, 10, 11, 3]),
+        ("block_linear_bias_backward_w", &[3, 10, 11, 3]),
     ];
     for operation in operations::all().filter(|operation| !operation.name.starts_with("file")) {
         if session.steps.iter().any(|step| step.operation == operation.name) {

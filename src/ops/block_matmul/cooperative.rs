@@ -2,7 +2,7 @@
 //! and rounding: within 4 times the bound of a sum in f32.
 
 use super::{Epilogue, Plan, SCALAR, SHARED, launch};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::ops::common::{Output, parts};
 use crate::ops::tokens::Tokens;
@@ -11,6 +11,7 @@ use crate::{BlockSparse, Dense, DenseShape, Dtype, Layout, Result};
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "block_matmul.cooperative",
     wgsl: &[include_str!("../../../shaders/block_matmul.cooperative.wgsl"), SHARED[0], SHARED[1], SHARED[2]],
+    ptx: ptx!("block_matmul.cooperative.sm_80", "block_matmul.cooperative.sm_90a"),
     ..SCALAR
 };
 

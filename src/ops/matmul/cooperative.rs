@@ -4,7 +4,7 @@
 
 use super::{Params, SHARED, params};
 use crate::device::Launch;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::ops::common::{Output, parts};
 use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Layout, Result, Semiring, cpu};
@@ -12,6 +12,7 @@ use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Layout, Result, Semir
 pub(crate) static BAND: Kernel = Kernel {
     name: "matmul.cooperative.band",
     wgsl: &[include_str!("../../../shaders/matmul.cooperative.band.wgsl"), SHARED[0], SHARED[1]],
+    ptx: ptx!("matmul.cooperative.band.sm_80"),
     cpu: cpu::matmul::sum,
     params: Params::FIELDS,
     inputs: 2,
@@ -21,6 +22,7 @@ pub(crate) static BAND: Kernel = Kernel {
 pub(crate) static DENSE: Kernel = Kernel {
     name: "matmul.cooperative.dense",
     wgsl: &[include_str!("../../../shaders/matmul.cooperative.dense.wgsl"), SHARED[0], SHARED[1]],
+    ptx: ptx!("matmul.cooperative.dense.sm_80"),
     ..BAND
 };
 

@@ -6,7 +6,7 @@
 
 use super::{OPERANDS_OF_UNITS, PARAMS, Params, Part, Problem};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params};
+use crate::kernel::{Kernel, params, ptx};
 use crate::operand::{MAX_LEN, Operand};
 use crate::ops::matmul;
 use crate::{Dtype, Layout, Result, WindowAttention, cpu};
@@ -19,6 +19,7 @@ params! {
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "window_attention.cooperative",
     wgsl: &[include_str!("../../../shaders/window_attention.cooperative.wgsl"), OPERANDS_OF_UNITS, PARAMS, matmul::SHARED[1]],
+    ptx: ptx!("window_attention.cooperative.sm_80"),
     cpu: cpu::window_attention::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -30,6 +31,7 @@ const GRADIENT: &str = include_str!("../../../shaders/shared/window_cooperative_
 pub(crate) static STATS: Kernel = Kernel {
     name: "window_attention_backward.cooperative.stats",
     wgsl: &[include_str!("../../../shaders/window_attention_backward.cooperative.stats.wgsl"), matmul::SHARED[1]],
+    ptx: ptx!("window_attention_backward.cooperative.sm_80"),
     cpu: cpu::window_attention_backward::delta,
     params: StatsParams::FIELDS,
     inputs: 3,
@@ -45,6 +47,7 @@ pub(crate) static Q: Kernel = Kernel {
         PARAMS,
         matmul::SHARED[1],
     ],
+    ptx: ptx!("window_attention_backward.cooperative.sm_80"),
     cpu: cpu::window_attention_backward::q,
     params: Params::FIELDS,
     inputs: 7,
@@ -60,6 +63,7 @@ pub(crate) static KV: Kernel = Kernel {
         PARAMS,
         matmul::SHARED[1],
     ],
+    ptx: ptx!("window_attention_backward.cooperative.sm_80"),
     cpu: cpu::window_attention_backward::k,
     outputs: 2,
     ..Q
@@ -72,6 +76,8 @@ pub(crate) const BACKWARD_COLUMNS: usize = 64;
 /// Subgroups of a workgroup, 16 lines each: as many as workgroup memory lets run at once.
 const FORWARD_SUBGROUPS: u32 = 8;
 const BACKWARD_SUBGROUPS: u32 = 4;
+/// On CUDA, where a subgroup has 32 queries in the gradient of Q.
+const CUDA_SUBGROUPS_OF_Q: u32 = 8;
 
 /// Whether these operands and options are what the kernels take.
 pub(crate) fn suits([q, k, v]: &[Operand; 3], options: &WindowAttention, most_columns: usize) -> bool {
@@ -93,7 +99,8 @@ pub(crate) fn forward(problem: &Problem, part: &Part, outputs: &[&Buffer]) -> Re
 /// The gradients of a part: `more` is the result's gradient, the sums of its rows, and the largest.
 pub(crate) fn backward(problem: &Problem, part: &Part, more: &[&Buffer], [dq, dk, dv]: [&Buffer; 3]) -> Result<()> {
     let params = problem.params(part);
-    launch(problem, part, &Q, BACKWARD_SUBGROUPS, (params.batch, params.rows), more, &[dq])?;
+    let subgroups = if problem.q.device().is_cuda() { CUDA_SUBGROUPS_OF_Q } else { BACKWARD_SUBGROUPS };
+    launch(problem, part, &Q, subgroups, (params.batch, params.rows), more, &[dq])?;
     launch(problem, part, &KV, BACKWARD_SUBGROUPS, (part.matrices.len() as u32, params.keys), more, &[dk, dv])
 }
 
@@ -120,6 +127,8 @@ pub(crate) fn stats(out: &Operand, grad: &Operand, lse: &Operand) -> Result<(Buf
     let stats = device.alloc(rows * 8)?;
     let largest = device.alloc(4)?;
     device.write(&largest, &[0; 4])?;
+    // Rows of a workgroup; the entry for CUDA has their number in its name.
+    let (own, constants): (usize, &[_]) = if device.is_cuda() { (64, &[("ROWS", 64.0)]) } else { (8, &[]) };
     // A part starts where a binding may.
     let limit = device.max_binding().min(crate::operand::MAX_LEN);
     let part = (limit / (out.cols * 2) / 64 * 64).max(64);
@@ -131,8 +140,8 @@ pub(crate) fn stats(out: &Operand, grad: &Operand, lse: &Operand) -> Result<(Buf
             params: bytemuck::bytes_of(&StatsParams { rows: count as u32, row: out.cols as u32 / 4 }),
             inputs: &[&view(&out.buffer, out.cols * 2), &view(&grad.buffer, out.cols * 2), &view(&lse.buffer, 4)],
             outputs: &[&view(&stats, 8), &largest],
-            groups: count.div_ceil(8) as u64,
-            constants: &[],
+            groups: count.div_ceil(own) as u64,
+            constants,
             function: None,
         })?;
     }

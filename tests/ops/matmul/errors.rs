@@ -53,8 +53,8 @@ fn indices_for_values() {
     for Tested { device, .. } in devices() {
         let shape = BandedShape::new(4, 4, Band::new(1, 1).unwrap()).dtype(Dtype::U32);
         let (a, b) = (banded(device, 1, 4, 4), Banded::from_fn(device, shape, |_, _, _| 1.0).unwrap());
-        refused(banded_matmul(&a, &b, Semiring::Sum), "banded_matmul: b has dtype u32, must have dtype f32 or f16");
-        refused(banded_matmul(&b, &a, Semiring::Sum), "banded_matmul: a has dtype u32, must have dtype f32 or f16");
+        refused(banded_matmul(&a, &b, Semiring::Sum), "banded_matmul: b has dtype u32, must have dtype f32, f16 or bf16");
+        refused(banded_matmul(&b, &a, Semiring::Sum), "banded_matmul: a has dtype u32, must have dtype f32, f16 or bf16");
     }
 }
 

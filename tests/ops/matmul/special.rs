@@ -136,12 +136,14 @@ fn ties_and_signs() {
 fn halves_keep_special_values() {
     let case = shapes()[1];
     let (a, b) = operands(&case, 12);
-    for (value, tested) in [NAN, INF, -INF, 1e-7, 65504.0].into_iter().flat_map(|value| devices().iter().map(move |t| (value, t))) {
-        let (a, b) = (at_edges(&a, value).rounded(Dtype::F16), b.with(|_, _, _| Some(1.0)));
+    let values = [NAN, INF, -INF, 1e-7, 65504.0].map(|value| (value, Dtype::F16));
+    let values = values.into_iter().chain([NAN, INF, -INF, 1e-30, 3e38].map(|value| (value, Dtype::Bf16)));
+    for ((value, dtype), tested) in values.flat_map(|value| devices().iter().map(move |t| (value, t))) {
+        let (a, b) = (at_edges(&a, value).rounded(dtype), b.with(|_, _, _| Some(1.0)));
         for ring in &RINGS[1..3] {
-            let left = a.banded(&tested.device, Layout::Rows, Dtype::F16, false);
-            let right = b.banded(&tested.device, Layout::Rows, Dtype::F16, false);
-            let what = format!("{}: half {value} {ring:?}", tested.label);
+            let left = a.banded(&tested.device, Layout::Rows, dtype, false);
+            let right = b.banded(&tested.device, Layout::Rows, dtype, false);
+            let what = format!("{}: {dtype} {value} {ring:?}", tested.label);
             check_banded(&what, &banded_matmul(&left, &right, *ring).unwrap(), &a, &b, *ring, &Rows::All);
         }
     }

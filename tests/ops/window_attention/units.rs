@@ -5,7 +5,7 @@ use super::*;
 
 fn table() -> Vec<Case> {
     let case = |name: &str, rows: usize, keys: usize, depth: usize, options: WindowAttention| {
-        Case::new(name, [rows, keys, depth, depth], options).half()
+        Case::new(name, [rows, keys, depth, depth], options).dtype(Dtype::F16)
     };
     vec![
         case("one piece", 16, 16, 16, window(3, 3)),
@@ -44,7 +44,7 @@ fn pieces_of_16_are_the_definition() {
 /// Values that are no numbers stay with those who attend to them.
 #[test]
 fn no_numbers_in_pieces_of_16() {
-    let case = Case::new("no numbers", [90, 90, 16, 16], window(6, 3).lengths([80])).half();
+    let case = Case::new("no numbers", [90, 90, 16, 16], window(6, 3).lengths([80])).dtype(Dtype::F16);
     let plain = case.operands();
     let at = |row: usize, value: f32| move |_: usize, i: usize, p: usize| (i == row && p == 3).then_some(value);
     let odd = [
@@ -65,7 +65,7 @@ fn no_numbers_in_pieces_of_16() {
 /// Gradients far below what f16 holds beside 1, and far above.
 #[test]
 fn gradients_of_any_size() {
-    let case = Case::new("gradients", [60, 60, 16, 16], window(20, 20)).half();
+    let case = Case::new("gradients", [60, 60, 16, 16], window(20, 20)).dtype(Dtype::F16);
     let plain = case.operands();
     for tested in devices() {
         for size in [1e-4, 3e4] {

@@ -9,7 +9,7 @@ struct View {
     upper: i32,
     width: i32,     // slots of one line of storage
     flags: u32,     // 1 columns layout, 2 dense matrix, 4 the view shows storage, 8 the target is sRGB, 16 blocks
-    dtype: u32,     // 0 f32, 1 f16, 2 u32
+    dtype: u32,     // 0 f32, 1 f16, 2 u32, 3 bf16
     first: u32,     // the matrix's first value in the binding
     left: i32,      // the cell at the top left corner, and which part of it is cut off
     top: i32,
@@ -54,6 +54,9 @@ struct Cell {
 // The value's bits as f32; NaN and infinity are told by their bits, since drivers may assume there are none.
 fn load(slot: u32) -> Cell {
     let at = view.first + slot;
+    if view.dtype == 3u {
+        return Cell(VALUE, data[at / 2u] >> (at & 1u) * 16u << 16u);
+    }
     if view.dtype == 1u {
         let both = unpack2x16float(data[at / 2u]);
         return Cell(VALUE, bitcast<u32>(select(both.x, both.y, (at & 1u) != 0u)));

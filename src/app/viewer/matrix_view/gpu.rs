@@ -204,6 +204,7 @@ impl Gpu {
             Dtype::F32 => 0,
             Dtype::F16 => 1,
             Dtype::U32 => 2,
+            Dtype::Bf16 => 3,
         };
         // Few enough that a software renderer keeps up; what stands out between is found on a GPU.
         view.samples = if self.software { 6 } else { 32 };
@@ -333,9 +334,11 @@ impl Gpu {
             .zip(places)
             .map(|((drawn, slot), place)| {
                 let word = words.get(place).copied().unwrap_or_default();
+                let half = (word >> (slot % 2 * 16)) as u16;
                 match drawn.storage.dtype {
                     Dtype::F32 => f32::from_bits(word),
-                    Dtype::F16 => half::f16::from_bits((word >> (slot % 2 * 16)) as u16).to_f32(),
+                    Dtype::F16 => half::f16::from_bits(half).to_f32(),
+                    Dtype::Bf16 => half::bf16::from_bits(half).to_f32(),
                     Dtype::U32 => word as f32,
                 }
             })

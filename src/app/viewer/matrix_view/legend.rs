@@ -1,6 +1,6 @@
 //! The colour scale: from values to colours, and drawn below the views.
 
-use eframe::egui::{Align2, Color32, FontId, Mesh, Pos2, Rect, Sense, Shape, Stroke, StrokeKind, Ui, vec2};
+use eframe::egui::{Align2, Color32, FontId, Mesh, Painter, Pos2, Rect, Sense, Shape, Stroke, StrokeKind, Ui, vec2};
 
 use super::gpu::Values;
 use super::place::Storage;
@@ -75,25 +75,37 @@ pub fn legend(ui: &mut Ui, scale: &Scale, values: &Values, storage: &Storage, to
         if !storage.dense {
             let fill = if storage.fill == f32::NEG_INFINITY { "−∞".to_owned() } else { colors::short(storage.fill) };
             let fill = if storage.dtype == bandsaw::Dtype::U32 { "none".to_owned() } else { fill };
-            keys.push((of_tone(tone.unstored), format!("not stored: {fill}")));
-            keys.push((of_tone(tone.hatch), "outside the matrix".into()));
+            keys.push((of_tone(tone.unstored), None, format!("not stored: {fill}")));
+            keys.push((of_tone(tone.outside), Some(of_tone(tone.hatch)), "outside the matrix".into()));
         }
         let marks = [
             (values.nan, colors::NAN, "NaN"),
             (values.infinite, colors::PLUS_INFINITY, "∞"),
             (values.minus_infinite, colors::MINUS_INFINITY, "−∞"),
         ];
-        keys.extend(marks.into_iter().filter(|mark| mark.0).map(|(_, color, name)| (color32(color), name.into())));
+        keys.extend(marks.into_iter().filter(|mark| mark.0).map(|(_, color, name)| (color32(color), None, name.into())));
         if scale.wide() {
             ui.label(eframe::egui::RichText::new("logarithmic").small());
         }
-        for (color, name) in keys {
+        for (color, hatch, name) in keys {
             ui.add_space(6.0);
             let (rect, _) = ui.allocate_exact_size(vec2(12.0, 12.0), Sense::hover());
-            ui.painter().rect(rect, 2.0, color, Stroke::new(1.0, ui.visuals().weak_text_color()), StrokeKind::Inside);
+            ui.painter().rect_filled(rect, 2.0, color);
+            if let Some(hatch) = hatch {
+                hatched(&ui.painter().with_clip_rect(rect), rect, hatch);
+            }
+            ui.painter().rect_stroke(rect, 2.0, Stroke::new(1.0, ui.visuals().weak_text_color()), StrokeKind::Inside);
             ui.label(eframe::egui::RichText::new(name).small());
         }
     });
+}
+
+/// Lines like those of the views.
+fn hatched(painter: &Painter, rect: Rect, color: Color32) {
+    for n in 1..4 {
+        let reach = 6.0 * n as f32;
+        painter.line_segment([rect.min + vec2(0.0, reach), rect.min + vec2(reach, 0.0)], Stroke::new(1.0, color));
+    }
 }
 
 fn gradient(rect: Rect, scale: &Scale) -> Shape {

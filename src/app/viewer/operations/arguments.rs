@@ -46,7 +46,7 @@ impl Parameters<'_> {
             (Some(Value::Text(text)), _) => Ok(text),
             (None, Some(Control::Choice(of))) => Ok(of.first().copied().unwrap_or_default()),
             (None, Some(Control::Text(start))) => Ok(start),
-            (None, Some(Control::File)) => Ok(""),
+            (None, Some(Control::File | Control::Tensor { .. })) => Ok(""),
             (got, _) => Err(self.wrong(name, format!("{got:?}"), "a text")),
         }
     }
@@ -128,7 +128,11 @@ impl<'a> Arguments<'a> {
     }
 
     pub fn dtype(&self) -> Result<Dtype> {
-        Ok(if self.text("dtype")? == "f16" { Dtype::F16 } else { Dtype::F32 })
+        Ok(match self.text("dtype")? {
+            "f16" => Dtype::F16,
+            "bf16" => Dtype::Bf16,
+            _ => Dtype::F32,
+        })
     }
 
     pub fn fill(&self) -> Result<f32> {
@@ -149,12 +153,20 @@ impl<'a> Arguments<'a> {
         self.text("f")?.parse()
     }
 
-    /// The number that a text of numbers, separated by commas or spaces, holds.
+    /// The numbers that a text of numbers, separated by commas or spaces, holds.
     pub fn numbers(&self, name: &'static str) -> Result<Vec<f32>> {
         let text = self.text(name)?;
         let words = text.split([',', ' ']).filter(|word| !word.is_empty());
         let numbers: std::result::Result<Vec<f32>, _> = words.map(str::parse).collect();
         numbers.map_err(|_| self.parameters.wrong(name, format!("{text:?}"), "numbers separated by commas"))
+    }
+
+    /// The same for whole numbers from 0 on.
+    pub fn places(&self, name: &'static str) -> Result<Vec<usize>> {
+        let text = self.text(name)?;
+        let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+        let places: std::result::Result<Vec<usize>, _> = words.map(str::parse).collect();
+        places.map_err(|_| self.parameters.wrong(name, format!("{text:?}"), "whole numbers from 0 on, separated by commas"))
     }
 
     pub fn path(&self) -> Result<PathBuf> {
@@ -245,6 +257,16 @@ impl<'a> Call<'a> {
         .into()
     }
 
+    /// The storage type, if it is not f32.
+    pub fn half(&self) -> Option<&'static str> {
+        self.operation.parameter("dtype")?;
+        match self.text("dtype") {
+            "f16" => Some("Dtype::F16"),
+            "bf16" => Some("Dtype::Bf16"),
+            _ => None,
+        }
+    }
+
     pub fn expression(&self) -> String {
         format!("&{}.parse::<Expr>()?", self.literal("f"))
     }
@@ -262,8 +284,8 @@ impl<'a> Call<'a> {
         if has("fill") && self.text("fill") == "-inf" {
             text += ".fill(f32::NEG_INFINITY)";
         }
-        if has("dtype") && self.text("dtype") == "f16" {
-            text += ".dtype(Dtype::F16)";
+        if let Some(dtype) = self.half() {
+            text += &format!(".dtype({dtype})");
         }
         text
     }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use bandsaw::io::Checkpoint;
-use bandsaw::{Band, BigBird, BlockPattern, BlockSparse, Dtype, Error, Result};
+use bandsaw::io::{Checkpoint, Tensor};
+use bandsaw::{Band, BigBird, BlockPattern, BlockSparse, Error, Result};
+use eframe::egui;
 
 use super::sources::{holds, uniform};
-use super::{Arguments, Call, Control, DTYPE, Group, Kind, Operation, Origin, Parameter, SEED, integer, real, size, text};
+use super::{Arguments, Call, Control, DTYPE, Group, Kind, Operation, Origin, Parameter, SEED, integer, real, size};
 use crate::app::Matrix;
 use crate::app::viewer::noise::noise;
 
@@ -32,7 +33,9 @@ const SOURCE: Operation = Operation {
     code: |x| values_code(x, &format!("BlockPattern::block_diagonal({}, {})?", shape_code(x), x.block())),
 };
 
-const TENSOR: &[Parameter] = &[Parameter { name: "path", control: Control::File }, text("tensor", "")];
+const fn tensor_of_file(sparse: bool) -> [Parameter; 2] {
+    [Parameter { name: "path", control: Control::File }, Parameter { name: "tensor", control: Control::Tensor { sparse } }]
+}
 
 pub const ALL: &[Operation] = &[
     Operation {
@@ -106,8 +109,8 @@ pub const ALL: &[Operation] = &[
     Operation {
         name: "file_tensor",
         title: "Tensor of a checkpoint",
-        formula: "A dense tensor of a .safetensors file, the first matrix if none is named",
-        parameters: TENSOR,
+        formula: "A dense tensor of a .safetensors file: a row, a matrix or a batch; the first matrix if none is named",
+        parameters: &tensor_of_file(false),
         result: Kind::Dense,
         run: |x| {
             let file = Checkpoint::open(x.path()?)?;
@@ -120,7 +123,7 @@ pub const ALL: &[Operation] = &[
         name: "file_blocks",
         title: "Block-sparse tensor of a checkpoint",
         formula: "A block-sparse matrix of a .safetensors file, the first if none is named",
-        parameters: TENSOR,
+        parameters: &tensor_of_file(true),
         run: |x| {
             let file = Checkpoint::open(x.path()?)?;
             Ok(Matrix::Blocks(file.read_block_sparse(x.device, &tensor(x, &file, true)?)?))
@@ -149,33 +152,47 @@ fn values(x: &Arguments<'_>, pattern: &BlockPattern) -> Result<Matrix> {
     holds(x.device, pattern.len() as u128 * (r * c) as u128)?;
     let (low, high, seed) = (x.real("low")?, x.real("high")?, x.size("seed")? as u64);
     let blocks = BlockSparse::from_fn(x.device, pattern, |i, j| low + (high - low) * noise(seed, 0, i, j))?;
-    Ok(Matrix::Blocks(if x.dtype()? == Dtype::F16 { blocks.to_dtype(Dtype::F16)? } else { blocks }))
+    Ok(Matrix::Blocks(blocks.to_dtype(x.dtype()?)?))
 }
 
 fn values_code(x: &Call<'_>, pattern: &str) -> String {
-    let half = if x.text("dtype") == "f16" { ".to_dtype(Dtype::F16)?" } else { "" };
+    let half = x.half().map_or(String::new(), |dtype| format!(".to_dtype({dtype})?"));
     let entry = uniform(x).replace("|b, i, j|", "|i, j|").replace(", b, i, j)", ", 0, i, j)");
     format!("BlockSparse::from_fn(&device, &{pattern}, {entry})?{half}")
 }
 
-/// The names of a checkpoint's matrices of one kind.
-fn matrices(file: &Checkpoint, sparse: bool) -> Result<Vec<String>> {
-    let fits = |tensor: &bandsaw::io::Tensor| tensor.pattern.is_some() == sparse && tensor.shape.len() == 2;
-    Ok(file.tensors()?.into_iter().filter(fits).map(|tensor| tensor.name).collect())
+/// The names of a checkpoint's tensors of one kind, matrices first: they are what is shown if none is named.
+fn tensors(file: &Checkpoint, sparse: bool) -> Result<Vec<String>> {
+    let numbers = |tensor: &Tensor| ["F32", "F16", "BF16"].contains(&tensor.dtype.as_str());
+    let mut tensors: Vec<_> = file.tensors()?.into_iter().filter(|tensor| tensor.pattern.is_some() == sparse && numbers(tensor)).collect();
+    tensors.sort_by_key(|tensor| tensor.shape.len() != 2);
+    Ok(tensors.into_iter().map(|tensor| tensor.name).collect())
+}
+
+/// The same by path, to choose from: looked up when a list opens.
+#[derive(Default)]
+pub struct Tensors;
+
+impl egui::cache::ComputerMut<(&str, bool), Vec<String>> for Tensors {
+    fn compute(&mut self, (path, sparse): (&str, bool)) -> Vec<String> {
+        Checkpoint::open(path).and_then(|file| tensors(&file, sparse)).unwrap_or_default()
+    }
 }
 
 /// The source that shows a checkpoint: its block-sparse matrices if it has any.
 pub fn of_checkpoint(path: &Path) -> Result<&'static str> {
-    Ok(if matrices(&Checkpoint::open(path)?, true)?.is_empty() { "file_tensor" } else { "file_blocks" })
+    Ok(if tensors(&Checkpoint::open(path)?, true)?.is_empty() { "file_tensor" } else { "file_blocks" })
 }
 
 /// The tensor that is named, or the first that fits.
 fn tensor(x: &Arguments<'_>, file: &Checkpoint, sparse: bool) -> Result<String> {
-    let (name, known) = (x.text("tensor")?, matrices(file, sparse)?);
+    let (name, known) = (x.text("tensor")?, tensors(file, sparse)?);
     let op = if sparse { "file_blocks" } else { "file_tensor" };
     let wrong = |allowed: String| Error::Argument { op, argument: "tensor", got: format!("{name:?}"), allowed };
     match (name, known.first()) {
-        (_, None) => Err(wrong(format!("in a file that has {} matrices", if sparse { "block-sparse" } else { "dense" }))),
+        (_, None) => {
+            Err(wrong(format!("in a file that has {} tensors of f32, f16 or bf16", if sparse { "block-sparse" } else { "dense" })))
+        }
         ("", Some(first)) => Ok(first.clone()),
         (name, _) if known.iter().any(|other| other == name) => Ok(name.into()),
         _ => {
@@ -190,6 +207,6 @@ fn tensor_code(x: &Call<'_>, sparse: bool) -> String {
     if !x.text("tensor").is_empty() {
         return x.literal("tensor");
     }
-    let first = Checkpoint::open(x.text("path")).and_then(|file| matrices(&file, sparse));
+    let first = Checkpoint::open(x.text("path")).and_then(|file| tensors(&file, sparse));
     format!("{:?}", first.unwrap_or_default().first().cloned().unwrap_or_default())
 }

@@ -60,6 +60,18 @@ pub const ALL: &[Operation] = &[
         ..OPERATION
     },
     Operation {
+        name: "block_linear_bias",
+        title: "Layer with bias: act(X · W.t() + b)",
+        formula: "Y = act(X · W.t() + b), b one row, act none, ReLU or GELU",
+        inputs: &[dense("X"), blocks("W"), dense("b")],
+        parameters: &[ACTIVATION],
+        result: Kind::Dense,
+        origin: Origin::None,
+        run: |x| Ok(Matrix::Dense(block_linear(x.dense(0)?, x.blocks(1)?, Some(x.dense(2)?), x.activation()?)?)),
+        code: |x| format!("block_linear(&{}, &{}, Some(&{}), {})?", x.input(0), x.input(1), x.input(2), x.activation()),
+        ..OPERATION
+    },
+    Operation {
         name: "block_sparse_matmul",
         title: "A · B, both block-sparse",
         formula: "C[i,j] = Σ A[i,p] · B[p,j] over p, at every block that is reached",
@@ -210,8 +222,8 @@ pub const GRADIENTS: &[Operation] = &[
         inputs: &[dense("X"), blocks("W"), dense("G")],
         parameters: &[ACTIVATION],
         result: Kind::Dense,
-        run: |x| Ok(Matrix::Dense(layer(x)?.x)),
-        code: |x| layer_code(x) + ".x",
+        run: |x| Ok(Matrix::Dense(layer(x, None, x.dense(2)?)?.x)),
+        code: |x| layer_code(x, "None", x.input(2)) + ".x",
         ..GRADIENT
     },
     Operation {
@@ -220,8 +232,35 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "(G ∘ act′).t() · X at the blocks of W, G the gradient of the layer",
         inputs: &[dense("X"), blocks("W"), dense("G")],
         parameters: &[ACTIVATION],
-        run: |x| Ok(Matrix::Blocks(layer(x)?.w)),
-        code: |x| layer_code(x) + ".w",
+        run: |x| Ok(Matrix::Blocks(layer(x, None, x.dense(2)?)?.w)),
+        code: |x| layer_code(x, "None", x.input(2)) + ".w",
+        ..GRADIENT
+    },
+    Operation {
+        name: "block_linear_bias_backward",
+        title: "Gradient of the layer with bias by X or b",
+        formula: "(G ∘ act′) · W, or G ∘ act′ summed over rows",
+        inputs: &[dense("X"), blocks("W"), dense("b"), dense("G")],
+        parameters: &[choice("by", &["X", "b"]), ACTIVATION],
+        result: Kind::Dense,
+        run: |x| {
+            let gradients = layer(x, Some(x.dense(2)?), x.dense(3)?)?;
+            Ok(Matrix::Dense(if x.text("by")? == "b" { gradients.bias.unwrap_or(gradients.x) } else { gradients.x }))
+        },
+        code: |x| {
+            let part = if x.text("by") == "b" { ".bias.expect(\"a bias\")" } else { ".x" };
+            layer_code(x, &format!("Some(&{})", x.input(2)), x.input(3)) + part
+        },
+        ..GRADIENT
+    },
+    Operation {
+        name: "block_linear_bias_backward_w",
+        title: "Gradient of the layer with bias by W",
+        formula: "(G ∘ act′).t() · X at the blocks of W",
+        inputs: &[dense("X"), blocks("W"), dense("b"), dense("G")],
+        parameters: &[ACTIVATION],
+        run: |x| Ok(Matrix::Blocks(layer(x, Some(x.dense(2)?), x.dense(3)?)?.w)),
+        code: |x| layer_code(x, &format!("Some(&{})", x.input(2)), x.input(3)) + ".w",
         ..GRADIENT
     },
     Operation {
@@ -293,14 +332,14 @@ fn norms(x: &Arguments<'_>) -> Result<Dense> {
     Dense::from_fn(x.device, DenseShape::new(rows, cols), |_, i, j| w.pattern().slot(i, j).map_or(0.0, |slot| norms[slot]))
 }
 
-fn layer(x: &Arguments<'_>) -> Result<bandsaw::LinearGradients> {
+fn layer(x: &Arguments<'_>, bias: Option<&Dense>, g: &Dense) -> Result<bandsaw::LinearGradients> {
     let (tokens, w, activation) = (x.dense(0)?, x.blocks(1)?, x.activation()?);
-    let y = block_linear(tokens, w, None, activation)?;
-    block_linear_backward(tokens, w, None, activation, &y, x.dense(2)?)
+    let y = block_linear(tokens, w, bias, activation)?;
+    block_linear_backward(tokens, w, bias, activation, &y, g)
 }
 
 /// The layer's result is computed again.
-fn layer_code(x: &Call<'_>) -> String {
-    let (tokens, w, g, act) = (x.input(0), x.input(1), x.input(2), x.activation());
-    format!("block_linear_backward(&{tokens}, &{w}, None, {act}, &block_linear(&{tokens}, &{w}, None, {act})?, &{g})?")
+fn layer_code(x: &Call<'_>, bias: &str, g: &str) -> String {
+    let (tokens, w, act) = (x.input(0), x.input(1), x.activation());
+    format!("block_linear_backward(&{tokens}, &{w}, {bias}, {act}, &block_linear(&{tokens}, &{w}, {bias}, {act})?, &{g})?")
 }

@@ -13,7 +13,8 @@ use super::{Call, Group, Kind, Operation, Origin, Parameter, SHIFT, banded, choi
 use crate::app::Matrix;
 
 const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax"]);
-const ATTENTION: &[Parameter] = &[choice("by", &["Q", "K", "V"]), WINDOW[0], WINDOW[1], WINDOW[2], WINDOW[3], WINDOW[4]];
+const ATTENTION: &[Parameter] =
+    &[choice("by", &["Q", "K", "V"]), WINDOW[0], WINDOW[1], WINDOW[2], WINDOW[3], WINDOW[4], WINDOW[5], WINDOW[6], WINDOW[7]];
 const BY_AB: Parameter = choice("by", &["A", "B"]);
 
 const GRADIENT: Operation = Operation {

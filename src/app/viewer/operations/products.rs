@@ -22,22 +22,37 @@ const PRODUCT: Operation = Operation {
     code: |x| x.own(&[x.ring()]),
 };
 
-pub const WINDOW: &[Parameter] = &[LOWER, UPPER, integer("dilation", 1, 1, 16), integer("offset", 0, -64, 64), text("global", "")];
+pub const WINDOW: [Parameter; 8] = [
+    LOWER,
+    UPPER,
+    integer("dilation", 1, 1, 16),
+    integer("offset", 0, -64, 64),
+    text("global", ""),
+    integer("heads", 1, 1, 16),
+    integer("kv heads", 1, 1, 16),
+    text("lengths", ""),
+];
 
 /// Who attends to whom in a step of windowed attention.
 pub fn window(x: &Arguments<'_>) -> Result<WindowAttention> {
-    let global: Vec<usize> = x.numbers("global")?.into_iter().map(|position| position as usize).collect();
-    Ok(WindowAttention::new(x.band()?).dilation(x.size("dilation")?).offset(x.integer("offset")?).global(global))
+    let [global, lengths] = [x.places("global")?, x.places("lengths")?];
+    let window = WindowAttention::new(x.band()?).dilation(x.size("dilation")?).offset(x.integer("offset")?).global(global);
+    let window = window.heads(x.size("heads")?, x.size("kv heads")?);
+    Ok(if lengths.is_empty() { window } else { window.lengths(lengths) })
 }
 
 pub fn window_code(x: &Call<'_>) -> String {
-    let global: Vec<&str> = x.text("global").split([',', ' ']).filter(|word| !word.is_empty()).collect();
-    let global = if global.is_empty() { String::new() } else { format!(".global([{}])", global.join(", ")) };
+    let [global, lengths] = ["global", "lengths"].map(|name| {
+        let words: Vec<&str> = x.text(name).split([',', ' ']).filter(|word| !word.is_empty()).collect();
+        if words.is_empty() { String::new() } else { format!(".{name}([{}])", words.join(", ")) }
+    });
+    let heads = [x.integer("heads"), x.integer("kv heads")];
+    let heads = if heads == ["1", "1"] { String::new() } else { format!(".heads({}, {})", heads[0], heads[1]) };
     let more = [("dilation", "1"), ("offset", "0")].map(|(name, usual)| match x.integer(name) {
         value if value == usual => String::new(),
         value => format!(".{name}({value})"),
     });
-    format!("&WindowAttention::new({}){}{global}", x.band(), more.concat())
+    format!("&WindowAttention::new({}){}{heads}{lengths}{global}", x.band(), more.concat())
 }
 
 const INDEX: super::Parameter = choice("semiring", &["max", "prodmax", "sample"]);
@@ -101,7 +116,7 @@ pub const ALL: &[Operation] = &[
         title: "Window attention",
         formula: "O = softmax(Q · K.t() / √d) · V over the keys in the window",
         inputs: &[dense("Q"), dense("K"), dense("V")],
-        parameters: WINDOW,
+        parameters: &WINDOW,
         result: Kind::Dense,
         origin: Origin::None,
         square: false,

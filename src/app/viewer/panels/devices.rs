@@ -82,6 +82,7 @@ fn plot(ui: &mut Ui, x: &Context<'_>) {
         .allow_boxed_zoom(false)
         .show_x(false)
         .show_axes([false, true])
+        .show_grid([false, true])
         .include_y(0.0)
         .show(ui, |plot| {
             plot.line(total);

@@ -4,8 +4,10 @@ use eframe::egui::{self, RichText, Ui};
 
 use super::Context;
 use crate::app::viewer::command::{Command, Dialog};
-use crate::app::viewer::operations::{Control, Operation, Parameter};
+use crate::app::viewer::operations::{Control, Operation, Parameter, Tensors};
 use crate::app::viewer::session::{Reference, Step, Value};
+
+type TensorNames = egui::cache::FrameCache<Vec<String>, Tensors>;
 
 pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
     let state = x.state;
@@ -106,6 +108,22 @@ fn control(ui: &mut Ui, x: &mut Context<'_>, step: &Step, parameter: &Parameter)
             let mut text = if let Some(Value::Text(text)) = current { text.clone() } else { start.into() };
             let edit = egui::TextEdit::singleline(&mut text).desired_width(180.0).font(egui::TextStyle::Monospace);
             ui.add(edit).labelled_by(name).changed().then_some(Value::Text(text))
+        }
+        Control::Tensor { sparse } => {
+            let before = if let Some(Value::Text(text)) = current { text.as_str() } else { "" };
+            let path = if let Some(Value::Text(path)) = value(step, "path") { path } else { "" };
+            let mut chosen = before.to_owned();
+            let shown = if before.is_empty() { "the first matrix" } else { before };
+            let combo = egui::ComboBox::from_id_salt(("tensor", step.id)).selected_text(shown).width(190.0).truncate();
+            let shown = combo.show_ui(ui, |ui| {
+                // Read when the list opens, kept while it is open.
+                let names = ui.memory_mut(|memory| memory.caches.cache::<TensorNames>().get((path, sparse)).clone());
+                for name in names {
+                    ui.selectable_value(&mut chosen, name.clone(), name);
+                }
+            });
+            shown.response.labelled_by(name);
+            (chosen != before).then_some(Value::Text(chosen))
         }
         Control::File => {
             let mut text = if let Some(Value::Text(text)) = current { text.clone() } else { String::new() };

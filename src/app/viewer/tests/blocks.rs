@@ -2,7 +2,7 @@
 
 use super::super::command::Command;
 use super::super::matrix_view::{Pointed, Storage, Tone, scale};
-use super::super::session::Value;
+use super::super::session::{Reference, Value};
 use super::drawing::{cell, near};
 use super::*;
 use bandsaw::io::{Checkpoint, write_file};
@@ -133,17 +133,37 @@ fn the_pointer_tells_block_slot_and_value() -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint with a dense tensor, and the same with it block-sparse.
+#[test]
+fn a_layer_takes_a_bias() -> Test {
+    let text = r#"{"version": 1, "selected": 4, "steps": [
+        {"id": 1, "operation": "random_dense", "parameters": {"rows": 5, "cols": 6}},
+        {"id": 2, "operation": "random_blocks", "parameters": {"rows": 8, "cols": 6, "block rows": 2, "block cols": 3, "density": 1.0}},
+        {"id": 3, "operation": "random_dense", "parameters": {"rows": 1, "cols": 8, "low": 40.0, "high": 50.0}},
+        {"id": 4, "operation": "block_linear_bias", "inputs": [{"step": 1}, {"step": 2}, {"step": 3}]}]}"#;
+    let Some(mut window) = open(Start::default()) else { return Ok(()) };
+    window.0.state_mut().state.session = session(text)?;
+    window.command(Command::RunAgain);
+    assert_eq!(window.described(), "5 × 8, dense, f32");
+    // Sums of 6 products of numbers up to 1 beside a bias of 40 and more.
+    let result = window.viewer().state.shown().expect("a result").matrix.read()?;
+    assert!(result.iter().all(|value| (34.0..=56.0).contains(value)), "{result:?}");
+    window.command(Command::Operand { step: 4, input: 2, reference: Reference { step: 1, transposed: false } });
+    assert!(window.error(3).contains("block_linear: bias has"), "{}", window.error(3));
+    Ok(())
+}
+
+/// A checkpoint with dense tensors, and the same with the matrix of them block-sparse.
 fn checkpoints(folder: &std::path::Path) -> Result<[std::path::PathBuf; 2]> {
     let paths = ["model.safetensors", "sparse.safetensors"].map(|name| folder.join(name));
     let header = format!(
-        "{:<120}",
-        r#"{"bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":{"dtype":"F32","shape":[4,6],"data_offsets":[8,104]}}"#
+        "{:<240}",
+        r#"{"batch":{"dtype":"F32","shape":[2,2,3],"data_offsets":[112,160]},"bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+            "steps":{"dtype":"I64","shape":[],"data_offsets":[104,112]},"w":{"dtype":"F32","shape":[4,6],"data_offsets":[8,104]}}"#
     );
     write_file(&paths[0], |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        (0..26).try_for_each(|n| file.write_all(&(n as f32).to_le_bytes()))
+        (0..40).try_for_each(|n| file.write_all(&(n as f32).to_le_bytes()))
     })?;
     let pattern = BlockPattern::new([4, 6], [2, 2], &[[0, 1], [1, 2]])?;
     Checkpoint::open(&paths[0])?.write_block_sparse(&paths[1], &[("w".into(), pattern)], |_| ())?;
@@ -160,7 +180,20 @@ fn checkpoints_are_opened() -> Test {
     let first = window.viewer().state.shown().expect("a result").matrix.read()?;
     assert_eq!(first[..3], [2.0, 3.0, 4.0]);
     window.command(Command::Set { step: 2, name: "tensor".into(), value: Value::Text("none".into()) });
-    assert!(window.error(1).contains("tensor has \"none\", must have one of w"), "{}", window.error(1));
+    assert!(window.error(1).contains("tensor has \"none\", must have one of w, batch, bias"), "{}", window.error(1));
+    // From the list, which has no tensor of whole numbers.
+    let list = |window: &mut Window| {
+        window.0.get_by_role_and_label(egui::accesskit::Role::ComboBox, "tensor").click();
+        window.settle();
+    };
+    list(&mut window);
+    assert!(window.0.query_by_label("steps").is_none());
+    window.click("batch");
+    assert_eq!(window.described(), "2 × 2 × 3, dense, f32");
+    assert_eq!(window.viewer().state.shown().expect("a result").matrix.read()?[..4], [28.0, 29.0, 30.0, 31.0]);
+    list(&mut window);
+    window.click("bias");
+    assert_eq!(window.described(), "1 × 2, dense, f32");
     window.command(Command::Open(sparse));
     assert_eq!(window.described(), "4 × 6, 2 blocks of 2 × 2, density 0.333, f32");
     let super::super::super::Matrix::Blocks(blocks) = window.viewer().state.shown().expect("a result").matrix.clone() else {

@@ -22,7 +22,7 @@ pub fn near(got: [u8; 3], want: [u8; 3], what: &str) {
 fn cells_have_their_values_colours() -> Result<()> {
     let Some(mut window) = open(Start::default()) else { return Ok(()) };
     window.command(Command::Labels(false));
-    for (layout, dtype) in [("columns", "f32"), ("rows", "f32"), ("rows", "f16")] {
+    for (layout, dtype) in [("columns", "f32"), ("rows", "f32"), ("rows", "f16"), ("columns", "bf16")] {
         let text = format!(
             r#"{{"version": 1, "selected": 1, "steps": [{{"id": 1, "operation": "random", "parameters":
                 {{"rows": 9, "cols": 11, "lower": 2, "upper": 1, "layout": "{layout}", "dtype": "{dtype}", "low": 0.25}}}}]}}"#

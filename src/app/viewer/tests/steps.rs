@@ -186,3 +186,35 @@ fn what_cannot_be_drawn_or_is_small_is_no_trouble() {
     assert_eq!(window.described(), "no result");
     assert!(operations::find("nothing").is_none());
 }
+
+#[test]
+fn attention_has_heads_and_lengths() -> Result<()> {
+    let Some(mut window) = open(Start::default()) else { return Ok(()) };
+    let slide = |window: &mut Window, name: &str, value: f64| {
+        window.0.get_by_role_and_label(egui::accesskit::Role::Slider, name).set_value_accesskit(value);
+        window.settle();
+    };
+    window.menu(&["Add", "Sources", "Random dense matrix"]);
+    slide(&mut window, "batch", 4.0);
+    window.menu(&["Add step", "Products", "Window attention"]);
+    slide(&mut window, "heads", 2.0);
+    assert!(window.error(2).contains("window_attention: k has batch 4"), "{}", window.error(2));
+    slide(&mut window, "kv heads", 2.0);
+    let set = |window: &mut Window, text: &str| {
+        window.command(Command::Set { step: 3, name: "lengths".into(), value: Value::Text(text.into()) });
+    };
+    set(&mut window, "24");
+    assert!(window.error(2).contains("1 lengths, must have 2 lengths"), "{}", window.error(2));
+    set(&mut window, "24, -5");
+    assert!(window.error(2).contains("lengths has \"24, -5\", must have whole numbers"), "{}", window.error(2));
+    set(&mut window, "24, 5");
+    assert_eq!(window.error(2), "");
+    let q = super::super::evaluate::Cache::default().evaluate(&window.viewer().state.session.steps, 1, &Device::cpu(), None).0?;
+    let super::super::super::Matrix::Dense(q) = &q.matrix else { panic!("not dense") };
+    let options = bandsaw::WindowAttention::new(bandsaw::Band::new(1, 2)?).heads(2, 2).lengths([24, 5]);
+    let want = bandsaw::window_attention(q, q, q, &options)?.0.read()?;
+    assert_eq!(window.viewer().state.shown().expect("a result").matrix.read()?, want);
+    let code = export::code(&window.viewer().state.session)?;
+    assert!(code.contains("WindowAttention::new(Band::new(1, 2)?).heads(2, 2).lengths([24, 5])"), "{code}");
+    Ok(())
+}

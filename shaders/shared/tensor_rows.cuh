@@ -1,0 +1,141 @@
+// Rows of TILES · 16 halves on tensor cores: how they are staged, multiplied, and leave. A warp has MT · 16
+// rows of the left operand.
+//
+// A staged row is 16 bytes longer than its values, an odd number of 16-byte pieces, so that eight rows
+// below each other lie in different banks.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include "tensor.cuh"
+
+template <int TILES>
+constexpr int pitch_of = TILES * 16 + 8; // halves from one staged row to the next
+
+DEVICE uint pack(float low, float high) {
+    __half2 pair = __floats2half2_rn(low, high);
+    return *(uint*)&pair;
+}
+
+// Whether one of the two halves is infinite or NaN.
+DEVICE bool is_special(uint pair) { return ((pair & 0x7c007c00) + 0x04000400) & 0x80008000; }
+
+// COUNT rows from `first` on, 0 where there is none, on their way into the stage.
+template <int TILES, int COUNT, int THREADS>
+DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
+    constexpr int pieces = TILES * 2, all = COUNT * pieces;
+    if constexpr (THREADS % pieces == 0 && all % THREADS == 0) {
+        // Steps of whole rows: addresses a constant apart.
+        int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
+        const half* from = matrix + (first + row) * (TILES * 16) + column;
+        half* at = to + row * pitch_of<TILES> + column;
+#pragma unroll
+        for (int n = 0; n < COUNT; n += THREADS / pieces) {
+            cp_async_16(at + n * pitch_of<TILES>, from + n * (TILES * 16), (uint)(first + row + n) < (uint)rows);
+        }
+    } else {
+#pragma unroll
+        for (int n = 0; n < all; n += THREADS) {
+            int at = threadIdx.x + n, row = at / pieces, column = at % pieces * 8;
+            if (at >= all) break;
+            cp_async_16(to + row * pitch_of<TILES> + column, matrix + (first + row) * (TILES * 16) + column, (uint)(first + row) < (uint)rows);
+        }
+    }
+}
+
+// Sixteen rows as left operands, from memory. Beyond the last row it is repeated.
+template <int TILES>
+DEVICE void load_rows(uint (&a)[TILES][4], const half* matrix, int first, int rows) {
+    int lane = threadIdx.x % 32;
+    const uint* low = (const uint*)(matrix + min(first + lane / 4, rows - 1) * (TILES * 16)) + lane % 4;
+    const uint* high = (const uint*)(matrix + min(first + lane / 4 + 8, rows - 1) * (TILES * 16)) + lane % 4;
+#pragma unroll
+    for (int k = 0; k < TILES; k++) {
+        a[k][0] = low[k * 8];
+        a[k][1] = high[k * 8];
+        a[k][2] = low[k * 8 + 4];
+        a[k][3] = high[k * 8 + 4];
+    }
+}
+
+// c = A · Bᵀ where B is NT · 8 staged rows.
+template <int TILES, int MT, int NT>
+DEVICE void times_rows(float (&c)[MT][NT][4], const uint (&a)[MT][TILES][4], const half* stage) {
+    int lane = threadIdx.x % 32;
+    const half* own = stage + (lane / 16 * 8 + lane % 8) * pitch_of<TILES> + lane / 8 % 2 * 8;
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+#pragma unroll
+        for (int n = 0; n < NT; n++) c[m][n][0] = c[m][n][1] = c[m][n][2] = c[m][n][3] = 0;
+    }
+#pragma unroll
+    for (int k = 0; k < TILES; k++) {
+#pragma unroll
+        for (int n = 0; n < NT; n += 2) {
+            uint b[4];
+            ldmatrix_x4(b, own + n * 8 * pitch_of<TILES> + k * 16);
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                mma_16x8x16(c[m][n], a[m][k], b[0], b[1]);
+                mma_16x8x16(c[m][n + 1], a[m][k], b[2], b[3]);
+            }
+        }
+    }
+}
+
+// c += A · B where B is KT · 16 staged rows.
+template <int TILES, int MT, int KT>
+DEVICE void add_rows(float (&c)[MT][TILES * 2][4], const uint (&a)[MT][KT][4], const half* stage) {
+    int lane = threadIdx.x % 32;
+    const half* own = stage + lane % 16 * pitch_of<TILES> + lane / 16 * 8;
+#pragma unroll
+    for (int k = 0; k < KT; k++) {
+#pragma unroll
+        for (int n = 0; n < TILES; n++) {
+            uint b[4];
+            ldmatrix_x4_trans(b, own + k * 16 * pitch_of<TILES> + n * 16);
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                mma_16x8x16(c[m][n * 2], a[m][k], b[0], b[1]);
+                mma_16x8x16(c[m][n * 2 + 1], a[m][k], b[2], b[3]);
+            }
+        }
+    }
+}
+
+// A warp's sums, each row times its factor, leave as rows from `first` on. `place` holds MT · 16 staged
+// rows of the warp's own. Where eight columns are not all finite, `exact` (line, its place in the warp, first
+// column, words) may set them.
+template <int TILES, int MT, typename Exact>
+DEVICE void put_rows(half* matrix, int first, int rows, const float (&c)[MT][TILES * 2][4], const float (&factors)[MT][2], half* place, Exact exact) {
+    int lane = threadIdx.x % 32;
+    constexpr int pieces = TILES * 2;
+    __syncwarp();
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        uint* low = (uint*)(place + (m * 16 + lane / 4) * pitch_of<TILES>) + lane % 4;
+        uint* high = (uint*)(place + (m * 16 + lane / 4 + 8) * pitch_of<TILES>) + lane % 4;
+#pragma unroll
+        for (int n = 0; n < pieces; n++) {
+            low[n * 4] = pack(c[m][n][0] * factors[m][0], c[m][n][1] * factors[m][0]);
+            high[n * 4] = pack(c[m][n][2] * factors[m][1], c[m][n][3] * factors[m][1]);
+        }
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (int at = lane; at < MT * 16 * pieces; at += 32) {
+        int row = at / pieces, column = at % pieces * 8;
+        if (first + row >= rows) break;
+        uint4 words = *(const uint4*)(place + row * pitch_of<TILES> + column);
+        if (is_special(words.x) | is_special(words.y) | is_special(words.z) | is_special(words.w)) exact(first + row, row, column, words);
+        *(uint4*)(matrix + (first + row) * (TILES * 16) + column) = words;
+    }
+}
+
+// Adds a factor times eight halves.
+DEVICE void add_eight(float (&sums)[8], float factor, const half* eight) {
+#pragma unroll
+    for (int n = 0; n < 8; n++) sums[n] = fmaf(factor, __half2float(eight[n]), sums[n]);
+}
+
+DEVICE uint4 pack_eight(const float (&x)[8]) { return {pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7])}; }

@@ -1,0 +1,135 @@
+//! Kernels loaded so far. A module is one entry of the PTX, with the function that an expression became.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use cudarc::driver::{DriverError, result, sys};
+
+use super::Context;
+use crate::device::Launch;
+use crate::expr::Expr;
+use crate::kernel::Kernel;
+use crate::{Error, Result};
+
+/// What a launch needs of a kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub function: sys::CUfunction,
+    /// Threads of a block: the kernel's launch bounds.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+}
+
+/// A kernel with the constants and the expression it was asked for with.
+struct Known {
+    constants: Vec<(&'static str, f64)>,
+    function: Option<Expr>,
+    entry: Entry,
+}
+
+/// The entries loaded by one device.
+pub(crate) struct Modules {
+    hopper: bool,
+    loaded: Vec<sys::CUmodule>,
+    /// By the kernel's name.
+    known: HashMap<&'static str, Vec<Known>>,
+}
+
+// SAFETY: handles that any thread may use once the context is bound to it.
+unsafe impl Send for Modules {}
+
+impl Modules {
+    pub fn new(hopper: bool) -> Self {
+        Self { hopper, loaded: Vec::new(), known: HashMap::new() }
+    }
+
+    /// The entry for this launch, loaded if it is new. The context is bound to this thread.
+    pub fn entry(&mut self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
+        let name = launch.kernel.name;
+        let fits = |known: &&Known| known.constants == launch.constants && known.function.as_ref() == launch.function;
+        if let Some(known) = self.known.get(name).and_then(|all| all.iter().find(fits)) {
+            return Ok(known.entry);
+        }
+        let entry = self.load(context, launch)?;
+        let (constants, function) = (launch.constants.to_vec(), launch.function.cloned());
+        self.known.entry(name).or_default().push(Known { constants, function, entry });
+        Ok(entry)
+    }
+
+    /// Forgets everything, with the context bound to this thread.
+    pub fn unload(&mut self) {
+        self.known.clear();
+        for module in self.loaded.drain(..) {
+            // SAFETY: loaded by `load`. The driver waits for kernels of it that still run. If it refuses, the
+            // context is lost and its modules with it.
+            let _ = unsafe { result::module::unload(module) };
+        }
+    }
+
+    fn load(&mut self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
+        let kernel = launch.kernel;
+        let fail = |message: &str| Error::Backend { device: context.name().into(), message: format!("{}: {message}", kernel.name) };
+        let ptx = if self.hopper { kernel.ptx.last() } else { kernel.ptx.first() }.ok_or_else(|| fail("no PTX"))?;
+        let mut names = entry_names(kernel, launch.constants);
+        let name = names.find(|name| ptx.contains(&format!(".entry {name}("))).ok_or_else(|| fail("the PTX has no such entry"))?;
+        let text = module_text(ptx, &name, launch.function.map(Expr::to_ptx).as_deref());
+        let zero_terminated = |text: String| CString::new(text).map_err(|_| fail("a zero in the PTX"));
+        let (text, shared, name) = (zero_terminated(text)?, zero_terminated(format!("{name}_shared"))?, zero_terminated(name)?);
+        let load = || -> std::result::Result<Entry, DriverError> {
+            // SAFETY: the text ends with a zero; the module stays loaded as long as its device.
+            unsafe {
+                let module = result::module::load_data(text.as_ptr().cast())?;
+                self.loaded.push(module);
+                describe(module, result::module::get_function(module, name)?, &shared)
+            }
+        };
+        load().map_err(|error| context.translate(0, error))
+    }
+}
+
+/// What an entry is called: the kernel's name and the values of its constants, of which the last may be
+/// left out by a kernel that finds them in its `Params`.
+fn entry_names(kernel: &Kernel, constants: &[(&'static str, f64)]) -> impl Iterator<Item = String> {
+    (0..=constants.len()).rev().map(|count| {
+        let mut name = kernel.name.replace('.', "_");
+        constants[..count].iter().for_each(|(_, value)| name.push_str(&format!("_{value}")));
+        name
+    })
+}
+
+/// The text with one of its entries alone, so that the driver compiles no others, and the definition of the
+/// function that it declares.
+fn module_text(ptx: &str, entry: &str, function: Option<&str>) -> String {
+    let wanted = format!(".visible .entry {entry}(");
+    let mut text = String::with_capacity(1 << 17);
+    let mut skipping = false;
+    for line in ptx.lines() {
+        skipping |= line.starts_with(".visible .entry ") && !line.starts_with(&wanted);
+        // The declaration is no longer one of something elsewhere.
+        let line = if function.is_some() && line.ends_with(" f") { line.replacen(".extern", ".visible", 1) } else { line.to_owned() };
+        if !skipping {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        skipping &= line != "}";
+    }
+    text.push_str(function.unwrap_or_default());
+    text
+}
+
+fn describe(module: sys::CUmodule, function: sys::CUfunction, shared_symbol: &std::ffi::CStr) -> std::result::Result<Entry, DriverError> {
+    use sys::CUfunction_attribute as Attribute;
+    let (mut address, mut bytes) = (0, 0);
+    let mut shared = 0u32;
+    // SAFETY: the function is one of the module's; a symbol that is found is a word.
+    unsafe {
+        let found = sys::cuModuleGetGlobal_v2(&mut address, &mut bytes, module, shared_symbol.as_ptr());
+        if found.result().is_ok() {
+            result::memcpy_dtoh_sync(std::slice::from_mut(&mut shared), address)?;
+            result::function::set_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
+        }
+        let threads = result::function::get_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?;
+        Ok(Entry { function, threads: threads as u32, shared })
+    }
+}

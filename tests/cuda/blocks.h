@@ -1,0 +1,31 @@
+// What driver.cpp asks of blocks.cpp and expression.cpp.
+#pragma once
+
+#include <string>
+
+#include "emulation.h"
+
+namespace emulation {
+
+struct Program;
+
+struct Launch {
+    Entry* entry;
+    void** arguments;
+    const Program* program; // of `f`, if the module has one
+    dim3 grid, block;
+    unsigned seed;
+};
+
+enum class Outcome { Done, Failed, BadAddress };
+
+// Runs all blocks, on all cores; what went wrong is printed.
+Outcome run(const Launch& launch);
+
+// The program of `f` in a module's text; null if it has none; `error` tells what was not understood.
+Program* read_program(const std::string& module, std::string& error);
+void free_program(Program* program);
+// Of the launch that runs on this thread.
+extern thread_local const Program* current_program;
+
+} // namespace emulation
