@@ -111,13 +111,14 @@ DEVICE void fill(const Params& p, const __half* x, const __half* v, const List<s
     }
 }
 
-// The slices with a block in each of a stage's steps, in 8 bits each. Lane n looks step n % 4 up.
-template <uint SLICES>
-DEVICE uint masks_of(const List<SLICES>& list, Step step, uint lane) {
-    uint mask = (step.row < list.count ? list.masks[step.row] : 0u) << lane % 4 * 8;
-    mask |= __shfl_xor_sync(0xffffffff, mask, 1);
-    mask |= __shfl_xor_sync(0xffffffff, mask, 2);
-    return __shfl_sync(0xffffffff, mask, 0);
+// The slices with a block in each of a stage's steps, in 8 bits each; blocks are GRAIN steps deep or some
+// times that, and so many steps apart are these.
+template <uint GRAIN, uint SLICES>
+DEVICE uint masks_at(const List<SLICES>& list, const Step (&at)[STEPS / GRAIN], uint count) {
+    uint mask = 0;
+#pragma unroll
+    for (uint n = 0; n < STEPS / GRAIN; n++) mask |= (at[n].row < count ? list.masks[at[n].row] : 0u) << n * GRAIN * 8;
+    return mask * (GRAIN == 4 ? 0x01010101 : GRAIN == 2 ? 0x0101 : 1);
 }
 
 // A window's products, whose blocks are GRAIN steps deep or some times that. Those of a stage are still
@@ -125,15 +126,20 @@ DEVICE uint masks_of(const List<SLICES>& list, Step step, uint lane) {
 template <uint SLICE, bool ALONG, uint GRAIN>
 DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way, uint warp) {
     using V = Panel<SLICE, ALONG>;
-    const uint lane = threadIdx.x % 32;
+    const uint lane = threadIdx.x % 32, count = __shfl_sync(0xffffffff, list.count, 0);
     const Pace pace = pace_of(p.depth / 16);
-    const uint stages = (__shfl_sync(0xffffffff, list.count, 0) * pace.in_block + STEPS - 1) / STEPS;
+    const uint stages = (count * pace.in_block + STEPS - 1) / STEPS;
     const uint x = panel_low(memory + warp / 4 * 64 * 128, 0), v = panel_low(memory + X_BYTES, 64 * 128);
-    Step step = first(pace, lane % STEPS);
-    uint mask = masks_of(list, step, lane);
+    Step at[STEPS / GRAIN];
+#pragma unroll
+    for (uint n = 0; n < STEPS / GRAIN; n++) at[n] = first(pace, n * GRAIN);
+    uint mask = __shfl_sync(0xffffffff, masks_at<GRAIN>(list, at, count), 0);
     for (uint stage = 0; stage < stages; stage++, way.stages++) {
         const uint here = way.stages % STAGES;
         const uint to = here * (STAGE_BYTES >> 4);
+#pragma unroll
+        for (uint n = 0; n < STEPS / GRAIN; n++) at[n] = next(pace, at[n]);
+        const uint next_mask = masks_at<GRAIN>(list, at, count);
         barrier_wait(shared.full[here], way.stages / STAGES % 2);
         matrix_fence();
 #pragma unroll
@@ -147,8 +153,7 @@ DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, c
             }
         }
         wgmma_commit();
-        step = next(pace, step);
-        mask = masks_of(list, step, lane);
+        mask = __shfl_sync(0xffffffff, next_mask, 0);
         wgmma_wait<1>();
         if (stage > 0 && lane == 0) barrier_arrive(shared.empty[(way.stages - 1) % STAGES]);
     }
