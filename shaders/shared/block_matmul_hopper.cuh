@@ -11,8 +11,8 @@ constexpr uint slices = 256 / SLICE;
 constexpr uint MULTIPLIERS = 256, FILLERS = 128, THREADS = MULTIPLIERS + FILLERS;
 constexpr uint STAGES = 4;
 constexpr uint X_BYTES = TOKENS * TERMS * 2, STAGE_BYTES = X_BYTES + 256 * TERMS * 2;
-constexpr uint PITCH = 40; // floats of a line of 32 sums on their way out
-constexpr uint OUT_BYTES = 16 * PITCH * 4;
+constexpr uint PITCH = 72; // halves of a line of 64 results on their way out
+constexpr uint OUT_BYTES = 16 * PITCH * 2;
 template <uint SLICE>
 constexpr uint shared_bytes = STAGES * STAGE_BYTES + MULTIPLIERS / 32 * OUT_BYTES;
 
@@ -161,54 +161,47 @@ DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, c
     if (stages > 0 && lane == 0) barrier_arrive(shared.empty[(way.stages - 1) % STAGES]);
 }
 
-// A warp's sums, 16 tokens × 256 outputs, on their way out through shared memory, 32 outputs at a time.
+// A warp's sums, 16 tokens × 256 outputs, on their way out through shared memory, 64 outputs at a time.
 template <uint SLICE>
-DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const float* bias, __half* y, float* tile, uint index) {
+DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const float* bias, __half* y, __half* tile, uint index, uint warp) {
     const Place place = place_of<SLICE>(p, index);
-    const uint lane = threadIdx.x % 32, line = lane / 4, t = place.t0 + threadIdx.x / 32 * 16 + line;
-    float* to = tile + line * PITCH + lane % 4 * 2;
-    const float* from = tile + line * PITCH + lane % 4 * 8;
+    const uint lane = threadIdx.x % 32, t = place.t0 + warp * 16 + lane / 8, outputs = place.all * SLICE;
+    __half* to = tile + lane / 4 * PITCH + lane % 4 * 2;
+    const __half* from = tile + lane / 8 * PITCH + lane % 8 * 8;
 #pragma unroll 1
-    for (uint part = 0; part < 8; part++) {
-        const uint output = place.slice * SLICE + part * 32 + lane % 4 * 8;
-        __syncwarp();
-#pragma unroll
-        for (uint n = 0; n < 8; n++) {
-            if (n != part) continue;
-            const float* own = &sums[n * 32 / SLICE][n * 32 % SLICE / 2];
-#pragma unroll
-            for (uint j = 0; j < 4; j++) {
-                *(float2*)(to + j * 8) = float2{own[j * 4], own[j * 4 + 1]};
-                *(float2*)(to + j * 8 + 8 * PITCH) = float2{own[j * 4 + 2], own[j * 4 + 3]};
-            }
-        }
-        __syncwarp();
-        if (output >= place.all * SLICE) continue;
-        float values[2][8];
+    for (uint part = 0; part < 4; part++) {
+        const uint output = place.slice * SLICE + part * 64;
+        if (output >= outputs) break;
+        float values[32];
 #pragma unroll
         for (uint n = 0; n < 4; n++) {
-            float4 four = *(const float4*)(from + n / 2 * 8 * PITCH + n % 2 * 4);
-            float* own = &values[n / 2][n % 2 * 4];
-            own[0] = four.x, own[1] = four.y, own[2] = four.z, own[3] = four.w;
+            if (n != part) continue;
+#pragma unroll
+            for (uint m = 0; m < 32; m++) values[m] = sums[(n * 32 + m) / (SLICE / 2)][(n * 32 + m) % (SLICE / 2)];
         }
         if (has_bias(p)) {
+            const float* own = bias + output + lane % 4 * 2;
 #pragma unroll
-            for (uint n = 0; n < 8; n++) values[0][n] += bias[output + n], values[1][n] += bias[output + n];
+            for (uint m = 0; m < 32; m++) values[m] += output + m / 4 * 8 < outputs ? own[m / 4 * 8 + m % 2] : 0.0f;
         }
-        if (activation(p) != 0) {
-            const bool relu = activation(p) == 1;
+        if (activation(p) == 1) {
 #pragma unroll
-            for (uint n = 0; n < 16; n++) {
-                float& z = values[n / 8][n % 8];
-                z = relu ? activate(1, z) : activate(2, z);
-            }
+            for (uint m = 0; m < 32; m++) values[m] = activate(1, values[m]);
+        } else if (activation(p) == 2) {
+#pragma unroll
+            for (uint m = 0; m < 32; m++) values[m] = activate(2, values[m]);
         }
+        __syncwarp();
 #pragma unroll
-        for (uint n = 0; n < 2; n++) {
-            __half2 results[4];
+        for (uint m = 0; m < 32; m += 4) {
+            *(__half2*)(to + m * 2) = __floats2half2_rn(values[m], values[m + 1]);
+            *(__half2*)(to + m * 2 + 8 * PITCH) = __floats2half2_rn(values[m + 2], values[m + 3]);
+        }
+        __syncwarp();
 #pragma unroll
-            for (uint m = 0; m < 4; m++) results[m] = __floats2half2_rn(values[n][m * 2], values[n][m * 2 + 1]);
-            if (t + n * 8 < p.tokens) *(uint4*)(y + y_index(p, place.batch, t + n * 8, output)) = *(const uint4*)results;
+        for (uint n = 0; n < 16; n += 4) {
+            if (t + n >= p.tokens || output + lane % 8 * 8 >= outputs) continue;
+            *(uint4*)(y + y_index(p, place.batch, t + n, output + lane % 8 * 8)) = *(const uint4*)(from + n * PITCH);
         }
     }
 }
@@ -227,6 +220,7 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
     Way way = {blockIdx.x, 0, 0, 0};
     const uint warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
     if (warp >= MULTIPLIERS / 32) {
+        fewer_registers<88>();
         const uint local = threadIdx.x - MULTIPLIERS;
         while (way.tile < tiles) {
             auto& list = shared.lists[way.windows % 2];
@@ -242,7 +236,8 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
             next(way, p);
         }
     } else {
-        float* tile = (float*)(memory + STAGES * STAGE_BYTES + warp * OUT_BYTES);
+        more_registers<208>();
+        __half* tile = (__half*)(memory + STAGES * STAGE_BYTES + warp * OUT_BYTES);
         while (way.tile < tiles) {
             const uint now = way.tile;
             float sums[slices<SLICE>][SLICE / 2] = {};
@@ -256,7 +251,7 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
                 if (threadIdx.x % 32 == 0) barrier_arrive(shared.unlisted[way.windows % 2]);
                 next(way, p);
             }
-            put<SLICE>(sums, p, bias, y, tile, now);
+            put<SLICE>(sums, p, bias, y, tile, now, warp);
         }
     }
 }

@@ -48,6 +48,17 @@ DEVICE void barrier_wait(Barrier& barrier, uint phase) {
                  ::"r"(barrier_address(barrier)), "r"(phase) : "memory");
 }
 
+// How many registers each thread of this warpgroup has from here on.
+template <int count>
+DEVICE void fewer_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
+}
+
+template <int count>
+DEVICE void more_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
+}
+
 // Waits for the others among `threads` threads, a part of the block.
 DEVICE void part_sync(uint part, uint threads) { asm volatile("bar.sync %0, %1;" ::"r"(part), "r"(threads) : "memory"); }
 
