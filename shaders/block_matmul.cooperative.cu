@@ -91,7 +91,8 @@ template <uint SLICE, bool ALONG>
 DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, uint batch, uint t0, uint slice, uint all) {
     using V = Panel<SLICE, ALONG>;
     const uint local = threadIdx.x;
-    const uint in_block = p.width / SLICE, steps_in_block = p.depth / 16;
+    const uint in_block = p.width / SLICE;
+    const Pace pace = pace_of(p.depth / 16);
     const List<1>& list = shared.list;
     Sums<SLICE, ALONG> sums = {};
 
@@ -104,10 +105,11 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
     for (uint row = 0; row * p.depth < p.inner; row += WINDOW) {
         __syncthreads();
         list_rows<THREADS>(shared.list, shared.cursors, p, index, row, local, [] { __syncthreads(); });
-        const uint stages = (list.count * steps_in_block + STEPS - 1) / STEPS;
-        Step x_step = advance(Step{0, 0}, x_piece / 2, steps_in_block);
-        Step v_step = advance(Step{0, 0}, ALONG ? v_piece / 2 : v_line / 16, steps_in_block);
-        Step mask_step = advance(Step{0, 0}, local % STEPS, steps_in_block);
+        const uint stages = (list.count * pace.in_block + STEPS - 1) / STEPS;
+        Step x_step = first(pace, x_piece / 2);
+        // Across, a thread's lines are of one step of a stage or of two, 2 apart.
+        Step v_steps[2] = {first(pace, ALONG ? v_piece / 2 : v_line / 16), first(pace, v_line / 16 + 2)};
+        Step mask_step = first(pace, local % STEPS);
         auto fetch = [&](uint stage) {
             char* to = memory + stage % STAGES * stage_bytes<SLICE>;
             if (x_step.row < list.count) {
@@ -121,15 +123,16 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
 #pragma unroll
             for (uint n = 0; n < V::LINES * V::PIECES / THREADS; n++) {
                 constexpr uint APART = THREADS / V::PIECES;
-                Step step = ALONG ? v_step : advance(v_step, n * APART % TERMS / 16, steps_in_block);
+                const Step step = v_steps[ALONG ? 0 : n * APART % TERMS / 32];
                 if (step.row >= list.count) continue;
-                const __half* from = v0 + list.starts[0][list.rows[step.row]] + step.step * 16 * (ALONG ? 1 : p.width);
+                const __half* from = v0 + list.window[list.rows[step.row]].starts[0] + step.step * 16 * (ALONG ? 1 : p.width);
                 cp_async_16(to + spot<V::LINE>(v_line + n * APART, v_piece), from + (ALONG ? n * APART * p.depth : n * APART / TERMS * 64));
             }
             if (local < STEPS) ((unsigned char*)&shared.masks[stage % STAGES])[local] = mask_step.row < list.count;
-            x_step = advance(x_step, STEPS, steps_in_block);
-            v_step = advance(v_step, STEPS, steps_in_block);
-            mask_step = advance(mask_step, STEPS, steps_in_block);
+            x_step = next(pace, x_step);
+            v_steps[0] = next(pace, v_steps[0]);
+            v_steps[1] = next(pace, v_steps[1]);
+            mask_step = next(pace, mask_step);
         };
 
         for (uint stage = 0; stage < STAGES - 1; stage++) {

@@ -35,34 +35,57 @@ DEVICE void product(const Params& p, OPERANDS) {
 
     // A thread's pieces all begin at one term of the stage, for which it keeps where the operands have it,
     // looked up one stage ahead.
-    constexpr uint BESIDE = THREADS / DEPTH;
-    auto x_piece = [&](uint n) { return along_x ? piece_along<VECTOR>(n) : piece_across<VECTOR, BESIDE>(n); };
-    auto v_piece = [&](uint n) { return along_v ? piece_along<VECTOR>(n) : piece_across<VECTOR, BESIDE>(n); };
-    Term x_term = advance(p, Term{first, 0}, x_piece(local).term), v_term = advance(p, Term{first, 0}, v_piece(local).term);
+    const Pieces xs = placed<X_ALONG, TOKENS>(along_x ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
+    const Pieces vs = placed<V_ALONG, OUTPUTS>(along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
+    Term x_term = advance(p, Term{first, 0}, xs.term), v_term = advance(p, Term{first, 0}, vs.term);
     int2 x_place = place(p, index, x_term, end), v_place = place(p, index, v_term, end);
+    constexpr bool TOGETHER = VECTOR == 4 && X_ALONG && V_ALONG; // then both begin at one term
+    const uint blocks_on = DEPTH / p.depth, rows_on = DEPTH % p.depth;
+    auto after = [&](Term term) { // DEPTH further on
+        term.block += blocks_on;
+        term.row += rows_on;
+        if (term.row >= p.depth) {
+            term.row -= p.depth;
+            term.block++;
+        }
+        return term;
+    };
+    // Where the operands have the pieces, but for their term. Tokens and outputs beyond the last are the last.
+    constexpr uint X_PIECES = TOKENS * DEPTH / VECTOR / THREADS, V_PIECES = OUTPUTS * DEPTH / VECTOR / THREADS;
+    auto x_place_of = [&](uint n) {
+        uint t = t0 + xs.item + n * xs.items_on;
+        return batch * p.x_batch + (along_x ? min(t, p.tokens - 1) * p.x_stride : min(t, p.tokens - VECTOR));
+    };
+    auto v_place_of = [&](uint n) {
+        uint o = o0 + vs.item + n * vs.items_on;
+        return along_v ? min(o, p.width - 1) * p.depth : min(o, p.width - VECTOR);
+    };
+    // Many small pieces are not worth the registers.
+    constexpr bool KEPT = VECTOR == 4;
+    constexpr int AT_ONCE = KEPT ? 64 : 2;
+    uint x_from[KEPT ? X_PIECES : 1], v_from[KEPT ? V_PIECES : 1];
+#pragma unroll
+    for (uint n = 0; KEPT && n < X_PIECES; n++) x_from[n] = kept(x_place_of(n));
+#pragma unroll
+    for (uint n = 0; KEPT && n < V_PIECES; n++) v_from[n] = kept(v_place_of(n));
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
-        const uint x_step = along_x ? p.x_stride : 1, v_step = along_v ? p.depth : 1;
-        const float* from = x + batch * p.x_batch + max(x_place.x, 0) * (along_x ? 1 : p.x_stride) + t0 * x_step;
-#pragma unroll
-        for (uint n = 0; n < TOKENS * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = x_piece(local + n * THREADS);
-            bool ok = (x_place.x >= 0) & (t0 + at.item < p.tokens);
-            copy<VECTOR, X_ALONG, TOKENS>(to, at, ok ? from + at.item * x_step : x, ok);
+        const uint feature = max(x_place.x, 0) * (along_x ? 1 : p.x_stride);
+#pragma unroll AT_ONCE
+        for (uint n = 0; n < X_PIECES; n++) {
+            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + ((KEPT ? x_from[n] : x_place_of(n)) + feature), x_place.x >= 0);
         }
-        from = v + v_place.y + o0 * v_step;
-#pragma unroll
-        for (uint n = 0; n < OUTPUTS * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = v_piece(local + n * THREADS);
-            bool ok = (v_place.x >= 0) & (o0 + at.item < p.width);
-            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, at, ok ? from + at.item * v_step : v, ok);
+#pragma unroll AT_ONCE
+        for (uint n = 0; n < V_PIECES; n++) {
+            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, vs, n, v + ((KEPT ? v_from[n] : v_place_of(n)) + v_place.y), v_place.x >= 0);
         }
-        x_term = advance(p, x_term, DEPTH);
+        x_term = after(x_term);
         x_place = place(p, index, x_term, end);
-        v_term = advance(p, v_term, DEPTH);
-        v_place = place(p, index, v_term, end);
+        if (!TOGETHER) v_term = after(v_term);
+        v_place = TOGETHER ? x_place : place(p, index, v_term, end);
     };
 
+    const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<V_ALONG>(local % SIDE);
     float sums[8][8] = {};
     for (uint stage = 0; stage < STAGES - 1; stage++) {
         if (stage < stages) fetch(stage);
@@ -73,8 +96,8 @@ DEVICE void product(const Params& p, OPERANDS) {
         __syncthreads();
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
-        const float4* from = memory + stage % STAGES * SIZE;
-        multiply<X_ALONG, TOKENS, V_ALONG, OUTPUTS>(sums, from, local / SIDE, from + X_SIZE, local % SIDE);
+        const uint from = stage % STAGES * (SIZE * 16);
+        multiply<X_ALONG, TOKENS, V_ALONG, OUTPUTS>(sums, memory, from + x_begin, from + v_begin);
     }
 
     // Out through shared memory, four values at a time, along outputs or along tokens.
@@ -92,15 +115,12 @@ DEVICE void product(const Params& p, OPERANDS) {
         uint o = along ? n % (OUTPUTS / 4) * 4 : n / (TOKENS / 4);
         if (t0 + t >= p.tokens || o0 + o >= o_end) continue;
         uint count = min(4u, along ? o_end - o0 - o : p.tokens - t0 - t);
-        float results[4] = {};
+        const uint output = column * p.width + o0 + o;
+        float results[4];
 #pragma unroll
-        for (uint i = 0; i < 4; i++) {
-            if (i < count) {
-                uint ti = along ? t : t + i, oi = along ? o + i : o;
-                results[i] = finish(p, bias, column * p.width + o0 + oi, tile[ti * PITCH + oi]);
-            }
-        }
-        float* to = y + y_index(p, batch, t0 + t, column * p.width + o0 + o);
+        for (uint i = 0; i < 4; i++) results[i] = tile[along ? t * PITCH + o + i : (t + i) * PITCH + o];
+        finish_four(p, bias, output, along, count, results);
+        float* to = y + y_index(p, batch, t0 + t, output);
         if (VECTOR == 4) {
             *(float4*)to = float4{results[0], results[1], results[2], results[3]};
         } else {
@@ -113,14 +133,14 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 
 #define VEC4(tokens, outputs, flags) \
-    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_16_##flags, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_16_##flags(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_##flags, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_##flags(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 4, (flags & 1) != 0, (flags & 2) != 0>(p, x, v, index, bias, y); \
     }
 
 #define TILE(tokens, outputs) \
-    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs##_16, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs##_16(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs(PARAMS p, OPERANDS) { \
         product<tokens, outputs, 1, true, true>(p, x, v, index, bias, y); \
     } \
     VEC4(tokens, outputs, 0) \

@@ -12,6 +12,11 @@ constexpr uint threads = ROWS * PLACES / 64;
 template <uint ROWS, uint PLACES>
 constexpr uint shared = STAGES * DEPTH * 4 * (ROWS + PLACES);
 
+template <uint VECTOR, uint THREADS, uint ITEMS>
+DEVICE Pieces across(uint local) {
+    return VECTOR == 4 ? pieces_across_wide<VECTOR, THREADS, ITEMS>(local) : pieces_across<VECTOR, THREADS>(local);
+}
+
 // VECTOR values are copied at a time. A_ALONG and B_ALONG say whether the panels lie along the tokens;
 // where VECTOR is 4, the operands too.
 template <uint ROWS, uint PLACES, uint VECTOR, bool A_ALONG, bool B_ALONG>
@@ -37,24 +42,45 @@ DEVICE void product(const Params& p, OPERANDS) {
     for (uint n = local; n < PLACES; n += THREADS) places[n] = place(p, index, p0 + n, first, count);
     __syncthreads();
 
+    // Where the operands have a thread's pieces, from a stage's first token on; NONE for zeros.
+    constexpr uint A_PIECES = ROWS * DEPTH / VECTOR / THREADS, B_PIECES = PLACES * DEPTH / VECTOR / THREADS, NONE = ~0u;
+    const Pieces as = placed<A_ALONG, ROWS>(along_a ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, ROWS>(local));
+    const Pieces bs = placed<B_ALONG, PLACES>(along_b ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, PLACES>(local));
+    auto a_place_of = [&](uint n) {
+        uint i = i0 + as.item + n * as.items_on;
+        return (i < p.height) & (base + i < p.rows) ? a_index(p, as.term + n * as.terms_on, base + i) : NONE;
+    };
+    auto b_place_of = [&](uint n) {
+        int feature = places[bs.item + n * bs.items_on].x;
+        return feature >= 0 ? b_index(p, bs.term + n * bs.terms_on, feature) : NONE;
+    };
+    // Many small pieces are not worth the registers.
+    constexpr bool KEPT = VECTOR == 4;
+    constexpr int AT_ONCE = KEPT ? 64 : 2;
+    uint a_from[KEPT ? A_PIECES : 1], b_from[KEPT ? B_PIECES : 1];
+#pragma unroll
+    for (uint n = 0; KEPT && n < A_PIECES; n++) a_from[n] = kept(a_place_of(n));
+#pragma unroll
+    for (uint n = 0; KEPT && n < B_PIECES; n++) b_from[n] = kept(b_place_of(n));
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
-        const uint t0 = start + stage * DEPTH;
-#pragma unroll
-        for (uint n = 0; n < ROWS * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = along_a ? piece_along<VECTOR>(local + n * THREADS) : piece_across<VECTOR, ROWS / VECTOR>(local + n * THREADS);
-            bool ok = (t0 + at.term < end) & (i0 + at.item < p.height) & (base + i0 + at.item < p.rows);
-            copy<VECTOR, A_ALONG, ROWS>(to, at, ok ? a + a_index(p, t0 + at.term, base + i0 + at.item) : a, ok);
+        const uint t0 = start + stage * DEPTH, left = end - t0;
+        const uint a0 = a_index(p, t0, 0), b0 = b_index(p, t0, 0);
+#pragma unroll AT_ONCE
+        for (uint n = 0; n < A_PIECES; n++) {
+            const uint from = KEPT ? a_from[n] : a_place_of(n);
+            bool ok = (from != NONE) & (as.term + n * as.terms_on < left);
+            copy<VECTOR, A_ALONG, ROWS>(to, as, n, a + (ok ? a0 + from : 0), ok);
         }
-#pragma unroll
-        for (uint n = 0; n < PLACES * DEPTH / VECTOR / THREADS; n++) {
-            Piece at = along_b ? piece_along<VECTOR>(local + n * THREADS) : piece_across<VECTOR, PLACES / VECTOR>(local + n * THREADS);
-            int feature = places[at.item].x;
-            bool ok = (t0 + at.term < end) & (feature >= 0);
-            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, at, ok ? b + b_index(p, t0 + at.term, feature) : b, ok);
+#pragma unroll AT_ONCE
+        for (uint n = 0; n < B_PIECES; n++) {
+            const uint from = KEPT ? b_from[n] : b_place_of(n);
+            bool ok = (from != NONE) & (bs.term + n * bs.terms_on < left);
+            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, bs, n, b + (ok ? b0 + from : 0), ok);
         }
     };
 
+    const uint a_begin = begin<A_ALONG>(local % SIDE), b_begin = A_SIZE * 16 + begin<B_ALONG>(local / SIDE);
     float sums[8][8] = {};
     const uint stages = (max(end, start) - start + DEPTH - 1) / DEPTH;
     for (uint stage = 0; stage < STAGES - 1; stage++) {
@@ -66,8 +92,8 @@ DEVICE void product(const Params& p, OPERANDS) {
         __syncthreads();
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
-        const float4* from = memory + stage % STAGES * SIZE;
-        multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, from, local % SIDE, from + A_SIZE, local / SIDE);
+        const uint from = stage % STAGES * (SIZE * 16);
+        multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, memory, from + a_begin, from + b_begin);
     }
 
     // Out through shared memory, four places of a row at a time; what sticks out of the matrix is 0.
@@ -102,14 +128,14 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 
 #define VEC4(rows, places, flags) \
-    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_16_##flags, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_16_##flags(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_##flags, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_##flags(PARAMS p, OPERANDS) { \
         product<rows, places, 4, (flags & 1) == 0, (flags & 2) == 0>(p, a, b, index, c); \
     }
 
 #define TILE(rows, places) \
-    SHARED_BYTES(block_sddmm_scalar_##rows##_##places##_16, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places##_16(PARAMS p, OPERANDS) { \
+    SHARED_BYTES(block_sddmm_scalar_##rows##_##places, (shared<rows, places>)) \
+    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places(PARAMS p, OPERANDS) { \
         product<rows, places, 1, true, true>(p, a, b, index, c); \
     } \
     VEC4(rows, places, 0) \

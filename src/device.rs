@@ -389,6 +389,15 @@ impl Device {
         }
     }
 
+    /// The multiprocessors of a GPU whose kernels are PTX, for those that keep each of them busy with a block.
+    pub(crate) fn processors(&self) -> Option<u32> {
+        match &self.0.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => Some(gpu.processors()),
+            _ => None,
+        }
+    }
+
     /// A new buffer of at least `bytes`, contents undefined.
     pub(crate) fn alloc(&self, bytes: usize) -> Result<Buffer> {
         let bytes = bytes.next_multiple_of(4);

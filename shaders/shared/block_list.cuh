@@ -7,12 +7,17 @@
 constexpr uint STEPS = 4, TERMS = 16 * STEPS; // of a stage; a step is 16 terms
 constexpr uint WINDOW = 128;                  // block rows
 
+// Where in V's values the slices' parts of a block row's blocks begin, −1 where there is no block.
+template <uint SLICES>
+struct __align__(SLICES * 4) Row {
+    int starts[SLICES];
+};
+
 // The block rows of a window that some slice has, one after another: for each its row in the window and
-// the slices that have a block; and of each slice and row of the window where in V's values the slice's
-// part of the block begins, or −1.
+// the slices that have a block; and all rows of the window.
 template <uint SLICES>
 struct List {
-    int starts[SLICES][WINDOW];
+    Row<SLICES> window[WINDOW];
     unsigned char rows[WINDOW], masks[WINDOW];
     uint count;
 };
@@ -42,13 +47,13 @@ template <uint THREADS, uint SLICES, class Sync>
 DEVICE void list_rows(List<SLICES>& list, Cursors<SLICES>& cursors, const Params& p, const uint* index, uint row, uint local, Sync sync) {
     constexpr uint SHARE = THREADS / SLICES;
     const uint slice = local / SHARE;
-    for (uint n = local; n < SLICES * WINDOW; n += THREADS) list.starts[n / WINDOW][n % WINDOW] = -1;
+    for (uint n = local; n < SLICES * WINDOW; n += THREADS) list.window[n / SLICES].starts[n % SLICES] = -1;
     sync();
     for (uint n = cursors.next[slice] + local % SHARE; n < cursors.end[slice]; n += SHARE) {
         uint entry = p.columns + 1 + n * 2;
         uint there = index[entry] - row;
         if (there >= WINDOW) break;
-        list.starts[slice][there] = index[entry + 1] * p.depth * p.width + cursors.offset[slice];
+        list.window[there].starts[slice] = index[entry + 1] * p.depth * p.width + cursors.offset[slice];
         atomicAdd(&cursors.taken[slice], 1);
     }
     sync();
@@ -61,7 +66,7 @@ DEVICE void list_rows(List<SLICES>& list, Cursors<SLICES>& cursors, const Params
         for (uint n = local; n < WINDOW; n += 32) {
             uint mask = 0;
 #pragma unroll
-            for (uint own = 0; own < SLICES; own++) mask |= uint(list.starts[own][n] >= 0) << own;
+            for (uint own = 0; own < SLICES; own++) mask |= uint(list.window[n].starts[own] >= 0) << own;
             uint some = __ballot_sync(0xffffffff, mask != 0);
             uint at = count + __popc(some & ((1u << local) - 1));
             if (mask != 0) {
@@ -80,13 +85,23 @@ struct Step {
     uint row, step;
 };
 
-DEVICE Step advance(Step step, uint steps, uint in_block) {
-    step.step += steps;
-    while (step.step >= in_block) {
-        step.step -= in_block;
-        step.row++;
+// From a step to the same of the next stage.
+struct Pace {
+    uint rows, steps, in_block;
+};
+
+DEVICE Pace pace_of(uint in_block) { return Pace{STEPS / in_block, STEPS % in_block, in_block}; }
+
+DEVICE Step first(Pace pace, uint step) { return Step{step / pace.in_block, step % pace.in_block}; }
+
+DEVICE Step next(Pace pace, Step at) {
+    at.row += pace.rows;
+    at.step += pace.steps;
+    if (at.step >= pace.in_block) {
+        at.step -= pace.in_block;
+        at.row++;
     }
-    return step;
+    return at;
 }
 
 // Panels in shared memory: lines of 128 bytes or of 64, their 16-byte pieces permuted so that those above

@@ -5,15 +5,14 @@
 
 #include "block_list.cuh"
 #include "hopper.cuh"
-#include "tensor.cuh"
 
 template <uint SLICE>
 constexpr uint slices = 256 / SLICE;
 constexpr uint MULTIPLIERS = 256, FILLERS = 128, THREADS = MULTIPLIERS + FILLERS;
 constexpr uint STAGES = 4;
 constexpr uint X_BYTES = TOKENS * TERMS * 2, STAGE_BYTES = X_BYTES + 256 * TERMS * 2;
-constexpr uint PITCH = 40; // floats of a line of 32 sums on their way out
-constexpr uint OUT_BYTES = 16 * PITCH * 4;
+constexpr uint PITCH = 72; // halves of a line of 64 results on their way out
+constexpr uint OUT_BYTES = 16 * PITCH * 2;
 template <uint SLICE>
 constexpr uint shared_bytes = STAGES * STAGE_BYTES + MULTIPLIERS / 32 * OUT_BYTES;
 
@@ -50,105 +49,111 @@ DEVICE Place place_of(const Params& p, uint tile) {
     return Place{tile / p.output_tiles / p.token_tiles, tile / p.output_tiles % p.token_tiles * TOKENS, slice, min(all, slice + in_tile)};
 }
 
-// A filler's share of a window's stages. Its pieces have the same place in their lines, and, along the
-// terms, the same step of a stage.
+// A filler's share of a window's stages: the same piece of some lines, all of one step of a stage, of X and
+// of V. Where V has them is looked up a stage ahead.
 template <uint SLICE, bool ALONG>
 DEVICE void fill(const Params& p, const __half* x, const __half* v, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, char* memory, Way& way, uint local) {
     using V = Panel<SLICE, ALONG>;
-    constexpr uint X_LINES = FILLERS / 8, V_LINES = FILLERS / V::PIECES; // brought at a time
-    constexpr uint V_STEPS = ALONG ? 1 : STEPS * 16 / V_LINES, EACH = V::LINES / V_LINES / V_STEPS;
+    constexpr uint X_LINES = FILLERS / 8, EACH = V::BYTES / 16 / FILLERS;
+    // V's lines at a time: of all steps, or, across, of the warp's.
+    constexpr uint V_LINES = (ALONG ? FILLERS : 32) / V::PIECES;
     const Place place = place_of<SLICE>(p, way.tile);
-    const uint steps_in_block = p.depth / 16, stages = (__shfl_sync(0xffffffff, list.count, 0) * steps_in_block + STEPS - 1) / STEPS;
-    const uint x_line = local / 8, x_piece = local % 8, v_line = local / V::PIECES, v_piece = local % V::PIECES;
-    const uint x_to = spot<128>(x_line, x_piece), v_to = X_BYTES + spot<V::LINE>(v_line, v_piece);
-    const uint v_from = ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line % 16 * p.width + v_piece * 8;
-    const uint v_apart = ALONG ? V_LINES * p.depth : 64, step_apart = ALONG ? 16 : 16 * p.width;
+    const Pace pace = pace_of(p.depth / 16);
+    const uint count = list.count, stages = (count * pace.in_block + STEPS - 1) / STEPS;
+    const uint x_line = local / 8, x_piece = local % 8, x_to = spot<128>(x_line, x_piece);
     uint x_from[TOKENS / X_LINES]; // tokens beyond the last are the last
 #pragma unroll
     for (uint n = 0; n < TOKENS / X_LINES; n++) {
         x_from[n] = place.batch * p.x_batch + min(place.t0 + x_line + n * X_LINES, p.tokens - 1) * p.x_stride + x_piece % 2 * 8;
     }
+    const uint v_step = ALONG ? local % 8 / 2 : local / 32, v_piece = local % V::PIECES;
+    const uint v_line = ALONG ? local / V::PIECES : local % 32 / V::PIECES;
+    const uint v_to = X_BYTES + spot<V::LINE>(ALONG ? v_line : v_step * 16 + v_line, v_piece);
+    const uint v_from = ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line * p.width + v_piece * 8;
+    const uint v_apart = V_LINES * (ALONG ? p.depth : p.width), step_apart = ALONG ? 16 : 16 * p.width;
 
-    Step x_step = advance(Step{0, 0}, x_piece / 2, steps_in_block);
-    Step v_step = advance(Step{0, 0}, ALONG ? v_piece / 2 : v_line / 16, steps_in_block);
+    Step x_at = first(pace, x_piece / 2), v_at = first(pace, v_step);
+    Row<slices<SLICE>> none;
+#pragma unroll
+    for (uint own = 0; own < slices<SLICE>; own++) none.starts[own] = -1;
+    auto x_row = [&] { return x_at.row < count ? list.rows[x_at.row] : WINDOW; };
+    auto v_row = [&] { return v_at.row < count ? list.window[list.rows[v_at.row]] : none; };
+    const uint at = uint(__cvta_generic_to_shared(memory));
+    uint row = x_row();
+    Row<slices<SLICE>> blocks = v_row();
     for (uint stage = 0; stage < stages; stage++, way.stages++) {
         const uint here = way.stages % STAGES;
-        char* to = memory + here * STAGE_BYTES;
-        const uint row = x_step.row < list.count ? list.rows[x_step.row] : WINDOW;
+        const uint to = at + here * STAGE_BYTES;
         barrier_wait(shared.empty[here], way.stages / STAGES % 2 ^ 1);
         if (row < WINDOW) {
-            const uint feature = (way.row + row) * p.depth + x_step.step * 16;
+            const uint feature = (way.row + row) * p.depth + x_at.step * 16;
 #pragma unroll
-            for (uint n = 0; n < TOKENS / X_LINES; n++) cp_async_16(to + x_to + n * X_LINES * 128, x + (x_from[n] + feature));
+            for (uint n = 0; n < TOKENS / X_LINES; n++) copy_16(to + x_to + n * X_LINES * 128, x + (x_from[n] + feature));
         }
+        const uint from = v_from + v_at.step * step_apart;
 #pragma unroll
-        for (uint n = 0; n < V_STEPS; n++) {
-            Step step = advance(v_step, n * (V_LINES / 16), steps_in_block);
-            if (step.row >= list.count) break;
-            const int* starts = &list.starts[0][list.rows[step.row]];
-            const uint from = v_from + step.step * step_apart;
+        for (uint own = 0; own < slices<SLICE>; own++) {
+            if (blocks.starts[own] < 0) continue;
 #pragma unroll
-            for (uint own = 0; own < slices<SLICE>; own++) {
-                int start = starts[own * WINDOW];
-                if (start < 0) continue;
-#pragma unroll
-                for (uint m = 0; m < EACH; m++) {
-                    // A thread's lines keep the same permutation: they are multiples of 8 apart.
-                    const uint line = ALONG ? m * V_LINES : m * TERMS + n * V_LINES;
-                    cp_async_16(to + v_to + own * V::BYTES + line * V::LINE, v + (start + from + m * v_apart));
-                }
+            for (uint n = 0; n < EACH; n++) {
+                // Across, 4 lines on flip the permutation, and 4 times that is the next 64 outputs.
+                const uint flip = ALONG || V::LINE == 64 ? 0 : n % 2 * 64, beside = ALONG ? 0 : n / 4;
+                const uint lines = n % (ALONG ? EACH : 4);
+                copy_16(to + own * V::BYTES + (v_to ^ flip) + lines * V_LINES * V::LINE + beside * 64 * 128,
+                            v + (blocks.starts[own] + from + lines * v_apart + beside * 64));
             }
         }
         barrier_arrive_copied(shared.full[here]);
-        x_step = advance(x_step, STEPS, steps_in_block);
-        v_step = advance(v_step, STEPS, steps_in_block);
+        x_at = next(pace, x_at);
+        v_at = next(pace, v_at);
+        row = x_row();
+        blocks = v_row();
     }
 }
 
-// The slices with a block in each of a stage's steps, in 8 bits each. Lane n looks step n % 4 up.
-template <uint SLICES>
-DEVICE uint masks_of(const List<SLICES>& list, Step step, uint lane) {
-    uint mask = (step.row < list.count ? list.masks[step.row] : 0u) << lane % 4 * 8;
-    mask |= __shfl_xor_sync(0xffffffff, mask, 1);
-    mask |= __shfl_xor_sync(0xffffffff, mask, 2);
-    return __shfl_sync(0xffffffff, mask, 0);
+// The slices with a block in each of a stage's steps, in 8 bits each; blocks are GRAIN steps deep or some
+// times that, and so many steps apart are these.
+template <uint GRAIN, uint SLICES>
+DEVICE uint masks_at(const List<SLICES>& list, const Step (&at)[STEPS / GRAIN], uint count) {
+    uint mask = 0;
+#pragma unroll
+    for (uint n = 0; n < STEPS / GRAIN; n++) mask |= (at[n].row < count ? list.masks[at[n].row] : 0u) << n * GRAIN * 8;
+    return mask * (GRAIN == 4 ? 0x01010101 : GRAIN == 2 ? 0x0101 : 1);
 }
 
-// A window's products. Those of a stage are still under way while the next are issued.
-template <uint SLICE, bool ALONG>
-DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way) {
+// A window's products, whose blocks are GRAIN steps deep or some times that. Those of a stage are still
+// under way while the next are issued.
+template <uint SLICE, bool ALONG, uint GRAIN>
+DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way, uint warp) {
     using V = Panel<SLICE, ALONG>;
-    const uint lane = threadIdx.x % 32, group = threadIdx.x / 128;
-    const uint steps_in_block = p.depth / 16, stages = (__shfl_sync(0xffffffff, list.count, 0) * steps_in_block + STEPS - 1) / STEPS;
-    const unsigned long long x = panel_descriptor(memory + group * 64 * 128, 128, 1024, 0);
-    const unsigned long long v = panel_descriptor(memory + X_BYTES, V::LINE, V::LINE * 8, 64 * 128);
-    Step step = advance(Step{0, 0}, lane % STEPS, steps_in_block);
-    uint mask = masks_of(list, step, lane);
+    const uint lane = threadIdx.x % 32, count = __shfl_sync(0xffffffff, list.count, 0);
+    const Pace pace = pace_of(p.depth / 16);
+    const uint stages = (count * pace.in_block + STEPS - 1) / STEPS;
+    const uint x = panel_low(memory + warp / 4 * 64 * 128, 0), v = panel_low(memory + X_BYTES, 64 * 128);
+    Step at[STEPS / GRAIN];
+#pragma unroll
+    for (uint n = 0; n < STEPS / GRAIN; n++) at[n] = first(pace, n * GRAIN);
+    uint mask = __shfl_sync(0xffffffff, masks_at<GRAIN>(list, at, count), 0);
     for (uint stage = 0; stage < stages; stage++, way.stages++) {
         const uint here = way.stages % STAGES;
-        const unsigned long long to = here * STAGE_BYTES >> 4;
+        const uint to = here * (STAGE_BYTES >> 4);
+#pragma unroll
+        for (uint n = 0; n < STEPS / GRAIN; n++) at[n] = next(pace, at[n]);
+        const uint next_mask = masks_at<GRAIN>(list, at, count);
         barrier_wait(shared.full[here], way.stages / STAGES % 2);
         matrix_fence();
 #pragma unroll
         for (uint n = 0; n < slices<SLICE>; n++) {
-            const uint own = mask >> n & 0x01010101;
-            const unsigned long long panel = v + to + (n * V::BYTES >> 4);
-            if (own == 0x01010101) {
+#pragma unroll
+            for (uint k = 0; k < STEPS; k += GRAIN) {
+                if ((mask >> (k * 8 + n) & 1) == 0) continue;
                 wgmma_begin();
 #pragma unroll
-                for (uint k = 0; k < STEPS; k++) wgmma<!ALONG>(sums[n], x + to + k * 2, panel + (k * V::STEP >> 4));
-            } else if (own != 0) {
-#pragma unroll
-                for (uint k = 0; k < STEPS; k++) {
-                    if ((own >> k * 8 & 1) == 0) continue;
-                    wgmma_begin();
-                    wgmma<!ALONG>(sums[n], x + to + k * 2, panel + (k * V::STEP >> 4));
-                }
+                for (uint m = k; m < k + GRAIN; m++) wgmma<V::LINE, !ALONG>(sums[n], x + to + m * 2, v + to + (n * V::BYTES + m * V::STEP >> 4));
             }
         }
         wgmma_commit();
-        step = advance(step, STEPS, steps_in_block);
-        mask = masks_of(list, step, lane);
+        mask = __shfl_sync(0xffffffff, next_mask, 0);
         wgmma_wait<1>();
         if (stage > 0 && lane == 0) barrier_arrive(shared.empty[(way.stages - 1) % STAGES]);
     }
@@ -156,37 +161,47 @@ DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, c
     if (stages > 0 && lane == 0) barrier_arrive(shared.empty[(way.stages - 1) % STAGES]);
 }
 
-// A warp's sums, 16 tokens × 256 outputs, on their way out through shared memory, 32 outputs at a time.
+// A warp's sums, 16 tokens × 256 outputs, on their way out through shared memory, 64 outputs at a time.
 template <uint SLICE>
-DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const float* bias, __half* y, float* tile, uint index) {
+DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const float* bias, __half* y, __half* tile, uint index, uint warp) {
     const Place place = place_of<SLICE>(p, index);
-    const uint lane = threadIdx.x % 32, t0 = place.t0 + threadIdx.x / 32 * 16;
-    float* to = tile + lane / 4 * PITCH + lane % 4 * 2;
+    const uint lane = threadIdx.x % 32, t = place.t0 + warp * 16 + lane / 8, outputs = place.all * SLICE;
+    __half* to = tile + lane / 4 * PITCH + lane % 4 * 2;
+    const __half* from = tile + lane / 8 * PITCH + lane % 8 * 8;
 #pragma unroll 1
-    for (uint part = 0; part < 8; part++) {
-        const uint output = place.slice * SLICE + part * 32 + lane % 4 * 8;
-        __syncwarp();
+    for (uint part = 0; part < 4; part++) {
+        const uint output = place.slice * SLICE + part * 64;
+        if (output >= outputs) break;
+        float values[32];
 #pragma unroll
-        for (uint n = 0; n < 8; n++) {
+        for (uint n = 0; n < 4; n++) {
             if (n != part) continue;
-            const float* own = &sums[n * 32 / SLICE][n * 32 % SLICE / 2];
 #pragma unroll
-            for (uint j = 0; j < 4; j++) {
-                *(float2*)(to + j * 8) = float2{own[j * 4], own[j * 4 + 1]};
-                *(float2*)(to + j * 8 + 8 * PITCH) = float2{own[j * 4 + 2], own[j * 4 + 3]};
-            }
+            for (uint m = 0; m < 32; m++) values[m] = sums[(n * 32 + m) / (SLICE / 2)][(n * 32 + m) % (SLICE / 2)];
+        }
+        if (has_bias(p)) {
+            const float* own = bias + output + lane % 4 * 2;
+#pragma unroll
+            for (uint m = 0; m < 32; m++) values[m] += output + m / 4 * 8 < outputs ? own[m / 4 * 8 + m % 2] : 0.0f;
+        }
+        if (activation(p) == 1) {
+#pragma unroll
+            for (uint m = 0; m < 32; m++) values[m] = activate(1, values[m]);
+        } else if (activation(p) == 2) {
+#pragma unroll
+            for (uint m = 0; m < 32; m++) values[m] = activate(2, values[m]);
         }
         __syncwarp();
-#pragma unroll 1
-        for (uint line = lane / 4; line < 16; line += 8) {
-            if (t0 + line >= p.tokens || output >= place.all * SLICE) continue;
-            const float* from = tile + line * PITCH + lane % 4 * 8;
-            __half2 results[4];
 #pragma unroll
-            for (uint n = 0; n < 4; n++) {
-                results[n] = __floats2half2_rn(finish(p, bias, output + n * 2, from[n * 2]), finish(p, bias, output + n * 2 + 1, from[n * 2 + 1]));
-            }
-            *(uint4*)(y + y_index(p, place.batch, t0 + line, output)) = *(const uint4*)results;
+        for (uint m = 0; m < 32; m += 4) {
+            *(__half2*)(to + m * 2) = __floats2half2_rn(values[m], values[m + 1]);
+            *(__half2*)(to + m * 2 + 8 * PITCH) = __floats2half2_rn(values[m + 2], values[m + 3]);
+        }
+        __syncwarp();
+#pragma unroll
+        for (uint n = 0; n < 16; n += 4) {
+            if (t + n >= p.tokens || output + lane % 8 * 8 >= outputs) continue;
+            *(uint4*)(y + y_index(p, place.batch, t + n, output + lane % 8 * 8)) = *(const uint4*)(from + n * PITCH);
         }
     }
 }
@@ -203,7 +218,9 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
     __syncthreads();
 
     Way way = {blockIdx.x, 0, 0, 0};
-    if (__shfl_sync(0xffffffff, threadIdx.x / 32, 0) >= MULTIPLIERS / 32) {
+    const uint warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0);
+    if (warp >= MULTIPLIERS / 32) {
+        fewer_registers<88>();
         const uint local = threadIdx.x - MULTIPLIERS;
         while (way.tile < tiles) {
             auto& list = shared.lists[way.windows % 2];
@@ -219,18 +236,22 @@ DEVICE void product(const Params& p, const __half* x, const __half* v, const uin
             next(way, p);
         }
     } else {
-        float* tile = (float*)(memory + STAGES * STAGE_BYTES + threadIdx.x / 32 * OUT_BYTES);
+        more_registers<208>();
+        __half* tile = (__half*)(memory + STAGES * STAGE_BYTES + warp * OUT_BYTES);
         while (way.tile < tiles) {
             const uint now = way.tile;
             float sums[slices<SLICE>][SLICE / 2] = {};
             while (way.tile == now) {
                 barrier_wait(shared.listed[way.windows % 2], way.windows / 2 % 2);
-                multiply<SLICE, ALONG>(sums, p, shared.lists[way.windows % 2], shared, memory, way);
+                const auto& list = shared.lists[way.windows % 2];
+                if (p.depth % 64 == 0) multiply<SLICE, ALONG, 4>(sums, p, list, shared, memory, way, warp);
+                else if (p.depth % 32 == 0) multiply<SLICE, ALONG, 2>(sums, p, list, shared, memory, way, warp);
+                else multiply<SLICE, ALONG, 1>(sums, p, list, shared, memory, way, warp);
                 __syncwarp();
                 if (threadIdx.x % 32 == 0) barrier_arrive(shared.unlisted[way.windows % 2]);
                 next(way, p);
             }
-            put<SLICE>(sums, p, bias, y, tile, now);
+            put<SLICE>(sums, p, bias, y, tile, now, warp);
         }
     }
 }

@@ -61,3 +61,20 @@ DEVICE uint y_index(const Params& p, uint batch, uint t, uint output) {
 DEVICE float finish(const Params& p, const float* bias, uint output, float sum) {
     return activate(activation(p), has_bias(p) ? sum + bias[output] : sum);
 }
+
+// Four of them, the first `count` of which count: a token's, along the outputs, or an output's.
+DEVICE void finish_four(const Params& p, const float* bias, uint output, bool along, uint count, float (&sums)[4]) {
+    if (has_bias(p)) {
+#pragma unroll
+        for (uint i = 0; i < 4; i++) {
+            if (i < count) sums[i] += bias[along ? output + i : output];
+        }
+    }
+    if (activation(p) == 1) {
+#pragma unroll
+        for (uint i = 0; i < 4; i++) sums[i] = activate(1, sums[i]);
+    } else if (activation(p) == 2) {
+#pragma unroll
+        for (uint i = 0; i < 4; i++) sums[i] = activate(2, sums[i]);
+    }
+}

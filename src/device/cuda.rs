@@ -26,6 +26,7 @@ pub(crate) struct Cuda {
     info: Info,
     modules: Mutex<Modules>,
     matrix_units: bool,
+    processors: u32,
     submissions: AtomicU64,
 }
 
@@ -112,7 +113,8 @@ impl Cuda {
         }
         let context = Arc::new(Context::new(stream, format!("{} ({})", info.id, info.name))?);
         let modules = Mutex::new(Modules::new(described.is_hopper()));
-        Ok(Self { context, info, modules, matrix_units: !options.portable, submissions: AtomicU64::new(0) })
+        let (matrix_units, processors) = (!options.portable, described.processors());
+        Ok(Self { context, info, modules, matrix_units, processors, submissions: AtomicU64::new(0) })
     }
 
     pub fn stream(&self) -> &Arc<CudaStream> {
@@ -129,6 +131,10 @@ impl Cuda {
 
     pub fn has_matrix_units(&self) -> bool {
         self.matrix_units
+    }
+
+    pub fn processors(&self) -> u32 {
+        self.processors
     }
 
     /// Kernels and copies handed to the driver so far.

@@ -266,7 +266,7 @@ fn launch(x: &Tokens, y: &Tokens, v: &BlockSparse, epilogue: Epilogue<'_>, plan:
         params: bytemuck::bytes_of(&params),
         inputs: &[&x.buffer, v.buffer(), &index, epilogue.bias.unwrap_or(v.buffer())],
         outputs: &[&y.buffer],
-        groups: u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles),
+        groups: (u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles)).min(plan.most_groups),
         constants: &constants,
         function: None,
     })
@@ -277,6 +277,8 @@ struct Plan {
     kernel: &'static Kernel,
     token_tiles: u32,
     output_tiles: u32,
+    /// Of which each goes from tile to tile.
+    most_groups: u64,
     constants: Vec<(&'static str, f64)>,
 }
 
@@ -292,16 +294,40 @@ impl Plan {
                 kernel: &WALK,
                 token_tiles: x.tokens.div_ceil(8),
                 output_tiles: y.features.div_ceil(128 / lanes as u32),
+                most_groups: u64::MAX,
                 constants: vec![("LANES", lanes as f64)],
             };
         }
-        let [tokens, outputs, stage] = Self::tile(x.tokens as usize, width);
+        let along = u32::from(x.along) | u32::from(v.layout() == Layout::Columns) << 1;
+        let (tokens, outputs, constant) = if x.buffer.device.is_cuda() {
+            let [tokens, outputs] = Self::cuda_tile(x.batch as usize * x.tokens as usize, y.features as usize, width);
+            (tokens, outputs, ("ALONG", f64::from(along)))
+        } else {
+            let [tokens, outputs, stage] = Self::tile(x.tokens as usize, width);
+            (tokens, outputs, ("DEPTH", stage as f64))
+        };
         let fours = [depth, width, x.contiguous(), x.stride as usize, y.contiguous(), y.batch_stride as usize];
         Self {
             kernel: if !v.is_empty() && fours.iter().all(|side| side.is_multiple_of(4)) { &VEC4 } else { &SCALAR },
             token_tiles: x.tokens.div_ceil(tokens as u32),
             output_tiles: (columns * width.div_ceil(outputs)) as u32,
-            constants: vec![("TOKENS", tokens as f64), ("OUTPUTS", outputs as f64), ("DEPTH", stage as f64)],
+            most_groups: u64::MAX,
+            constants: vec![("TOKENS", tokens as f64), ("OUTPUTS", outputs as f64), constant],
+        }
+    }
+
+    /// Tokens and outputs of a tile on CUDA, where a block has 32 threads for every 2048 sums: tiles that
+    /// fill a GPU of a hundred multiprocessors, the largest in which least of a block's width is wasted.
+    fn cuda_tile(tokens: usize, outputs: usize, width: usize) -> [usize; 2] {
+        let waste = |outputs: usize| width.div_ceil(outputs) * outputs;
+        if tokens.div_ceil(256) * outputs.div_ceil(32) < 300 {
+            [64, 32]
+        } else if waste(64) <= waste(32) {
+            [128, 64]
+        } else if waste(32) * 3 <= waste(16) * 4 {
+            [256, 32]
+        } else {
+            [256, 16]
         }
     }
 

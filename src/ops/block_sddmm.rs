@@ -159,6 +159,10 @@ struct Plan {
 /// Workgroups that fill a large GPU.
 const FULL: usize = 1500;
 
+/// The same with CUDA's tiles, of which a multiprocessor of an H200 has three: many times what is there at
+/// once, so that the last ones are a small part.
+const CUDA_FULL: usize = 2304;
+
 impl Plan {
     fn new(a: &Tokens, b: &Tokens, pattern: &BlockPattern, alone: bool) -> Self {
         let [height, width] = pattern.block();
@@ -176,12 +180,20 @@ impl Plan {
                 constants: vec![("LANES", lanes as f64)],
             };
         }
-        let [rows, places, stage] = Self::tile(height);
+        let cuda = a.buffer.device.is_cuda();
+        let (rows, places, constant) = if cuda {
+            let [rows, places] = Self::cuda_tile(height);
+            (rows, places, ("ALONG", f64::from(u32::from(a.along) | u32::from(b.along) << 1)))
+        } else {
+            let [rows, places, stage] = Self::tile(height);
+            (rows, places, ("DEPTH", stage as f64))
+        };
         let tiles = pattern.grid()[0] * height.div_ceil(rows) * longest.div_ceil(places);
         // Small results are summed over parts of the tokens at once.
         let length = pattern.len() * height * width;
         let fits = (a.buffer.device.max_binding() / (4 * length.max(1))).max(1);
-        let parts = if alone && tiles > 0 { (FULL / tiles).clamp(1, 8).min(tokens / 512).min(fits).max(1) } else { 1 };
+        let full = if cuda { CUDA_FULL } else { FULL };
+        let parts = if alone && tiles > 0 { (full / tiles).clamp(1, 8).min(tokens / 512).min(fits).max(1) } else { 1 };
         let part_tokens = tokens.div_ceil(parts).next_multiple_of(8);
         let fours = [height, width, a.contiguous(), b.contiguous(), a.stride as usize, b.stride as usize];
         Self {
@@ -190,8 +202,14 @@ impl Plan {
             column_tiles: longest.div_ceil(places) as u32,
             parts: tokens.div_ceil(part_tokens) as u32,
             part_tokens: part_tokens as u32,
-            constants: vec![("ROWS", rows as f64), ("PLACES", places as f64), ("DEPTH", stage as f64)],
+            constants: vec![("ROWS", rows as f64), ("PLACES", places as f64), constant],
         }
+    }
+
+    /// Rows and places of a tile on CUDA.
+    fn cuda_tile(height: usize) -> [usize; 2] {
+        let [rows, ..] = Self::tile(height);
+        [rows, if rows == 64 { 128 } else { 256 }]
     }
 
     /// Rows, places and staged tokens of a tile; see the products' tiles.

@@ -34,6 +34,7 @@ pub(crate) struct Described {
     capability: (i32, i32),
     memory: u64,
     shared: u32,
+    processors: u32,
     integrated: bool,
     driver: i32,
 }
@@ -56,6 +57,7 @@ pub(crate) fn describe(ordinal: usize) -> Result<Described> {
             // SAFETY: as above.
             memory: unsafe { result::device::total_mem(device)? } as u64,
             shared: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as u32,
+            processors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32,
             integrated: attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0,
             driver,
         })
@@ -64,6 +66,10 @@ pub(crate) fn describe(ordinal: usize) -> Result<Described> {
 }
 
 impl Described {
+    pub fn processors(&self) -> u32 {
+        self.processors
+    }
+
     pub fn runs_ptx(&self) -> bool {
         self.capability >= OLDEST
     }

@@ -29,6 +29,15 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
     let outputs = v.pattern().cols();
     let (output, shape) = Output::stored(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).dtype(Dtype::F16))?;
     crate::ops::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
+    for part in parts(op, &[x, &output.operand])? {
+        let (x, y) = (Tokens::new(&x.slice(part.clone())), Tokens::new(&output.operand.slice(part)));
+        let plan = if let Some(processors) = v.device().processors() { cuda_plan(&x, v, processors) } else { plan(&x, v) };
+        launch(&x, &y, v, epilogue, plan)?;
+    }
+    Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
     let [depth, width] = v.pattern().block();
     // 64 × 32 sums for each of four subgroups, side by side where a block is wide enough.
     let [tile, stage] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
@@ -36,15 +45,28 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
         (true, false) => [64, 16],
         _ => [32, 16],
     };
-    for part in parts(op, &[x, &output.operand])? {
-        let (x, y) = (Tokens::new(&x.slice(part.clone())), Tokens::new(&output.operand.slice(part)));
-        let plan = Plan {
-            kernel: &KERNEL,
-            token_tiles: x.tokens.div_ceil(8192 / tile as u32),
-            output_tiles: (outputs / tile) as u32,
-            constants: vec![("OUTPUTS", tile as f64), ("DEPTH", stage as f64)],
-        };
-        launch(&x, &y, v, epilogue, plan)?;
+    Plan {
+        kernel: &KERNEL,
+        token_tiles: x.tokens.div_ceil(8192 / tile as u32),
+        output_tiles: (v.pattern().cols() / tile) as u32,
+        most_groups: u64::MAX,
+        constants: vec![("OUTPUTS", tile as f64), ("DEPTH", stage as f64)],
     }
-    Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+/// 128 tokens × up to 256 outputs, in slices of blocks, fewer where there would not be a tile for each
+/// multiprocessor. A block of threads on each goes from tile to tile.
+fn cuda_plan(x: &Tokens, v: &BlockSparse, processors: u32) -> Plan {
+    let width = v.pattern().block()[1];
+    let slice = [128, 64].into_iter().find(|slice| width.is_multiple_of(*slice)).unwrap_or(32);
+    let slices = (v.pattern().cols() / slice) as u32;
+    let token_tiles = x.tokens.div_ceil(128);
+    let wanted = processors.div_ceil(x.batch * token_tiles).min(slices);
+    Plan {
+        kernel: &KERNEL,
+        token_tiles,
+        output_tiles: slices.div_ceil(256 / slice as u32).max(wanted),
+        most_groups: u64::from(processors),
+        constants: vec![("SLICE", slice as f64), ("ALONG", f64::from(u8::from(v.layout() == Layout::Columns)))],
+    }
 }
