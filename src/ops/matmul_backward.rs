@@ -220,7 +220,11 @@ fn same_band(op: &'static str, name: &'static str, got: &Operand, want: &Operand
 
 /// A gradient being made: the operand's structure and storage type, fill 0.
 pub(crate) fn gradient(op: &'static str, of: &Operand) -> Result<Output> {
-    if of.dense { Ok(Output::dense(op, of.device(), dense_shape(of))?.0) } else { Ok(Output::banded(op, of.device(), banded_shape(of)?)?.0) }
+    if of.dense {
+        Ok(Output::dense(op, of.device(), dense_shape(of))?.0)
+    } else {
+        Ok(Output::banded(op, of.device(), banded_shape(of)?)?.0)
+    }
 }
 
 fn dense_shape(of: &Operand) -> DenseShape {
