@@ -162,23 +162,31 @@ struct Slide {
         // What is not four at its ends.
         int single = lane < 4 ? (start & ~3) + lane : (end & ~3) + lane - 4;
         bool has_single = (lane < 4 ? (start & 3) != 0 : lane < 8) & (single >= start) & (single < end);
+        constexpr int FOURS = (B_ROW / 4 + B_THREADS - 1) / B_THREADS; // of a thread in a row
+        bool has_four[FOURS];
+#pragma unroll
+        for (int m = 0; m < FOURS; m++) {
+            int at = (lane + m * B_THREADS) * 4;
+            has_four[m] = (at >= start) & (at + 4 <= end);
+        }
         float* to = tile_b + in_ring * B_SLAB + row * B_ROW;
         int j = k0 + slab * 8 - params.b_lower;
         const float* from = b + (k0 + slab * 8 + row) * params.b_stride + j + params.b_lower;
 #pragma unroll 1
-        for (; slab < end_slab(n); slab += PASS) {
+        for (int left = end_slab(n) - slab; left > 0; left -= PASS) {
 #pragma unroll
-            for (int at = lane * 4; at < B_ROW; at += B_THREADS * 4) {
-                if (TASK == READY) ready(to + at, b_scale + j + at, 1, start - at, end - at);
-                else if ((at >= start) & (at + 4 <= end)) cp_async_16(to + at, from + at);
+            for (int m = 0; m < FOURS; m++) {
+                int at = (lane + m * B_THREADS) * 4;
+                if (TASK == READY) {
+                    if (at < B_ROW) ready(to + at, b_scale + j + at, 1, start - at, end - at);
+                } else if (has_four[m]) {
+                    cp_async_16(to + at, from + at);
+                }
             }
             if (TASK == BRING & has_single) cp_async_4(to + single, from + single);
             in_ring += PASS;
-            to += PASS * B_SLAB;
-            if (in_ring >= SLABS) {
-                in_ring -= SLABS;
-                to -= SLABS * B_SLAB;
-            }
+            to += in_ring < SLABS ? PASS * B_SLAB : (PASS - SLABS) * B_SLAB;
+            if (in_ring >= SLABS) in_ring -= SLABS;
             j += PASS * 8;
             from += PASS * 8 * (params.b_stride + 1);
         }
