@@ -14,10 +14,10 @@ DEVICE bool has_vectors(const float* values, int stride, int len) { return !(((s
 #define PRODUCT params, a, b, a_scale, b_scale, c
 
 // Products of whole bands, by the width of B they reach.
-typedef Slide<8, 3, 3> Slide17;
-typedef Slide<8, 5, 5> Slide33;
-typedef Slide<8, 9, 3> Slide65;
-typedef Slide<8, 17, 3> Slide129;
+typedef Slide<3, 3> Slide17;
+typedef Slide<5, 5> Slide33;
+typedef Slide<9, 3> Slide65;
+typedef Slide<17, 3> Slide129;
 
 template <class Slide>
 DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {

@@ -1,14 +1,14 @@
-// The whole product of two bands. A strip is 8 rows of C; LANES threads work on it, each with COLUMNS
-// columns, LANES apart, of all 8 rows in registers. Row k of B reaches width-of-B columns only, so the
-// strip's window of LANES · COLUMNS columns slides along with k, LANES columns after every LANES k (a
-// step), and what it leaves behind is finished.
+// The whole product of two bands. A strip is 8 rows of C; 8 threads work on it, each with COLUMNS columns,
+// 8 apart, of all 8 rows in registers. Row k of B reaches width-of-B columns only, so the strip's window of
+// 8 · COLUMNS columns slides along with k, 8 columns after every 8 k (a step), and what it leaves behind is
+// finished.
 //
 //            columns of C                  Each strip has its own k: at step n, strip s is at rows
-//       [ window ]→                        8 s + LANES · n of B, counted from the first that the block
-//   s   x x x x x . . .                    needs. So all strips do the same at the same time, none waits
-//       . x x x x x . .                    at the band's ends, and 8 rows of B (a slab) go from the last
-//  s+1  . . x x x x x .                    strip to the one before it step after step: slabs lie in a
-//                                          ring, into which the next come while a step is worked off.
+//       [ window ]→                        8 (s + n) of B, counted from the first that the block needs.
+//   s   x x x x x . . .                    So all strips do the same at the same time, none waits at
+//       . x x x x x . .                    the band's ends, and 8 rows of B (a slab) go from each strip
+//  s+1  . . x x x x x .                    to the one before it step after step: slabs lie in a ring,
+//                                          into which the next come while a step is worked off.
 //
 // In the ring a slab's rows stand column below column, with padding beside the band, so that the window
 // may reach beyond it.
@@ -17,19 +17,23 @@
 #include "matmul_params.cuh"
 #include "tensor.cuh"
 
-template <int LANES, int COLUMNS, int STAGES>
+// Keeps the compiler from computing an address anew in each branch that uses it.
+DEVICE void computed_here(float*& address) {
+#ifdef __CUDACC__
+    asm volatile("" : "+l"(address));
+#endif
+}
+
+template <int COLUMNS, int STAGES>
 struct Slide {
     static constexpr int STRIPS = 16;
     static constexpr int ROWS = 8 * STRIPS;
-    static constexpr int GROUP = STRIPS * LANES;
-    static constexpr int STEP = LANES / 8;                   // slabs that a step moves on
-    static constexpr int SLABS = STRIPS - 1 + STEP * STAGES; // of the ring
-    static constexpr int WIDTH = LANES * (COLUMNS - 1) + 1;  // of B at most
-    static constexpr int LEFT = LANES - 8;                   // the window of a step's second slab starts there
-    static constexpr int B_ROW = LANES * COLUMNS + LEFT;
-    static constexpr int B_SLAB = 8 * B_ROW + LANES;         // so the strips of a warp read different banks
-    static constexpr int B_THREADS = B_ROW <= 32 ? 8 : 16;   // that bring a row
-    static constexpr int A_STRIP = 8 * LANES + 4;
+    static constexpr int GROUP = STRIPS * 8;
+    static constexpr int SLABS = STRIPS - 1 + STAGES;      // of the ring
+    static constexpr int B_ROW = 8 * COLUMNS;
+    static constexpr int B_SLAB = 8 * B_ROW + 8;           // so the strips of a warp read different banks
+    static constexpr int B_THREADS = B_ROW <= 32 ? 8 : 16; // that bring a row
+    static constexpr int A_STRIP = 8 * 8 + 4;
     static constexpr int A_STAGE = STRIPS * A_STRIP;
     static constexpr int A_SIZE = STAGES * A_STAGE;
     static constexpr int BYTES = (A_SIZE + SLABS * B_SLAB) * 4;
@@ -81,24 +85,24 @@ struct Slide {
     enum Task { BRING, CLEAR, READY };
     template <Task TASK>
     METHOD void a_values(int n) {
-        constexpr int PER_ROW = LANES / 4;
+        constexpr int PER_ROW = 2;
         bool columns = params.flags & 1;
         int row = columns ? t % 8 : t / PER_ROW % 8;
         int q = (columns ? t / 8 % PER_ROW : t % PER_ROW) * 4;
         int step = columns ? params.a_stride : 1;
         int strip = t / (8 * PER_ROW);
-        int i = i0 + strip * 8 + row, k = k0 + strip * 8 + n * LANES + q;
-        float* slot = tile_a + n % STAGES * A_STAGE + strip * A_STRIP + row * LANES + q;
+        int i = i0 + strip * 8 + row, k = k0 + strip * 8 + n * 8 + q;
+        float* slot = tile_a + n % STAGES * A_STAGE + strip * A_STRIP + row * 8 + q;
         const float* from = a + a_index(params, i, k);
         // A second strip, so much further on, has the same place in the band.
         constexpr int FURTHER = STRIPS / 2 * 8;
         float* further_slot = slot + STRIPS / 2 * A_STRIP;
         int first = i - params.a_lower - k, end = i + params.a_upper + 1 - k;
-        bool inner = (k0 + n * LANES >= 0) & (k0 + n * LANES + ROWS - 8 + LANES <= params.inner);
+        bool inner = (k0 + n * 8 >= 0) & (k0 + n * 8 + ROWS - 8 + 8 <= params.inner);
         // Inside the matrix four are copied anyway.
         bool any_four = a_vectors & inner & (i0 >= ROWS) & (i0 + ROWS + 16 <= params.rows);
         if (TASK == CLEAR) {
-            if (!any_four | ((n * LANES >= 7) & (n * LANES + LANES <= params.a_lower + params.a_upper + 1))) return;
+            if (!any_four | ((n * 8 >= 7) & (n * 8 + 8 <= params.a_lower + params.a_upper + 1))) return;
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 if ((e < first) | (e >= end)) slot[e] = further_slot[e] = ring_pad();
@@ -122,8 +126,8 @@ struct Slide {
     }
 
     // Slabs of B that step n needs and the step before did not.
-    METHOD int first_slab(int n) const { return n == 0 ? 0 : STRIPS - 1 + STEP * n; }
-    METHOD int end_slab(int n) const { return STRIPS - 1 + STEP * (n + 1); }
+    METHOD int first_slab(int n) const { return n == 0 ? 0 : STRIPS - 1 + n; }
+    METHOD int end_slab(int n) const { return STRIPS + n; }
 
     // Any of them.
     template <Task TASK>
@@ -136,7 +140,7 @@ struct Slide {
             int slab = x / PER_SLAB, in_slab = x % PER_SLAB;
             int row = columns ? in_slab % 8 : in_slab / PER_ROW;
             int at = (columns ? in_slab / 8 : in_slab % PER_ROW) * 4;
-            int j = k0 + slab * 8 - params.b_lower - LEFT + at;
+            int j = k0 + slab * 8 - params.b_lower + at;
             int k = k0 + slab * 8 + row;
             int first = max(0, k - params.b_lower) - j;
             int end = (uint)k < (uint)params.inner ? min(params.cols, k + params.b_upper + 1) - j : 0;
@@ -154,27 +158,35 @@ struct Slide {
         int row = t / B_THREADS % 8, lane = t % B_THREADS;
         int slab = first_slab(n) + t / B_THREADS / 8;
         int in_ring = slab % SLABS;
-        int start = LEFT + row, end = start + params.b_lower + params.b_upper + 1; // of the band in the row
+        int start = row, end = row + params.b_lower + params.b_upper + 1; // of the band in the row
         // What is not four at its ends.
         int single = lane < 4 ? (start & ~3) + lane : (end & ~3) + lane - 4;
         bool has_single = (lane < 4 ? (start & 3) != 0 : lane < 8) & (single >= start) & (single < end);
+        constexpr int FOURS = (B_ROW / 4 + B_THREADS - 1) / B_THREADS; // of a thread in a row
+        bool has_four[FOURS];
+#pragma unroll
+        for (int m = 0; m < FOURS; m++) {
+            int at = (lane + m * B_THREADS) * 4;
+            has_four[m] = (at >= start) & (at + 4 <= end);
+        }
         float* to = tile_b + in_ring * B_SLAB + row * B_ROW;
-        int j = k0 + slab * 8 - params.b_lower - LEFT;
+        int j = k0 + slab * 8 - params.b_lower;
         const float* from = b + (k0 + slab * 8 + row) * params.b_stride + j + params.b_lower;
 #pragma unroll 1
-        for (; slab < end_slab(n); slab += PASS) {
+        for (int left = end_slab(n) - slab; left > 0; left -= PASS) {
 #pragma unroll
-            for (int at = lane * 4; at < B_ROW; at += B_THREADS * 4) {
-                if (TASK == READY) ready(to + at, b_scale + j + at, 1, start - at, end - at);
-                else if ((at >= start) & (at + 4 <= end)) cp_async_16(to + at, from + at);
+            for (int m = 0; m < FOURS; m++) {
+                int at = (lane + m * B_THREADS) * 4;
+                if (TASK == READY) {
+                    if (at < B_ROW) ready(to + at, b_scale + j + at, 1, start - at, end - at);
+                } else if (has_four[m]) {
+                    cp_async_16(to + at, from + at);
+                }
             }
             if (TASK == BRING & has_single) cp_async_4(to + single, from + single);
             in_ring += PASS;
-            to += PASS * B_SLAB;
-            if (in_ring >= SLABS) {
-                in_ring -= SLABS;
-                to -= SLABS * B_SLAB;
-            }
+            to += in_ring < SLABS ? PASS * B_SLAB : (PASS - SLABS) * B_SLAB;
+            if (in_ring >= SLABS) in_ring -= SLABS;
             j += PASS * 8;
             from += PASS * 8 * (params.b_stride + 1);
         }
@@ -191,67 +203,67 @@ struct Slide {
 
     METHOD bool inside(int slot) const {
         int j = i0 - params.c_lower + slot;
-        return (slot >= 7) & (slot + LANES <= params.c_lower + params.c_upper + 1) & (i0 + ROWS <= params.rows) & (j >= 0) &
-               (j + ROWS - 8 + LANES <= params.cols);
+        return (slot >= 7) & (slot + 8 <= params.c_lower + params.c_upper + 1) & (i0 + ROWS <= params.rows) & (j >= 0) &
+               (j + ROWS - 8 + 8 <= params.cols);
     }
 
     // One column of a strip into C; `slot` is its place in the strip's first row. `inside` says that all of
-    // the block's strips have all of these LANES columns.
+    // the block's strips have all of these 8 columns.
     METHOD void finish(const float (&acc)[8], int row, int slot, bool inside) {
         int j = row - params.c_lower + slot;
-        bool in_cols = inside | ((uint)j < (uint)params.cols);
-        uint rows = 0xff; // that have the column
-        if (!inside) {
-            int first = clamp(slot - params.c_lower - params.c_upper, 0, 8), end = clamp(min(slot + 1, params.rows - row), 0, 8);
-            rows = first < end ? (1u << end) - (1u << first) : 0;
-        }
+        bool in_cols = inside | ((uint)j < (uint)params.cols), exact = true;
+        float scale = RING_SCALES & in_cols ? b_scale[j] : 0;
         float* to = c + c_index(params, row, j);
         float value[8];
-        if (in_cols) {
-            float scale = RING_SCALES ? b_scale[j] : 0;
-            bool exact = true;
-#pragma unroll
-            for (int r = 0; r < 8; r++) {
-                bool there = inside | (rows >> r & 1);
-                exact &= !there | ring_is_exact(acc[r]);
-                value[r] = ring_finish(acc[r], RING_SCALES & there ? a_scale[row + r] + scale : 0);
-            }
-            if (!exact) {
-#pragma unroll
-                for (int r = 0; r < 8; r++) value[r] = ring_is_exact(acc[r]) ? value[r] : not_a_number();
-                redo = true;
-            }
-        } else {
-#pragma unroll
-            for (int r = 0; r < 8; r++) value[r] = params.fill;
-        }
 #pragma unroll
         for (int r = 0; r < 8; r++) {
-            if (rows >> r & 1) *to = value[r];
-            to += params.c_stride;
+            value[r] = acc[r];
+            if (RING_SCALES) {
+                int line = inside ? row + r : min(row + r, params.rows - 1);
+                value[r] = ring_is_exact(acc[r]) ? ring_finish(acc[r], a_scale[line] + scale) : not_a_number();
+            }
         }
+        computed_here(to);
+        if (inside) {
+#pragma unroll
+            for (int r = 0; r < 8; r++) {
+                to[r * params.c_stride] = value[r];
+                exact &= ring_is_exact(acc[r]);
+            }
+        } else {
+            int first = slot - params.c_lower - params.c_upper, end = min(slot + 1, params.rows - row);
+#pragma unroll
+            for (int r = 0; r < 8; r++) {
+                bool there = (r >= first) & (r < end);
+                value[r] = in_cols ? value[r] : params.fill;
+                if (there) *to = value[r];
+                exact &= !there | ring_is_exact(acc[r]);
+                to += params.c_stride;
+                computed_here(to);
+            }
+        }
+        if (in_cols & !exact) redo = true;
     }
 
-    // 8 k of a strip's rows times its window. MOVE says that the window moves on before.
-    template <bool MOVE>
+    // The window moves on; then 8 k of a strip's rows times it.
     METHOD void multiply(float (&acc)[COLUMNS][8], const float* from_a, const float* from_b) {
 #pragma unroll
         for (int q = 0; q < 8; q += 2) {
             float2 x[8];
 #pragma unroll
-            for (int r = 0; r < 8; r++) x[r] = *(const float2*)(from_a + r * LANES + q);
+            for (int r = 0; r < 8; r++) x[r] = *(const float2*)(from_a + r * 8 + q);
 #pragma unroll
             for (int e = 0; e < COLUMNS; e++) {
-                float y = from_b[q * B_ROW + e * LANES];
+                float y = from_b[q * B_ROW + e * 8];
 #pragma unroll
                 for (int r = 0; r < 8; r++) {
-                    float before = MOVE & q == 0 ? (e + 1 < COLUMNS ? acc[e + 1][r] : ring_start()) : acc[e][r];
+                    float before = q == 0 ? (e + 1 < COLUMNS ? acc[e + 1][r] : ring_start()) : acc[e][r];
                     acc[e][r] = ring_mac(before, x[r].x, y);
                 }
             }
 #pragma unroll
             for (int e = 0; e < COLUMNS; e++) {
-                float y = from_b[(q + 1) * B_ROW + e * LANES];
+                float y = from_b[(q + 1) * B_ROW + e * 8];
 #pragma unroll
                 for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].y, y);
             }
@@ -262,9 +274,9 @@ struct Slide {
         if (t == 0) *any_tainted = 0;
         for (int x = t; x < SLABS * B_SLAB / 4; x += GROUP) ((float4*)tile_b)[x] = make_float4(ring_pad(), ring_pad(), ring_pad(), ring_pad());
         __syncthreads();
-        int strip = t / LANES, lane = t % LANES;
+        int strip = t / 8, lane = t % 8;
         int row = i0 + strip * 8;
-        int steps = (params.a_lower + params.a_upper + 8 + LANES - 1) / LANES;
+        int steps = (params.a_lower + params.a_upper + 8 + 8 - 1) / 8;
         float acc[COLUMNS][8];
 #pragma unroll
         for (int e = 0; e < COLUMNS; e++) {
@@ -287,21 +299,17 @@ struct Slide {
             cp_async_commit();
             if (n < 0) continue;
             const float* from_a = tile_a + n % STAGES * A_STAGE + strip * A_STRIP;
-            const float* from_b = tile_b + LEFT + lane;
-            multiply<true>(acc, from_a, from_b + slab * B_SLAB);
+            const float* from_b = tile_b + lane;
+            multiply(acc, from_a, from_b + slab * B_SLAB);
             slab = slab + 1 == SLABS ? 0 : slab + 1;
-            if (STEP == 2) {
-                multiply<false>(acc, from_a + 8, from_b + slab * B_SLAB - 8);
-                slab = slab + 1 == SLABS ? 0 : slab + 1;
-            }
             // No later k reaches the window's first columns.
-            finish(acc[0], row, n * LANES + lane, inside(n * LANES));
+            finish(acc[0], row, n * 8 + lane, inside(n * 8));
         }
         constexpr int AT_ONCE = COLUMNS > 4 ? 4 : COLUMNS - 1;
 #pragma unroll 1
         for (int n = steps; n < steps + COLUMNS - 1; n += AT_ONCE) {
 #pragma unroll
-            for (int e = 1; e <= AT_ONCE; e++) finish(acc[e], row, (n + e - 1) * LANES + lane, inside((n + e - 1) * LANES));
+            for (int e = 1; e <= AT_ONCE; e++) finish(acc[e], row, (n + e - 1) * 8 + lane, inside((n + e - 1) * 8));
 #pragma unroll
             for (int e = 1; e + AT_ONCE < COLUMNS; e++) {
 #pragma unroll
@@ -315,14 +323,14 @@ struct Slide {
         bool all = *any_tainted;
         if (!(redo | all)) return;
 #pragma unroll 1
-        for (int slot = lane; slot < (steps + COLUMNS) * LANES; slot += LANES) {
+        for (int slot = lane; slot < (steps + COLUMNS) * 8; slot += 8) {
             int j = row - params.c_lower + slot;
             if ((uint)j >= (uint)params.cols) continue;
 #pragma unroll 1
             for (int r = 0; r < 8; r++) {
                 if (((uint)(slot - r) > (uint)(params.c_lower + params.c_upper)) | (row + r >= params.rows)) continue;
                 float* to = c + c_index(params, row + r, j);
-                if (all || isnan(*to)) *to = ring_exact(params, a, b, row + r, j);
+                if (all || !(*to > minus_infinity())) *to = ring_exact(params, a, b, row + r, j);
             }
         }
     }

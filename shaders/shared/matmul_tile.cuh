@@ -206,8 +206,8 @@ struct Tile {
                 next_b += DEPTH * (b.along ? 1 : b.stride);
             }
             if ((n >= 0) & (k0 < warp_end) & (next > warp_first)) {
-                const float* tile_a = memory + n % 2 * STAGE + row;
-                const float* tile_b = memory + n % 2 * STAGE + DEPTH * A_PITCH + column;
+                const float* tile_a = memory + (n & 1) * STAGE + row;
+                const float* tile_b = memory + (n & 1) * STAGE + DEPTH * A_PITCH + column;
 #pragma unroll
                 for (int k = 0; k < DEPTH; k++) {
                     float4 x[2], y[COLUMNS / 4];
@@ -229,7 +229,7 @@ struct Tile {
                 }
             }
             if (n + 1 < stages) {
-                float* stage = memory + (n + 1) % 2 * STAGE;
+                float* stage = memory + (n + 1 & 1) * STAGE;
                 if (full_a.has(next)) store_all<ROWS, A_PASSES, A_PITCH>(a, from_a, stage + slot_a, place_a.line);
                 else store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
                 if (full_b.has(next)) store_all<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + slot_b, place_b.line);
@@ -239,13 +239,12 @@ struct Tile {
         }
         if (RING_LOOKS & tainted) atomicOr(any_tainted, 1);
 
-        // Through shared memory, so that warps write rows. Neighbouring columns are exchanged there: a register
-        // of sums and its column's in the loop above are then in different banks, and FFMA has no conflict.
+        // Through shared memory, so that warps write rows.
 #pragma unroll
         for (int r = 0; r < 8; r++) {
             float* to = memory + (row + r / 4 * 16 + r % 4) * B_PITCH + column;
 #pragma unroll
-            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e + 1][r], acc[e][r], acc[e + 3][r], acc[e + 2][r]);
+            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e][r], acc[e + 1][r], acc[e + 2][r], acc[e + 3][r]);
         }
         __syncthreads();
         bool all = *any_tainted, dense = params.flags & 32;
@@ -254,19 +253,24 @@ struct Tile {
         for (int r = warp; r < min(ROWS, params.rows - i0); r += GROUP / 32) {
             int i = i0 + r;
             int lower = dense ? 0 : i - params.c_lower, upper = dense ? params.cols - 1 : i + params.c_upper;
-            float row_scale = RING_SCALES ? a.scale[i] : 0;
+            const float* sums = memory + r * B_PITCH;
             float* to = c + c_index(params, i, j0);
+            float row_scale = RING_SCALES ? a.scale[i] : 0;
+            auto store = [&](int n) {
+                to[n] = ring_finish(sums[n], RING_SCALES ? row_scale + b.scale[j0 + n] : 0);
+                redo |= all | !ring_is_exact(sums[n]);
+            };
+            if ((j0 >= max(lower, 0)) & (j0 + WIDTH - 1 <= min(upper, params.cols - 1))) {
 #pragma unroll
-            for (int n = lane; n < WIDTH; n += 32) {
-                int j = j0 + n;
-                if ((j < lower) | (j > upper)) continue;
-                float value = params.fill;
-                if ((uint)j < (uint)params.cols) {
-                    float sum = memory[r * B_PITCH + (n ^ 1)];
-                    value = ring_finish(sum, RING_SCALES ? row_scale + b.scale[j] : 0);
-                    redo |= all | !ring_is_exact(sum);
+                for (int n = 0; n < WIDTH; n += 32) store(lane + n);
+            } else {
+#pragma unroll 1
+                for (int n = lane; n < WIDTH; n += 32) {
+                    int j = j0 + n;
+                    if ((j < lower) | (j > upper)) continue;
+                    if ((uint)j < (uint)params.cols) store(n);
+                    else to[n] = params.fill;
                 }
-                to[n] = value;
             }
         }
         // What padding may have spoilt is computed anew.
@@ -275,7 +279,7 @@ struct Tile {
         for (int x = lane; x < ROWS * WIDTH / 4; x += 32) {
             int r = x / WIDTH * 4 + warp, i = i0 + r, j = j0 + x % WIDTH;
             bool stored = dense | in_band(i, j, params.c_lower, params.c_upper);
-            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + (x % WIDTH ^ 1)]))) {
+            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + x % WIDTH]))) {
                 c[c_index(params, i, j)] = ring_exact(params, all_a, all_b, i, j);
             }
         }

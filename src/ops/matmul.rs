@@ -332,22 +332,22 @@ impl Plan {
         Self { tiles: tiles as u32, constants }
     }
 
-    /// On CUDA strips of 8 rows slide, 16 to a block, with 8 or 16 threads each; tiles of 64 rows and 16
-    /// columns for each of a thread's stand still.
+    /// On CUDA strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window;
+    /// tiles of 64 rows and 16 columns for each of a thread's stand still.
     fn cuda(a: &Operand, b: &Operand, c: &Operand) -> Self {
         let banded = !(a.dense || b.dense || c.dense);
         let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
-        let width = b.lower + b.upper + 1;
-        let slides = [(17, 3, 8), (33, 5, 8), (65, 9, 8), (129, 9, 16)];
-        let (columns, lanes, tiles) = match slides.iter().find(|(widest, ..)| banded && whole && width <= *widest) {
-            Some((_, columns, lanes)) => (*columns, *lanes, c.rows.div_ceil(128)),
+        let reach = (b.lower + b.upper) as usize + 8;
+        let slide = [3, 5, 9, 17].into_iter().find(|columns| banded && whole && reach <= columns * 8);
+        let (columns, tiles) = match slide {
+            Some(columns) => (columns, c.rows.div_ceil(128)),
             None => {
                 let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
                 let tiles = |columns: usize| wide.div_ceil(LANES * columns);
                 let columns = if 6 * tiles(4) < 10 * tiles(8) { 4 } else { 8 };
-                (columns, 0, c.rows.div_ceil(ROWS) * tiles(columns))
+                (columns, c.rows.div_ceil(ROWS) * tiles(columns))
             }
         };
-        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("LANES", f64::from(lanes))] }
+        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide.is_some())))] }
     }
 }
