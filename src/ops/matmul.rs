@@ -3,7 +3,7 @@
 
 pub(crate) mod cooperative;
 
-use super::common::{Output, most_lanes, parts, result_dtype, row_lanes, same, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, row_lanes, same, same_device, values, widened};
 use crate::cpu;
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
@@ -274,7 +274,9 @@ pub(crate) fn params(a: &Operand, b: &Operand, c: &Operand) -> Params {
 pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     let device = a.device();
     let scale = device.alloc(a.batch * a.rows * 4)?;
-    let lanes = if device.is_cuda() { row_lanes(a, a.batch * a.rows) } else { most_lanes(a) };
+    // About four values to an invocation.
+    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
+    let lanes = if device.is_cuda() { row_lanes(a, a.batch * a.rows) } else { (stored / 4).next_power_of_two().clamp(4, 32) };
     device.launch(&Launch {
         kernel: &SCALE,
         params: bytemuck::bytes_of(&a.row_params()),
