@@ -1,62 +1,91 @@
-// Hopper's matrix products, of a warpgroup (4 warps) and two panels in shared memory, under way until
-// waited for. Only in what is compiled for sm_90a, which defines HOPPER.
+// Products of Hopper's warpgroups, for rows of 64 halves: four warps with 16 rows each multiply by what lies in
+// shared memory, which is read once for all of them. Fragments are those of mma_16x8x16.
+//
+// Rows are staged without gaps from a multiple of 1024 bytes on; the 16-byte pieces of row r are permuted by
+// an exclusive or of r % 8 (the 128-byte swizzle of the PTX ISA, "Matrix descriptor").
 #pragma once
 
-#include "kernel.cuh"
+#include "tensor.cuh"
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-#define HOPPER
 
-// Makes what this thread has written to shared memory visible to the matrix units, after a barrier.
-DEVICE void matrix_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
-// Before the first product of a group: the sums in registers are as the program says.
-DEVICE void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-
-// Until all but the last `left` groups are done.
-template <int left>
-DEVICE void wgmma_wait() {
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory");
+// Rows from `stage` on, groups of 8 following each other.
+DEVICE unsigned long long descriptor_of(const void* stage) {
+    return (unsigned long long)(1 << 30 | 1024 >> 4) << 32 | 1 << 16 | (shared_address(stage) & 0x3ffff) >> 4;
 }
 
-// How a panel of halves lies in shared memory, for the matrix units (PTX ISA, "Matrix descriptor"): lines
-// of 128 or 64 bytes whose 16-byte pieces are permuted (by line % 8, or line / 2 % 4), the panel at a
-// multiple of 1024 bytes. `group` is bytes from 8 lines to the next 8, `beside` from one line's 64 halves
-// to its next 64 where lines are along the outputs and longer than that.
-DEVICE unsigned long long panel_descriptor(const void* panel, uint line, uint group, uint beside) {
-    unsigned long long at = __cvta_generic_to_shared(panel);
-    return at >> 4 | (unsigned long long)(beside >> 4) << 16 | (unsigned long long)(group >> 4) << 32 | (line == 128 ? 1ull : 2ull) << 62;
+// What this thread copied is there for warpgroups once all have met.
+DEVICE void fence_of_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// c = A · Bᵀ, or with `add` more than that, for 32 rows of B or 64. The rows of both are staged.
+DEVICE void wgmma(float (&c)[4][4], unsigned long long a, unsigned long long b, int add) {
+    asm volatile("{.reg .pred add; setp.ne.b32 add, %18, 0;"
+                 "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15},"
+                 " %16, %17, add, 1, 1, 0, 0;}"
+                 : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]), "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]),
+                   "+f"(c[2][0]), "+f"(c[2][1]), "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]), "+f"(c[3][3])
+                 : "l"(a), "l"(b), "r"(add));
 }
 
-#define SUMS_8(n) "+f"(c[n]), "+f"(c[n + 1]), "+f"(c[n + 2]), "+f"(c[n + 3]), "+f"(c[n + 4]), "+f"(c[n + 5]), "+f"(c[n + 6]), "+f"(c[n + 7])
-
-// c += A · B, 64 × 16 times 16 × n: lane l of warp w has rows 16 w + l / 4 (c[4 j], c[4 j + 1]) and that
-// + 8, columns 8 j + 2 (l % 4) and the next. A's lines are along the terms; B's too, or along the outputs
-// if `across`.
-template <int across>
-DEVICE void wgmma(float (&c)[16], unsigned long long a, unsigned long long b) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
-                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, %16, %17, 1, 1, 1, 0, %18;"
-                 : SUMS_8(0), SUMS_8(8) : "l"(a), "l"(b), "n"(across));
+DEVICE void wgmma(float (&c)[8][4], unsigned long long a, unsigned long long b, int add) {
+    asm volatile("{.reg .pred add; setp.ne.b32 add, %34, 0;"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"
+                 " %32, %33, add, 1, 1, 0, 0;}"
+                 : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]), "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]),
+                   "+f"(c[2][0]), "+f"(c[2][1]), "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]), "+f"(c[3][3]),
+                   "+f"(c[4][0]), "+f"(c[4][1]), "+f"(c[4][2]), "+f"(c[4][3]), "+f"(c[5][0]), "+f"(c[5][1]), "+f"(c[5][2]), "+f"(c[5][3]),
+                   "+f"(c[6][0]), "+f"(c[6][1]), "+f"(c[6][2]), "+f"(c[6][3]), "+f"(c[7][0]), "+f"(c[7][1]), "+f"(c[7][2]), "+f"(c[7][3])
+                 : "l"(a), "l"(b), "r"(add));
 }
 
-template <int across>
-DEVICE void wgmma(float (&c)[32], unsigned long long a, unsigned long long b) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
-                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-                 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, 1, 1, 1, 0, %34;"
-                 : SUMS_8(0), SUMS_8(8), SUMS_8(16), SUMS_8(24) : "l"(a), "l"(b), "n"(across));
+// c += A · B for 64 columns: the rows of B are staged.
+DEVICE void wgmma_transposed(float (&c)[8][4], const uint (&a)[4], unsigned long long b) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"
+                 "{%32,%33,%34,%35}, %36, 1, 1, 1, 1;"
+                 : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]), "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]),
+                   "+f"(c[2][0]), "+f"(c[2][1]), "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]), "+f"(c[3][3]),
+                   "+f"(c[4][0]), "+f"(c[4][1]), "+f"(c[4][2]), "+f"(c[4][3]), "+f"(c[5][0]), "+f"(c[5][1]), "+f"(c[5][2]), "+f"(c[5][3]),
+                   "+f"(c[6][0]), "+f"(c[6][1]), "+f"(c[6][2]), "+f"(c[6][3]), "+f"(c[7][0]), "+f"(c[7][1]), "+f"(c[7][2]), "+f"(c[7][3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-template <int across>
-DEVICE void wgmma(float (&c)[64], unsigned long long a, unsigned long long b) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 "
-                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-                 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
-                 "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
-                 "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}, %64, %65, 1, 1, 1, 0, %66;"
-                 : SUMS_8(0), SUMS_8(8), SUMS_8(16), SUMS_8(24), SUMS_8(32), SUMS_8(40), SUMS_8(48), SUMS_8(56)
-                 : "l"(a), "l"(b), "n"(across));
+// The registers are as they should be from here on.
+DEVICE void pin(uint (&a)[4]) { asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory"); }
+template <int NT>
+DEVICE void pin(float (&c)[NT][4]) {
+#pragma unroll
+    for (int n = 0; n < NT; n++) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
 }
+
+// c = A · Bᵀ for 64 staged rows of A and NT · 8 of B; on its way until a wait. A is not in registers, since
+// the assembler (13.0) may take those for free that a loop multiplies by again.
+template <int NT>
+DEVICE void times_staged(float (&c)[NT][4], const void* a, const void* b) {
+    unsigned long long left = descriptor_of(a), right = descriptor_of(b);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+    for (int k = 0; k < 4; k++) wgmma(c, left + k * 2, right + k * 2, k > 0); // 16 columns further
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+// c += A · B for KT · 16 staged rows of B; on its way until a wait.
+template <int KT>
+DEVICE void add_staged(float (&c)[8][4], uint (&a)[KT][4], const void* b) {
+    unsigned long long right = descriptor_of(b);
+    pin(c);
+#pragma unroll
+    for (int k = 0; k < KT; k++) pin(a[k]);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+    for (int k = 0; k < KT; k++) wgmma_transposed(c, a[k], right + k * 128); // 16 rows further
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+// Until all products are done; sums are not read before.
+template <int NT>
+DEVICE void wait_for_products(float (&c)[NT][4]) {
+    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    pin(c);
+}
+
 #endif

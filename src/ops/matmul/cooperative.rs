@@ -64,7 +64,8 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: Dens
 }
 
 fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
-    let (tiles_of_row, across) = (("TILES", (columns / 16) as f64), !a.dense && a.layout == Layout::Columns);
+    let constants = [("TILES", (columns / 16) as f64), ("ACROSS", 1.0)];
+    let constants = &constants[..if !a.dense && a.layout == Layout::Columns { 2 } else { 1 }];
     for part in parts(op, &[a, b, c])? {
         let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
         let tiles = a.rows.div_ceil(LINES);
@@ -74,7 +75,7 @@ fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c
             inputs: &[&a.buffer, &b.buffer],
             outputs: &[&c.buffer],
             groups: (a.batch * tiles) as u64,
-            constants: if across { &[tiles_of_row, ("ACROSS", 1.0)] } else { &[tiles_of_row] },
+            constants,
             function: None,
         })?;
     }
