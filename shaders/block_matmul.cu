@@ -11,16 +11,16 @@
 template <uint TOKENS, uint OUTPUTS>
 constexpr uint threads = TOKENS * OUTPUTS / 64;
 template <uint TOKENS, uint OUTPUTS>
-constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS);
+constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS + 4);
 
-// VECTOR values are copied at a time. X_ALONG and V_ALONG say how the panels lie; where VECTOR is 4, the
-// operands too.
-template <uint TOKENS, uint OUTPUTS, uint VECTOR, bool X_ALONG, bool V_ALONG>
+// VECTOR values are copied at a time. X_ALONG says how X's panel lies; where VECTOR is 4, X too. V's panel
+// lies along the outputs, with a pitch that spreads what is copied term by term over the banks.
+template <uint TOKENS, uint OUTPUTS, uint VECTOR, bool X_ALONG>
 DEVICE void product(const Params& p, OPERANDS) {
     extern __shared__ float4 memory[];
     constexpr uint THREADS = threads<TOKENS, OUTPUTS>, SIDE = OUTPUTS / 8;
-    constexpr uint X_SIZE = TOKENS * DEPTH / 4, SIZE = X_SIZE + OUTPUTS * DEPTH / 4;
-    const bool along_x = VECTOR == 4 ? X_ALONG : x_along(p), along_v = VECTOR == 4 ? V_ALONG : v_along(p);
+    constexpr uint V_PITCH = OUTPUTS + 4, X_SIZE = TOKENS * DEPTH / 4, SIZE = X_SIZE + V_PITCH * DEPTH / 4;
+    const bool along_x = VECTOR == 4 ? X_ALONG : x_along(p), along_v = v_along(p);
     const uint local = threadIdx.x;
 
     // Which tile, and the terms of its block column. Neighbours share tokens.
@@ -36,10 +36,10 @@ DEVICE void product(const Params& p, OPERANDS) {
     // A thread's pieces all begin at one term of the stage, for which it keeps where the operands have it,
     // looked up one stage ahead.
     const Pieces xs = placed<X_ALONG, TOKENS>(along_x ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
-    const Pieces vs = placed<V_ALONG, OUTPUTS>(along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
+    const Pieces vs = along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local);
     Term x_term = advance(p, Term{first, 0}, xs.term), v_term = advance(p, Term{first, 0}, vs.term);
-    int2 x_place = place(p, index, x_term, end), v_place = place(p, index, v_term, end);
-    constexpr bool TOGETHER = VECTOR == 4 && X_ALONG && V_ALONG; // then both begin at one term
+    uint2 x_entry = entry(p, index, x_term.block, end), v_entry = entry(p, index, v_term.block, end);
+    const bool together = along_x && along_v; // then both begin at one term
     const uint blocks_on = DEPTH / p.depth, rows_on = DEPTH % p.depth;
     auto after = [&](Term term) { // DEPTH further on
         term.block += blocks_on;
@@ -50,42 +50,46 @@ DEVICE void product(const Params& p, OPERANDS) {
         }
         return term;
     };
-    // Where the operands have the pieces, but for their term. Tokens and outputs beyond the last are the last.
+    // Where the operands have the first piece, but for its term, and how far the next is.
     constexpr uint X_PIECES = TOKENS * DEPTH / VECTOR / THREADS, V_PIECES = OUTPUTS * DEPTH / VECTOR / THREADS;
-    auto x_place_of = [&](uint n) {
-        uint t = t0 + xs.item + n * xs.items_on;
-        return batch * p.x_batch + (along_x ? min(t, p.tokens - 1) * p.x_stride : min(t, p.tokens - VECTOR));
-    };
-    auto v_place_of = [&](uint n) {
-        uint o = o0 + vs.item + n * vs.items_on;
-        return along_v ? min(o, p.width - 1) * p.depth : min(o, p.width - VECTOR);
-    };
-    // Many small pieces are not worth the registers.
-    constexpr bool KEPT = VECTOR == 4;
-    constexpr int AT_ONCE = KEPT ? 64 : 2;
-    uint x_from[KEPT ? X_PIECES : 1], v_from[KEPT ? V_PIECES : 1];
-#pragma unroll
-    for (uint n = 0; KEPT && n < X_PIECES; n++) x_from[n] = kept(x_place_of(n));
-#pragma unroll
-    for (uint n = 0; KEPT && n < V_PIECES; n++) v_from[n] = kept(v_place_of(n));
+    constexpr int AT_ONCE = VECTOR == 4 ? 64 : 2;
+    const uint x_step = along_x ? p.x_stride : 1, v_step = along_v ? p.depth : 1;
+    const uint x_from = batch * p.x_batch + (t0 + xs.item) * x_step, v_from = (o0 + vs.item) * v_step;
+    const int tokens_left = p.tokens - t0 - xs.item, outputs_left = p.width - o0 - vs.item;
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
-        const uint feature = max(x_place.x, 0) * (along_x ? 1 : p.x_stride);
+        const int2 x_place = place(p, x_entry, x_term.row), v_place = together ? x_place : place(p, v_entry, v_term.row);
+        const uint from = x_from + x_place.x * (along_x ? 1 : p.x_stride);
 #pragma unroll AT_ONCE
         for (uint n = 0; n < X_PIECES; n++) {
-            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + ((KEPT ? x_from[n] : x_place_of(n)) + feature), x_place.x >= 0);
+            bool ok = (x_place.x >= 0) & (int(n * xs.items_on) < tokens_left);
+            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + (from + n * xs.items_on * x_step), ok);
         }
+        float* v_to = (float*)(to + X_SIZE) + vs.term * V_PITCH + vs.item;
+        const float* v_at = v + (v_from + v_place.y);
+        if (VECTOR == 4 && along_v) {
+#pragma unroll
+            for (uint n = 0; n < V_PIECES; n++) {
+                bool ok = (v_place.x >= 0) & (int(n * vs.items_on) < outputs_left);
+#pragma unroll
+                for (uint m = 0; m < 4; m++) cp_async_4(v_to + n * vs.items_on + m * V_PITCH, v_at + n * vs.items_on * v_step + m, ok);
+            }
+        } else {
 #pragma unroll AT_ONCE
-        for (uint n = 0; n < V_PIECES; n++) {
-            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, vs, n, v + ((KEPT ? v_from[n] : v_place_of(n)) + v_place.y), v_place.x >= 0);
+            for (uint n = 0; n < V_PIECES; n++) {
+                bool ok = (v_place.x >= 0) & (int(n * vs.items_on) < outputs_left);
+                if (VECTOR == 4) cp_async_16(v_to + n * vs.items_on, v_at + n * vs.items_on, ok);
+                else cp_async_4(v_to + n * vs.items_on, v_at + n * vs.items_on * v_step, ok);
+            }
         }
         x_term = after(x_term);
-        x_place = place(p, index, x_term, end);
-        if (!TOGETHER) v_term = after(v_term);
-        v_place = TOGETHER ? x_place : place(p, index, v_term, end);
+        x_entry = entry(p, index, x_term.block, end);
+        if (together) return;
+        v_term = after(v_term);
+        v_entry = entry(p, index, v_term.block, end);
     };
 
-    const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<V_ALONG>(local % SIDE);
+    const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<false>(local % SIDE);
     float sums[8][8] = {};
     for (uint stage = 0; stage < STAGES - 1; stage++) {
         if (stage < stages) fetch(stage);
@@ -97,7 +101,7 @@ DEVICE void product(const Params& p, OPERANDS) {
         if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
         cp_async_commit();
         const uint from = stage % STAGES * (SIZE * 16);
-        multiply<X_ALONG, TOKENS, V_ALONG, OUTPUTS>(sums, memory, from + x_begin, from + v_begin);
+        multiply<X_ALONG, TOKENS, false, OUTPUTS, V_PITCH>(sums, memory, from + x_begin, from + v_begin);
     }
 
     // Out through shared memory, four values at a time, along outputs or along tokens.
@@ -132,21 +136,19 @@ DEVICE void product(const Params& p, OPERANDS) {
     }
 }
 
-#define VEC4(tokens, outputs, flags) \
-    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_##flags, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_##flags(PARAMS p, OPERANDS) { \
-        product<tokens, outputs, 4, (flags & 1) != 0, (flags & 2) != 0>(p, x, v, index, bias, y); \
+#define VEC4(tokens, outputs, along) \
+    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_##along, (shared<tokens, outputs>)) \
+    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_##along(PARAMS p, OPERANDS) { \
+        product<tokens, outputs, 4, along>(p, x, v, index, bias, y); \
     }
 
 #define TILE(tokens, outputs) \
     SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs, (shared<tokens, outputs>)) \
     KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs(PARAMS p, OPERANDS) { \
-        product<tokens, outputs, 1, true, true>(p, x, v, index, bias, y); \
+        product<tokens, outputs, 1, true>(p, x, v, index, bias, y); \
     } \
     VEC4(tokens, outputs, 0) \
-    VEC4(tokens, outputs, 1) \
-    VEC4(tokens, outputs, 2) \
-    VEC4(tokens, outputs, 3)
+    VEC4(tokens, outputs, 1)
 
 TILE(256, 32)
 TILE(128, 64)

@@ -165,24 +165,51 @@ DEVICE void multiply(float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, c
 template <uint SLICE>
 DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, const float* bias, __half* y, __half* tile, uint index, uint warp) {
     const Place place = place_of<SLICE>(p, index);
-    const uint lane = threadIdx.x % 32, t = place.t0 + warp * 16 + lane / 8, outputs = place.all * SLICE;
+    const uint lane = threadIdx.x % 32, t = place.t0 + warp * 16 + lane / 8;
+    const uint first = place.slice * SLICE, outputs = place.all * SLICE - first;
     __half* to = tile + lane / 4 * PITCH + lane % 4 * 2;
     const __half* from = tile + lane / 8 * PITCH + lane % 8 * 8;
+    __half* out = y + y_index(p, place.batch, t, first + lane % 8 * 8);
+    auto put_part = [&](const float (&values)[32], uint part) {
+        __syncwarp();
+#pragma unroll
+        for (uint m = 0; m < 32; m += 4) {
+            *(__half2*)(to + m * 2) = __floats2half2_rn(values[m], values[m + 1]);
+            *(__half2*)(to + m * 2 + 8 * PITCH) = __floats2half2_rn(values[m + 2], values[m + 3]);
+        }
+        __syncwarp();
+        if (part * 64 + lane % 8 * 8 >= outputs) return;
+#pragma unroll
+        for (uint n = 0; n < 16; n += 4) {
+            if (t + n < p.tokens) *(uint4*)(out + n * p.y_stride + part * 64) = *(const uint4*)(from + n * PITCH);
+        }
+    };
+    auto take_part = [&](float (&values)[32], uint part) {
+#pragma unroll
+        for (uint m = 0; m < 32; m++) values[m] = sums[(part * 32 + m) / (SLICE / 2)][(part * 32 + m) % (SLICE / 2)];
+    };
+    if (!has_bias(p) && activation(p) == 0) {
+#pragma unroll
+        for (uint part = 0; part < 4; part++) {
+            float values[32];
+            take_part(values, part);
+            put_part(values, part);
+        }
+        return;
+    }
 #pragma unroll 1
-    for (uint part = 0; part < 4; part++) {
-        const uint output = place.slice * SLICE + part * 64;
-        if (output >= outputs) break;
+    for (uint part = 0; part < 4 && part * 64 < outputs; part++) {
         float values[32];
 #pragma unroll
         for (uint n = 0; n < 4; n++) {
-            if (n != part) continue;
-#pragma unroll
-            for (uint m = 0; m < 32; m++) values[m] = sums[(n * 32 + m) / (SLICE / 2)][(n * 32 + m) % (SLICE / 2)];
+            if (n == part) take_part(values, n);
         }
         if (has_bias(p)) {
-            const float* own = bias + output + lane % 4 * 2;
+            const uint output = part * 64 + lane % 4 * 2;
 #pragma unroll
-            for (uint m = 0; m < 32; m++) values[m] += output + m / 4 * 8 < outputs ? own[m / 4 * 8 + m % 2] : 0.0f;
+            for (uint m = 0; m < 32; m++) {
+                if (output + m / 4 * 8 < outputs) values[m] += bias[first + output + m / 4 * 8 + m % 2];
+            }
         }
         if (activation(p) == 1) {
 #pragma unroll
@@ -191,18 +218,7 @@ DEVICE void put(const float (&sums)[slices<SLICE>][SLICE / 2], const Params& p, 
 #pragma unroll
             for (uint m = 0; m < 32; m++) values[m] = activate(2, values[m]);
         }
-        __syncwarp();
-#pragma unroll
-        for (uint m = 0; m < 32; m += 4) {
-            *(__half2*)(to + m * 2) = __floats2half2_rn(values[m], values[m + 1]);
-            *(__half2*)(to + m * 2 + 8 * PITCH) = __floats2half2_rn(values[m + 2], values[m + 3]);
-        }
-        __syncwarp();
-#pragma unroll
-        for (uint n = 0; n < 16; n += 4) {
-            if (t + n >= p.tokens || output + lane % 8 * 8 >= outputs) continue;
-            *(uint4*)(y + y_index(p, place.batch, t + n, output + lane % 8 * 8)) = *(const uint4*)(from + n * PITCH);
-        }
+        put_part(values, part);
     }
 }
 

@@ -42,14 +42,21 @@ DEVICE Term advance(const Params& p, Term term, uint terms) {
     return term;
 }
 
-// Where a term is: the feature of X, −1 if there is none, and where in V's values its row begins. The
-// column's blocks end before block `end`.
+// Block row and slot of a block of a column whose blocks end before block `end`.
+DEVICE uint2 entry(const Params& p, const uint* index, uint block, uint end) {
+    const uint* at = index + p.columns + 1 + block * 2;
+    return block < end ? uint2{at[0], at[1]} : uint2{~0u, 0};
+}
+
+// Where a term is: the feature of X, −1 if there is none, and where in V's values its row begins.
+DEVICE int2 place(const Params& p, uint2 entry, uint row) {
+    uint feature = entry.x * p.depth + row;
+    uint start = entry.y * p.depth * p.width + row * (v_along(p) ? 1 : p.width);
+    return entry.x != ~0u && feature < p.inner ? int2{int(feature), int(start)} : int2{-1, 0};
+}
+
 DEVICE int2 place(const Params& p, const uint* index, Term term, uint end) {
-    if (term.block >= end) return int2{-1, 0};
-    uint entry = p.columns + 1 + term.block * 2;
-    uint feature = index[entry] * p.depth + term.row;
-    uint start = index[entry + 1] * p.depth * p.width + term.row * (v_along(p) ? 1 : p.width);
-    return feature < p.inner ? int2{int(feature), int(start)} : int2{-1, 0};
+    return place(p, entry(p, index, term.block, end), term.row);
 }
 
 // Where the sum of a token and an output goes.

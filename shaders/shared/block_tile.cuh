@@ -92,10 +92,10 @@ DEVICE float4 terms_of(const float4* memory, uint at, uint n, uint k) {
     return *(const float4*)((const char*)memory + (at ^ flips * 16) + n % 4 * 128 + n / 4 * (ITEMS * 64));
 }
 
-// All of them at one term of a panel along the items.
-template <uint ITEMS>
+// All of them at one term of a panel along the items, PITCH from term to term.
+template <uint ITEMS, uint PITCH>
 DEVICE void items_at(float (&values)[8], const float4* memory, uint at, uint term) {
-    const float4* from = (const float4*)((const char*)memory + at + term * (ITEMS * 4));
+    const float4* from = (const float4*)((const char*)memory + at + term * (PITCH * 4));
 #pragma unroll
     for (uint n = 0; n < 8; n += 4) {
         float4 four = from[n / 4 * (ITEMS / 8)];
@@ -105,9 +105,10 @@ DEVICE void items_at(float (&values)[8], const float4* memory, uint at, uint ter
 
 // sums += A · B over a stage, whose panels begin for the thread at bytes a and b. A is read bit by bit, to
 // spare registers.
-template <bool A_ALONG, uint A_ITEMS, bool B_ALONG, uint B_ITEMS>
+template <bool A_ALONG, uint A_ITEMS, bool B_ALONG, uint B_ITEMS, uint B_PITCH = B_ITEMS>
 DEVICE void multiply(float (&sums)[8][8], const float4* memory, uint a, uint b) {
-#pragma unroll 1
+    constexpr int UNROLL = A_ALONG && B_ALONG ? 1 : 2; // as registers allow
+#pragma unroll UNROLL
     for (uint k = 0; k < DEPTH / 4; k++) {
         float right[4][8];
 #pragma unroll
@@ -116,7 +117,7 @@ DEVICE void multiply(float (&sums)[8][8], const float4* memory, uint a, uint b) 
                 float4 four = terms_of<B_ITEMS>(memory, b, n, k);
                 right[0][n] = four.x, right[1][n] = four.y, right[2][n] = four.z, right[3][n] = four.w;
             } else {
-                items_at<B_ITEMS>(right[n], memory, b, k * 4 + n);
+                items_at<B_ITEMS, B_PITCH>(right[n], memory, b, k * 4 + n);
             }
         }
 #pragma unroll
@@ -129,7 +130,7 @@ DEVICE void multiply(float (&sums)[8][8], const float4* memory, uint a, uint b) 
                 }
             } else {
                 float left[8];
-                items_at<A_ITEMS>(left, memory, a, k * 4 + n);
+                items_at<A_ITEMS, A_ITEMS>(left, memory, a, k * 4 + n);
 #pragma unroll
                 for (uint i = 0; i < 8; i++) {
 #pragma unroll

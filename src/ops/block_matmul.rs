@@ -298,10 +298,9 @@ impl Plan {
                 constants: vec![("LANES", lanes as f64)],
             };
         }
-        let along = u32::from(x.along) | u32::from(v.layout() == Layout::Columns) << 1;
         let (tokens, outputs, constant) = if x.buffer.device.is_cuda() {
             let [tokens, outputs] = Self::cuda_tile(x.batch as usize * x.tokens as usize, y.features as usize, width);
-            (tokens, outputs, ("ALONG", f64::from(along)))
+            (tokens, outputs, ("ALONG", f64::from(u8::from(x.along))))
         } else {
             let [tokens, outputs, stage] = Self::tile(x.tokens as usize, width);
             (tokens, outputs, ("DEPTH", stage as f64))
