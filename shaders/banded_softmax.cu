@@ -11,7 +11,7 @@ struct Params {
     uint lines; // rows to visit, those included that only have slots outside the matrix
 };
 
-const int VALUES = 8; // of a row that a thread keeps; longer rows are read again
+const int VALUES = 9; // of a row that a thread keeps, as `row_lanes` counts on; longer rows are read again
 
 // A row, whose slots go from j to end. Some are outside the matrix: rows layout has such before and after
 // a row, columns layout whole rows of them, above and below.

@@ -1,6 +1,6 @@
 // The part of A·B that lies in a band, on tensor cores: A dense row-major, B a transpose (row-major itself,
-// p along a row), C a band in rows layout; all f16, sums f32. A block has 64 rows of A, a warp 16, and goes
-// along C's band, 64 columns at a time.
+// p along a row), C a band in rows layout; all f16, sums f32. A block has 64 rows of A and goes along C's
+// band, 64 columns at a time; a warp has a quarter, 32 rows by 32 columns.
 //
 // C[i,j] lies at i · stride + j: neighbours in a row are neighbours in memory, and where the stride is a
 // multiple of 8, eight columns begin at a multiple of 16 bytes in every row alike.
@@ -11,63 +11,75 @@
 const int THREADS = 128;
 const int LINES = 64;
 const int COLUMNS = 64;
-const int PITCH = COLUMNS + 8;
+const int OWN = 32;            // rows and columns of a warp
+
+// Where a warp has four or eight columns of a row, of which the first is `column`, on their way out: the 16-byte
+// pieces of a row are permuted so that writes by rows of 8 and reads by pairs of rows both spread over the banks.
+DEVICE int place_of(int row, int column) { return row * OWN + (column ^ row / 2 % 4 * 8); }
+
+// A warp's 32 × 32 of C leave where they lie in the band. It has slots outside the matrix too.
+DEVICE void store_piece(const Params& params, half* c, const half* place, int row, int j, bool whole) {
+    int lane = threadIdx.x % 32;
+    bool inside = (j >= row + OWN - 1 - params.c_lower) & (j + OWN - 1 <= row + params.c_upper);
+    if (whole & inside & (j >= 0) & (j + OWN <= params.cols) & (row + OWN <= params.rows)) {
+        // Four lanes have a row, each eight columns of it.
+        half* to = c + c_index(params, row + lane / 4, j + lane % 4 * 8);
+        const half* from = place + place_of(lane / 4, lane % 4 * 8);
+#pragma unroll
+        for (int n = 0; n < OWN; n += 8) *(uint4*)(to + n * params.c_stride) = *(const uint4*)(from + n * OWN);
+        return;
+    }
+    half fill = __float2half_rn(params.fill);
+    bool column = (uint)(j + lane) < (uint)params.cols;
+#pragma unroll 4
+    for (int n = 0; n < min(OWN, params.rows - row); n++) {
+        if (in_band(row + n, j + lane, params.c_lower, params.c_upper)) c[c_index(params, row + n, j + lane)] = column ? place[place_of(n, lane)] : fill;
+    }
+}
 
 template <int TILES>
 DEVICE void onto_band(const Params& params, const half* __restrict__ a, const half* __restrict__ b, half* __restrict__ c) {
-    constexpr int D = TILES * 16, STAGE = COLUMNS * pitch_of<TILES>;
-    __shared__ uint4 shared[(2 * STAGE + LINES * PITCH) / 8];
+    constexpr int D = TILES * 16, STAGE = COLUMNS * pitch_of<TILES>, STAGES = TILES <= 4 ? 3 : 2;
+    __shared__ uint4 shared[(STAGES * STAGE + 4 * OWN * OWN) / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
-    int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32;
-    int row = i0 + threadIdx.x / 32 * 16;
+    int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32, warp = warp_index();
+    int row = i0 + warp / 2 * OWN, column = warp % 2 * OWN;
     const half* own_b = b + (size_t)batch * params.cols * D;
     half* own_c = c + (size_t)batch * c_len(params);
     half* stages = (half*)shared;
-    half* place = stages + 2 * STAGE + threadIdx.x / 32 * 16 * PITCH;
-    uint left[1][TILES][4];
+    half* place = stages + STAGES * STAGE + warp * OWN * OWN;
+    uint left[2][TILES][4];
     load_rows<TILES>(left[0], a + (size_t)batch * params.rows * D, row, params.rows);
+    load_rows<TILES>(left[1], a + (size_t)batch * params.rows * D, row + 16, params.rows);
 
     int start = i0 - params.c_lower, end = i0 + LINES + params.c_upper;
     bool whole = (size_t)(own_c + c_index(params, i0, start)) % 16 == 0 && params.c_stride % 8 == 0;
-    half fill = __float2half_rn(params.fill);
-    stage_rows<TILES, COLUMNS, THREADS>(stages, own_b, start, params.cols);
-    cp_async_commit();
-    for (int j0 = start, at = 0; j0 < end; j0 += COLUMNS, at ^= 1) {
-        if (j0 + COLUMNS < end) stage_rows<TILES, COLUMNS, THREADS>(stages + (at ^ 1) * STAGE, own_b, j0 + COLUMNS, params.cols);
+    auto stage = [&](int n) {
+        if (start + n * COLUMNS < end) stage_rows<TILES, COLUMNS, THREADS>(stages + n % STAGES * STAGE, own_b, start + n * COLUMNS, params.cols);
         cp_async_commit();
-        cp_async_wait<1>();
+    };
+    for (int n = 0; n < STAGES - 1; n++) stage(n);
+#pragma unroll 1
+    for (int number = 0; start + number * COLUMNS < end; number++) {
+        cp_async_wait<STAGES - 2>();
         __syncthreads();
-        if ((j0 + COLUMNS > row - params.c_lower) & (j0 <= row + 15 + params.c_upper)) {
-            float sums[1][COLUMNS / 8][4];
-            times_rows<TILES, 1, COLUMNS / 8>(sums, left, stages + at * STAGE);
-            uint* low = (uint*)(place + lane / 4 * PITCH) + lane % 4;
-            uint* high = low + 4 * PITCH;
-            __syncwarp();
+        stage(number + STAGES - 1);
+        int j = start + number * COLUMNS + column;
+        if ((j + OWN <= row - params.c_lower) | (j > row + OWN - 1 + params.c_upper)) continue;
+        float sums[2][OWN / 8][4];
+        times_rows<TILES, 2, OWN / 8>(sums, left, stages + number % STAGES * STAGE + column * pitch_of<TILES>);
+        __syncwarp();
 #pragma unroll
-            for (int n = 0; n < COLUMNS / 8; n++) {
-                low[n * 4] = pack(sums[0][n][0], sums[0][n][1]);
-                high[n * 4] = pack(sums[0][n][2], sums[0][n][3]);
-            }
-            __syncwarp();
-            // Eight lanes have a row, each eight columns of it. The band has slots outside the matrix too.
+        for (int m = 0; m < 2; m++) {
 #pragma unroll
-            for (int n = 0; n < 16; n += 4) {
-                int i = row + n + lane / 8, j = j0 + lane % 8 * 8;
-                const half* from = place + (n + lane / 8) * PITCH + lane % 8 * 8;
-                half* to = own_c + c_index(params, i, j);
-                bool all = whole & (j >= 0) & (j + 8 <= params.cols) & (j >= i - params.c_lower) & (j + 7 <= i + params.c_upper);
-                if (i >= params.rows) continue;
-                if (all) {
-                    *(uint4*)to = *(const uint4*)from;
-                    continue;
-                }
-#pragma unroll
-                for (int e = 0; e < 8; e++) {
-                    if (in_band(i, j + e, params.c_lower, params.c_upper)) to[e] = (j + e >= 0) & (j + e < params.cols) ? from[e] : fill;
-                }
+            for (int n = 0; n < OWN / 8; n++) {
+                uint* to = (uint*)(place + place_of(m * 16 + lane / 4, n * 8 + lane % 4 * 2));
+                to[0] = pack(sums[m][n][0], sums[m][n][1]);
+                to[4 * OWN] = pack(sums[m][n][2], sums[m][n][3]);
             }
         }
-        __syncthreads();
+        __syncwarp();
+        store_piece(params, own_c, place, row, j, whole);
     }
 }
 

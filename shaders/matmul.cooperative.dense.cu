@@ -1,8 +1,9 @@
-// C = A·B on tensor cores: A a band in rows layout, B and C dense row-major; all f16, sums f32. A block has
-// 64 rows of C, a warp 16, and goes along A's band with staged pieces of both.
+// C = A·B on tensor cores: A a band, B and C dense row-major; all f16, sums f32. A block has 64 rows of C, a
+// warp 16, and goes along A's band with staged pieces of both.
 //
-// A[i,p] lies at i · stride + p: where the stride is a multiple of 8, eight columns begin at a multiple of 16
-// bytes in every row alike, and are staged by one copy.
+// In rows layout A[i,p] lies at i · stride + p, in columns layout (ACROSS) at p · stride + i: where the stride
+// is a multiple of 8, eight neighbours begin at a multiple of 16 bytes in every line alike, and are staged
+// by one copy. What lies outside the band is other lines' values; the warps leave it out.
 
 #include "shared/matmul_params.cuh"
 #include "shared/tensor_rows.cuh"
@@ -10,31 +11,50 @@
 const int THREADS = 128;
 const int LINES = 64;
 
-// Eight columns of row i from p on into the stage. What lies outside the band may come along.
-DEVICE void stage_eight(const Params& params, half* to, const half* a, int room, int i, int p, bool whole) {
-    int at = a_index(params, i, p);
-    bool some = (i < params.rows) & (p + 7 >= i - params.a_lower) & (p <= i + params.a_upper);
-    if (whole & (at + 8 <= room)) {
-        cp_async_16(to, some ? a + at : a, some);
+// A piece of A that is staged as it is stored: lines of `wide` values, each line `stride` after the other.
+struct Piece {
+    const half* a;      // of one matrix
+    int length, stride;
+    bool whole;         // eight values at a time
+};
+
+// `count` lines from the one that begins at `at` on. Slots before and behind the matrix are none.
+template <int COUNT, int WIDE>
+DEVICE void stage_piece(half* to, const Piece& piece, int at) {
+    constexpr int pieces = WIDE / 8, lines = THREADS / pieces;
+    int first = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
+    at += first * piece.stride + column;
+    half* own = to + first * (WIDE + 8) + column;
+    if (piece.whole) {
+#pragma unroll
+        for (int n = 0; n < COUNT; n += lines) {
+            // A matrix that begins within eight values has another one in front of it.
+            cp_async_16_part(own + n * (WIDE + 8), piece.a + at, at <= -8 ? 0 : clamp((piece.length - at) * 2, 0, 16));
+            at += lines * piece.stride;
+        }
         return;
     }
-    uint words[4];
+#pragma unroll 1
+    for (int n = 0; n < COUNT; n += lines) {
+        uint words[4];
 #pragma unroll
-    for (int n = 0; n < 8; n++) {
-        uint bits = 0;
-        if (some & in_band(i, p + n, params.a_lower, params.a_upper)) bits = __half_as_ushort(a[at + n]);
-        words[n / 2] = n % 2 ? words[n / 2] | bits << 16 : bits;
+        for (int e = 0; e < 8; e++) {
+            uint bits = 0;
+            if ((uint)(at + e) < (uint)piece.length) bits = __half_as_ushort(piece.a[at + e]);
+            words[e / 2] = e % 2 ? words[e / 2] | bits << 16 : bits;
+        }
+        *(uint4*)(own + n * (WIDE + 8)) = {words[0], words[1], words[2], words[3]};
+        at += lines * piece.stride;
     }
-    *(uint4*)to = {words[0], words[1], words[2], words[3]};
 }
 
-template <int TILES>
+template <int TILES, bool ACROSS>
 DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const half* __restrict__ b, half* __restrict__ c) {
-    constexpr int D = TILES * 16, COUNT = TILES <= 4 ? 64 : 32, PITCH = COUNT + 8, PIECES = COUNT / 8;
-    constexpr int STAGE = COUNT * pitch_of<TILES> + LINES * PITCH;
-    __shared__ uint4 shared[2 * STAGE / 8];
+    constexpr int D = TILES * 16, COUNT = TILES <= 4 ? 64 : 32, STAGES = 2;
+    constexpr int OF_A = ACROSS ? COUNT * (LINES + 8) : LINES * (COUNT + 8), STAGE = COUNT * pitch_of<TILES> + OF_A;
+    __shared__ uint4 shared[STAGES * STAGE / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
-    int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32, warp = warp_index();
     int row = i0 + warp * 16, length = a_len(params);
     const half* own_a = a + (size_t)batch * length;
     const half* own_b = b + (size_t)batch * params.inner * D;
@@ -45,42 +65,51 @@ DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const h
 
     int start = i0 - params.a_lower, end = min(params.inner, i0 + LINES + params.a_upper);
     bool whole = (size_t)(own_a + a_index(params, i0, start)) % 16 == 0 && params.a_stride % 8 == 0;
+    const Piece piece = {own_a, length, params.a_stride, whole};
     if (start < 0) start = start % COUNT;
-    auto stage = [&](half* to, int p0) {
-        stage_rows<TILES, COUNT, THREADS>(to, own_b, p0, params.inner);
-        for (int n = 0; n < LINES * PIECES; n += THREADS) {
-            int at = threadIdx.x + n, line = at / PIECES, piece = at % PIECES * 8;
-            stage_eight(params, to + COUNT * pitch_of<TILES> + line * PITCH + piece, own_a, length, i0 + line, p0 + piece, whole);
+    auto stage = [&](int n) {
+        int p0 = start + n * COUNT;
+        half* to = stages + n % STAGES * STAGE;
+        if (p0 < end) {
+            stage_rows<TILES, COUNT, THREADS>(to, own_b, p0, params.inner);
+            if (ACROSS) stage_piece<COUNT, LINES>(to + COUNT * pitch_of<TILES>, piece, a_index(params, i0, p0));
+            else stage_piece<LINES, COUNT>(to + COUNT * pitch_of<TILES>, piece, a_index(params, i0, p0));
         }
-    };
-    stage(stages, start);
-    cp_async_commit();
-    for (int p0 = start, at = 0; p0 < end; p0 += COUNT, at ^= 1) {
-        if (p0 + COUNT < end) stage(stages + (at ^ 1) * STAGE, p0 + COUNT);
         cp_async_commit();
-        cp_async_wait<1>();
+    };
+    for (int n = 0; n < STAGES - 1; n++) stage(n);
+#pragma unroll 1
+    for (int number = 0; start + number * COUNT < end; number++) {
+        cp_async_wait<STAGES - 2>();
         __syncthreads();
-        if ((p0 + COUNT > row - params.a_lower) & (p0 <= row + 15 + params.a_upper)) {
-            const half* values = stages + at * STAGE;
-            const half* own = values + COUNT * pitch_of<TILES> + (warp * 16 + lane % 16) * PITCH + lane / 16 * 8;
-            uint left[1][COUNT / 16][4];
-            bool inside = (p0 >= row + 15 - params.a_lower) & (p0 + COUNT - 1 <= row + params.a_upper) & (p0 >= 0) & (p0 + COUNT <= params.inner);
+        stage(number + STAGES - 1);
+        int p0 = start + number * COUNT;
+        if ((p0 + COUNT <= row - params.a_lower) | (p0 > row + 15 + params.a_upper)) continue;
+        const half* values = stages + number % STAGES * STAGE;
+        const half* factors = values + COUNT * pitch_of<TILES>;
+        uint left[1][COUNT / 16][4];
 #pragma unroll
-            for (int k = 0; k < COUNT / 16; k++) {
-                ldmatrix_x4(left[0][k], own + k * 16);
-                if (inside) continue;
+        for (int k = 0; k < COUNT / 16; k++) {
+            if (ACROSS) ldmatrix_x4_trans(left[0][k], factors + (k * 16 + lane / 16 * 8 + lane % 8) * (LINES + 8) + warp * 16 + lane / 8 % 2 * 8);
+            else ldmatrix_x4(left[0][k], factors + (warp * 16 + lane % 16) * (COUNT + 8) + k * 16 + lane / 16 * 8);
+        }
+        bool inside = (p0 >= row + 15 - params.a_lower) & (p0 + COUNT - 1 <= row + params.a_upper) & (p0 >= 0) & (p0 + COUNT <= params.inner);
+        if (!inside) {
 #pragma unroll
-                for (int r = 0; r < 4; r++) {
-                    int i = row + lane / 4 + r % 2 * 8, p = p0 + k * 16 + lane % 4 * 2 + r / 2 * 8;
-                    bool first = in_band(i, p, params.a_lower, params.a_upper) & (p >= 0) & (p < params.inner);
-                    bool second = in_band(i, p + 1, params.a_lower, params.a_upper) & (p + 1 >= 0) & (p + 1 < params.inner);
-                    left[0][k][r] &= (first ? 0xffff : 0) | (second ? 0xffff0000 : 0);
+            for (int r = 0; r < 2; r++) {
+                // The row's entries, counted from this lane's first column on.
+                int i = row + lane / 4 + r * 8, first = max(0, i - params.a_lower), count = max(0, min(params.inner, i + params.a_upper + 1) - first);
+                first -= p0 + lane % 4 * 2;
+#pragma unroll
+                for (int k = 0; k < COUNT / 16 * 2; k++) {
+                    uint kept = ((uint)(k * 8 - first) < (uint)count ? 0xffff : 0) | ((uint)(k * 8 + 1 - first) < (uint)count ? 0xffff0000 : 0);
+                    left[0][k / 2][k % 2 * 2 + r] &= kept;
                 }
             }
-            add_rows<TILES, 1, COUNT / 16>(sums, left, values);
         }
-        __syncthreads();
+        add_rows<TILES, 1, COUNT / 16>(sums, left, values);
     }
+    __syncthreads();
 
     // A value that the row doesn't reach has met a 0.
     auto exact = [&](int i, int, int column, uint4& words) {
@@ -98,7 +127,11 @@ DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const h
 #define ONTO_DENSE(TILES)                                                                                                               \
     KERNEL(THREADS) matmul_cooperative_dense_##TILES(PARAMS params, const half* __restrict__ a, const half* __restrict__ b,             \
                                                      half* __restrict__ c) {                                                            \
-        onto_dense<TILES>(params, a, b, c);                                                                                             \
+        onto_dense<TILES, false>(params, a, b, c);                                                                                      \
+    }                                                                                                                                   \
+    KERNEL(THREADS) matmul_cooperative_dense_##TILES##_1(PARAMS params, const half* __restrict__ a, const half* __restrict__ b,         \
+                                                         half* __restrict__ c) {                                                        \
+        onto_dense<TILES, true>(params, a, b, c);                                                                                       \
     }
 
 ONTO_DENSE(1)

@@ -6,43 +6,39 @@
 
 const int LINES = 128;
 
-// Lines of a warp, in sixteens: as many as its registers hold.
+// Lines of a warp, in sixteens: as many as its registers hold, or for HOPPER's warpgroups one.
 template <int TILES>
-constexpr int tall = TILES <= 4 ? 2 : 1;
+constexpr int tall = by_warpgroup<TILES> || TILES > 4 ? 1 : 2;
 template <int TILES>
 constexpr int threads_of = LINES / tall<TILES> * 2;
 
 template <int TILES>
 DEVICE void forward(const Params& params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,
                     const uint* __restrict__ positions, half* __restrict__ out, float* __restrict__ lse) {
-    constexpr int D = TILES * 16, MT = tall<TILES>, NT = STEP / 8, THREADS = threads_of<TILES>;
-    constexpr int STAGE = stage_of<TILES>, STAGES = stages_of<TILES>;
-    __shared__ uint4 shared[STAGES * 2 * STAGE / 8];
-    __shared__ float bases[LINES];
+    constexpr int D = TILES * 16, MT = tall<TILES>, STEP = by_warpgroup<TILES> ? 64 : 32, NT = STEP / 8, THREADS = threads_of<TILES>;
+    constexpr int GROUP = by_warpgroup<TILES> ? 64 : MT * 16, STAGE = stage_of<TILES, STEP>, STAGES = by_warpgroup<TILES> || TILES > 4 ? 2 : 4;
+    constexpr int BASES = LINES * pitch_of<TILES>, ALL = STAGES * 2 * STAGE; // halves; a row's base comes behind the results
+    __shared__ __align__(1024) uint4 shared[(left_of<TILES, LINES> + (ALL < BASES + LINES * 2 ? BASES + LINES * 2 : ALL)) / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
     int head = blockIdx.x / params.tiles, kv = head / (int)params.group, lane = threadIdx.x % 32, warp = warp_index();
     int i0 = blockIdx.x % params.tiles * LINES;
-    const Place p = place(i0, LINES, i0 + warp * MT * 16, MT * 16, params.offset, params.lower, params.upper, key_end(params, positions, kv));
+    Place p = place<STEP>(i0, LINES, i0 + warp * MT * 16 / GROUP * GROUP, GROUP, params.offset, params.lower, params.upper, key_end(params, positions, kv));
+    p.line = i0 + warp * MT * 16;
     const half* own_q = q + (size_t)head * params.rows * D;
     const half* own_k = k + (size_t)kv * params.keys * D;
     const half* own_v = v + (size_t)kv * params.keys * D;
-    half* stages = (half*)shared;
+    half* stages = (half*)shared + left_of<TILES, LINES>;
 
     // Scores are compared before they are scaled, so a factor below 0 goes into Q, and 0 is none.
-    uint a[MT][TILES][4], sign = params.scale < 0 ? 0x80008000 : 0;
+    Left<TILES, MT> left;
+    left.template load<LINES, THREADS>((half*)shared, own_q, i0, p.line, params.rows);
+    if (params.scale < 0) left.template negate<LINES, THREADS>((half*)shared);
     float factor = fmaxf(fabsf(params.scale) * LOG2_E, 1e-37f);
     float sums[MT][TILES * 2][4], tops[MT][2], totals[MT][2];
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        load_rows<TILES>(a[m], own_q, p.line + m * 16, params.rows);
 #pragma unroll
-        for (int n = 0; n < TILES; n++) {
-#pragma unroll
-            for (int r = 0; r < 4; r++) {
-                a[m][n][r] ^= sign;
-                sums[m][n * 2][r] = sums[m][n * 2 + 1][r] = 0;
-            }
-        }
+        for (int n = 0; n < TILES * 2; n++) sums[m][n][0] = sums[m][n][1] = sums[m][n][2] = sums[m][n][3] = 0;
         tops[m][0] = tops[m][1] = minus_infinity(); // what a row's scores are taken relative to
         totals[m][0] = totals[m][1] = 0;            // of 2^score, this thread's part
     }
@@ -59,13 +55,15 @@ DEVICE void forward(const Params& params, const half* __restrict__ q, const half
 #pragma unroll 1
     for (int number = 0; p.start + number * STEP < p.stop; number++) {
         cp_async_wait<STAGES - 2>();
+        copies_are_there<TILES>();
         __syncthreads();
         stage(number + STAGES - 1);
         int j = p.start + number * STEP;
         if ((j + STEP <= p.any_first) | (j >= p.any_end)) continue;
         const half* keys = stages + number % STAGES * 2 * STAGE;
         float s[MT][NT][4];
-        times_rows<TILES, MT, NT>(s, a, keys);
+        times_rows(s, left, keys);
+        products_are_there<TILES>(s);
         if ((j < p.all_first) | (j + STEP > p.all_end)) mask(s, p, j, minus_infinity());
 
         // The sums so far shrink only where the maximum has grown by more than f16 takes in.
@@ -118,11 +116,12 @@ DEVICE void forward(const Params& params, const half* __restrict__ q, const half
             }
         }
         add_rows<TILES, MT, NT / 2>(sums, weights, keys + STAGE);
+        products_are_there<TILES>(sums);
     }
     __syncthreads();
 
     float factors[MT][2];
-    float* own_bases = bases + warp * MT * 16;
+    float* own_bases = (float*)(stages + BASES) + warp * MT * 16;
 #pragma unroll
     for (int m = 0; m < MT; m++) {
 #pragma unroll
@@ -154,7 +153,7 @@ DEVICE void forward(const Params& params, const half* __restrict__ q, const half
 }
 
 #define FORWARD(TILES)                                                                                                                  \
-    KERNEL(threads_of<TILES>, TILES <= 4 ? 3 : 1) window_attention_cooperative_##TILES##_8(                                                                 \
+    KERNEL(threads_of<TILES>, by_warpgroup<TILES> ? 2 : TILES <= 4 ? 3 : 1) window_attention_cooperative_##TILES##_8(                                                                 \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, half* __restrict__ out, float* __restrict__ lse) {                                          \
         forward<TILES>(params, q, k, v, positions, out, lse);                                                                           \

@@ -1,6 +1,7 @@
 // The gradients of windowed attention on tensor cores, from f16 operands. The slopes of scores,
 // S = P ∘ (dO·Vᵀ - delta), are rounded to f16 once. They are taken relative to the largest gradient of
-// all, by a power of two, so that small gradients keep their digits.
+// all, by a power of two, so that small gradients keep their digits. On HOPPER rows of 64 are multiplied by
+// warpgroups.
 
 #include "shared/window_units.cuh"
 
@@ -82,22 +83,24 @@ DEVICE Operands operands(const Params& params, int head, const half* q, const ha
 template <int TILES>
 DEVICE void gradient_q(const Params& params, const half* q, const half* k, const half* v, const uint* positions, const half* grad,
                        const float2* stats, const uint* largest, half* __restrict__ dq) {
-    constexpr int D = TILES * 16, MT = 2, THREADS = 128, LINES = 128, STAGE = stage_of<TILES>, STAGES = stages_of<TILES>;
-    __shared__ uint4 shared[STAGES * 2 * STAGE / 8];
+    constexpr int D = TILES * 16, MT = by_warpgroup<TILES> ? 1 : 2, LINES = 128, THREADS = LINES / MT * 2, STEP = 32, COUNT = by_warpgroup<TILES> ? 32 : 16;
+    constexpr int GROUP = by_warpgroup<TILES> ? 64 : MT * 16, NT = COUNT / 8, STAGE = stage_of<TILES, STEP>, STAGES = by_warpgroup<TILES> ? 2 : 4, LEFT = left_of<TILES, LINES>;
+    __shared__ __align__(1024) uint4 shared[(LEFT * 2 + STAGES * 2 * STAGE) / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
     int head = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = warp_index();
     int i0 = blockIdx.x % params.tiles * LINES, end = key_end(params, positions, head / (int)params.group);
     const Operands of = operands<TILES>(params, head, q, k, v, grad, stats);
-    const Place p = place(i0, LINES, i0 + warp * 32, 32, params.offset, params.lower, params.upper, end);
-    half* stages = (half*)shared;
+    Place p = place<STEP>(i0, LINES, i0 + warp * MT * 16 / GROUP * GROUP, GROUP, params.offset, params.lower, params.upper, end);
+    p.line = i0 + warp * MT * 16;
+    half* stages = (half*)shared + LEFT * 2;
     float unit = gradient_scale(*largest), factor = params.scale * LOG2_E, slope = params.scale * unit;
 
-    uint of_q[MT][TILES][4], of_grad[MT][TILES][4];
+    Left<TILES, MT> of_q, of_grad;
+    of_q.template load<LINES, THREADS>((half*)shared, of.q, i0, p.line, params.rows);
+    of_grad.template load<LINES, THREADS>((half*)shared + LEFT, of.grad, i0, p.line, params.rows);
     float sums[MT][TILES * 2][4], tops[MT][2], deltas[MT][2];
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        load_rows<TILES>(of_q[m], of.q, p.line + m * 16, params.rows);
-        load_rows<TILES>(of_grad[m], of.grad, p.line + m * 16, params.rows);
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             float2 stat = of.stats[min(p.line + m * 16 + r * 8 + lane / 4, params.rows - 1)];
@@ -120,34 +123,38 @@ DEVICE void gradient_q(const Params& params, const half* q, const half* k, const
 #pragma unroll 1
     for (int number = 0; p.start + number * STEP < p.stop; number++) {
         cp_async_wait<STAGES - 2>();
+        copies_are_there<TILES>();
         __syncthreads();
         stage(number + STAGES - 1);
 #pragma unroll 1
-        for (int h = 0; h < STEP; h += 16) {
+        for (int h = 0; h < STEP; h += COUNT) {
             int j = p.start + number * STEP + h;
-            if ((j + 16 <= p.any_first) | (j >= p.any_end)) continue;
+            if ((j + COUNT <= p.any_first) | (j >= p.any_end)) continue;
             const half* keys = stages + number % STAGES * 2 * STAGE + h * pitch_of<TILES>;
-            float s[MT][2][4], t[MT][2][4];
-            times_rows<TILES, MT, 2>(s, of_q, keys);
-            times_rows<TILES, MT, 2>(t, of_grad, keys + STAGE);
+            float s[MT][NT][4], t[MT][NT][4];
+            times_rows(s, of_q, keys);
+            times_rows(t, of_grad, keys + STAGE);
+            products_are_there<TILES>(s);
+            products_are_there<TILES>(t);
 #pragma unroll
             for (int m = 0; m < MT; m++) {
 #pragma unroll
-                for (int n = 0; n < 2; n++) {
+                for (int n = 0; n < NT; n++) {
 #pragma unroll
                     for (int r = 0; r < 4; r++) {
                         s[m][n][r] = power_of_two(fmaf(s[m][n][r], factor, -tops[m][r / 2])) * fmaf(t[m][n][r], slope, -deltas[m][r / 2]);
                     }
                 }
             }
-            if ((j < p.all_first) | (j + 16 > p.all_end)) mask(s, p, j, 0);
-            uint slopes[MT][1][4];
+            if ((j < p.all_first) | (j + COUNT > p.all_end)) mask(s, p, j, 0);
+            uint slopes[MT][NT / 2][4];
 #pragma unroll
             for (int m = 0; m < MT; m++) {
 #pragma unroll
-                for (int n = 0; n < 4; n++) slopes[m][0][n] = pack(s[m][n / 2][n % 2 * 2], s[m][n / 2][n % 2 * 2 + 1]);
+                for (int n = 0; n < NT * 2; n++) slopes[m][n / 4][n % 4] = pack(s[m][n / 2][n % 2 * 2], s[m][n / 2][n % 2 * 2 + 1]);
             }
-            add_rows<TILES, MT, 1>(sums, slopes, keys);
+            add_rows<TILES, MT, NT / 2>(sums, slopes, keys);
+            products_are_there<TILES>(sums);
         }
     }
     __syncthreads();
@@ -161,31 +168,35 @@ DEVICE void gradient_q(const Params& params, const half* q, const half* k, const
         }
         words = pack_eight(x);
     };
-    const float units[2][2] = {{1 / unit, 1 / unit}, {1 / unit, 1 / unit}};
-    put_rows<TILES, MT>(dq + (size_t)head * params.rows * D, p.line, params.rows, sums, units, stages + warp * 32 * pitch_of<TILES>, exact);
+    float units[MT][2];
+#pragma unroll
+    for (int m = 0; m < MT; m++) units[m][0] = units[m][1] = 1 / unit;
+    put_rows<TILES, MT>(dq + (size_t)head * params.rows * D, p.line, params.rows, sums, units, stages + warp * MT * 16 * pitch_of<TILES>, exact);
 }
 
 // dK = Sᵀ·Q and dV = Pᵀ·dO, summed over the heads that share the keys. A block has 64 keys, a warp 16.
 template <int TILES>
 DEVICE void gradient_kv(const Params& params, const half* q, const half* k, const half* v, const uint* positions, const half* grad,
                         const float2* stats, const uint* largest, half* __restrict__ dk, half* __restrict__ dv) {
-    constexpr int D = TILES * 16, THREADS = 128, LINES = 64, COUNT = 32, NT = COUNT / 8, STAGE = stage_of<TILES>, STAGES = stages_of<TILES>;
-    __shared__ uint4 shared[STAGES * 2 * STAGE / 8];
+    constexpr int D = TILES * 16, THREADS = 128, LINES = 64, STEP = 32, NT = STEP / 8, GROUP = by_warpgroup<TILES> ? 64 : 16;
+    constexpr int STAGE = stage_of<TILES, STEP>, STAGES = by_warpgroup<TILES> ? 3 : 4, LEFT = left_of<TILES, LINES>;
+    __shared__ __align__(1024) uint4 shared[(LEFT * 2 + STAGES * 2 * STAGE) / 8];
     __shared__ float4 shared_stats[STAGES][STEP / 2];
     int group = params.group;
     if (blockIdx.x >= params.batch / group * params.tiles) return;
     int kv = blockIdx.x / params.tiles, lane = threadIdx.x % 32, warp = warp_index();
     int j0 = blockIdx.x % params.tiles * LINES, end = key_end(params, positions, kv);
     const Operands first = operands<TILES>(params, kv * group, q, k, v, grad, stats);
-    Place p = place(j0, LINES, j0 + warp * 16, 16, -params.offset, params.upper, params.lower, params.rows);
+    Place p = place<STEP>(j0, LINES, j0 + warp * 16 / GROUP * GROUP, GROUP, -params.offset, params.upper, params.lower, params.rows);
+    if (p.line + GROUP > end) p.all_end = 0;
+    p.line = j0 + warp * 16;
     p.lines = end; // padding is met by nobody
-    if (p.line + 16 > end) p.all_end = 0;
-    half* stages = (half*)shared;
+    half* stages = (half*)shared + LEFT * 2;
     float unit = gradient_scale(*largest), factor = params.scale * LOG2_E, slope = params.scale * unit;
 
-    uint of_k[1][TILES][4], of_v[1][TILES][4];
-    load_rows<TILES>(of_k[0], first.k, p.line, params.keys);
-    load_rows<TILES>(of_v[0], first.v, p.line, params.keys);
+    Left<TILES, 1> of_k, of_v;
+    of_k.template load<LINES, THREADS>((half*)shared, first.k, j0, p.line, params.keys);
+    of_v.template load<LINES, THREADS>((half*)shared + LEFT, first.v, j0, p.line, params.keys);
     float key_sums[1][TILES * 2][4], value_sums[1][TILES * 2][4];
 #pragma unroll
     for (int n = 0; n < TILES * 2; n++) {
@@ -217,44 +228,45 @@ DEVICE void gradient_kv(const Params& params, const half* q, const half* k, cons
 #pragma unroll 1
     for (int number = 0; number < all; number++) {
         cp_async_wait<STAGES - 2>();
+        copies_are_there<TILES>();
         __syncthreads();
         stage();
-#pragma unroll 1
-        for (int h = 0; h < STEP; h += COUNT) {
-            int i = now + h;
-            if ((i + COUNT <= p.any_first) | (i >= p.any_end)) continue;
-            const half* queries = stages + number % STAGES * 2 * STAGE + h * pitch_of<TILES>;
-            const float4* own_stats = shared_stats[number % STAGES] + h / 2 + lane % 4;
-            float s[1][NT][4], t[1][NT][4];
-            times_rows<TILES, 1, NT>(s, of_k, queries);
-            times_rows<TILES, 1, NT>(t, of_v, queries + STAGE);
+        int i = now;
+        now = now + STEP < p.stop ? now + STEP : p.start;
+        if ((i + STEP <= p.any_first) | (i >= p.any_end)) continue;
+        const half* queries = stages + number % STAGES * 2 * STAGE;
+        const float4* own_stats = shared_stats[number % STAGES] + lane % 4;
+        float s[1][NT][4], t[1][NT][4];
+        times_rows(s, of_k, queries);
+        times_rows(t, of_v, queries + STAGE);
+        products_are_there<TILES>(s);
+        products_are_there<TILES>(t);
 #pragma unroll
-            for (int n = 0; n < NT; n++) {
-                float4 two = own_stats[n * 4];
+        for (int n = 0; n < NT; n++) {
+            float4 two = own_stats[n * 4];
 #pragma unroll
-                for (int r = 0; r < 4; r++) {
-                    s[0][n][r] = power_of_two(fmaf(s[0][n][r], factor, -(r % 2 ? two.z : two.x)));
-                    t[0][n][r] = s[0][n][r] * ((t[0][n][r] - (r % 2 ? two.w : two.y)) * slope);
-                }
+            for (int r = 0; r < 4; r++) {
+                s[0][n][r] = power_of_two(fmaf(s[0][n][r], factor, -(r % 2 ? two.z : two.x)));
+                t[0][n][r] = s[0][n][r] * ((t[0][n][r] - (r % 2 ? two.w : two.y)) * slope);
             }
-            if ((i < p.all_first) | (i + COUNT > p.all_end)) {
-                mask(s, p, i, 0);
-                mask(t, p, i, 0);
-            }
-            uint probabilities[1][NT / 2][4], slopes[1][NT / 2][4];
-#pragma unroll
-            for (int n = 0; n < NT; n++) {
-#pragma unroll
-                for (int r = 0; r < 2; r++) {
-                    probabilities[0][n / 2][n % 2 * 2 + r] = pack(s[0][n][r * 2], s[0][n][r * 2 + 1]);
-                    slopes[0][n / 2][n % 2 * 2 + r] = pack(t[0][n][r * 2], t[0][n][r * 2 + 1]);
-                }
-            }
-            add_rows<TILES, 1, NT / 2>(value_sums, probabilities, queries + STAGE);
-            add_rows<TILES, 1, NT / 2>(key_sums, slopes, queries);
         }
-        now += STEP;
-        if (now >= p.stop) now = p.start;
+        if ((i < p.all_first) | (i + STEP > p.all_end)) {
+            mask(s, p, i, 0);
+            mask(t, p, i, 0);
+        }
+        uint probabilities[1][NT / 2][4], slopes[1][NT / 2][4];
+#pragma unroll
+        for (int n = 0; n < NT; n++) {
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                probabilities[0][n / 2][n % 2 * 2 + r] = pack(s[0][n][r * 2], s[0][n][r * 2 + 1]);
+                slopes[0][n / 2][n % 2 * 2 + r] = pack(t[0][n][r * 2], t[0][n][r * 2 + 1]);
+            }
+        }
+        add_rows<TILES, 1, NT / 2>(value_sums, probabilities, queries + STAGE);
+        add_rows<TILES, 1, NT / 2>(key_sums, slopes, queries);
+        products_are_there<TILES>(value_sums);
+        products_are_there<TILES>(key_sums);
     }
     __syncthreads();
 
@@ -281,13 +293,13 @@ DEVICE void gradient_kv(const Params& params, const half* q, const half* k, cons
 }
 
 #define GRADIENTS(TILES)                                                                                                                \
-    KERNEL(128, 2) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
+    KERNEL(by_warpgroup<TILES> ? 256 : 128, by_warpgroup<TILES> ? 3 : 2) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
         const uint* __restrict__ largest, half* __restrict__ dq) {                                                                      \
         gradient_q<TILES>(params, q, k, v, positions, grad, stats, largest, dq);                                                        \
     }                                                                                                                                   \
-    KERNEL(128, 3) window_attention_backward_cooperative_kv_##TILES##_4(                                                                   \
+    KERNEL(128, by_warpgroup<TILES> ? 4 : 3) window_attention_backward_cooperative_kv_##TILES##_4(                                                                   \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
         const uint* __restrict__ largest, half* __restrict__ dk, half* __restrict__ dv) {                                               \

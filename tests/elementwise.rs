@@ -20,7 +20,7 @@ fn devices() -> Vec<Device> {
 
 /// batch, rows, columns, lower, upper: where bands are degenerate, sizes meet a workgroup's edge,
 /// and a batch has none, one and many.
-const SHAPES: [(usize, usize, usize, i64, i64); 16] = [
+const SHAPES: [(usize, usize, usize, i64, i64); 17] = [
     (1, 1, 1, 0, 0),
     (1, 1, 1, 3, 2),
     (1, 5, 5, 0, 0),
@@ -37,6 +37,7 @@ const SHAPES: [(usize, usize, usize, i64, i64); 16] = [
     (1, 127, 129, 0, 3),
     (1, 129, 127, 3, 0),
     (2, 128, 128, 16, 15),
+    (1, 3, 600, 2, 560),
 ];
 
 fn shape((batch, rows, cols, lower, upper): (usize, usize, usize, i64, i64), layout: Layout) -> BandedShape {

@@ -8,13 +8,16 @@
 #define PRODUCT_BUFFERS                                                                                                  \
     const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ a_scale,                         \
         const float *__restrict__ b_scale, float *__restrict__ c
+// Whether values may be read 4 at once from where that is aligned in one line.
+DEVICE bool has_vectors(const float* values, int stride, int len) { return !(((size_t)values & 15) | (stride & 3) | (len & 3)); }
+
 #define PRODUCT params, a, b, a_scale, b_scale, c
 
 // Products of whole bands, by the width of B they reach.
-typedef Slide<8, 3, 3> Slide17;
-typedef Slide<8, 5, 5> Slide33;
-typedef Slide<8, 9, 3> Slide65;
-typedef Slide<16, 9, 2> Slide129;
+typedef Slide<3, 3> Slide17;
+typedef Slide<5, 5> Slide33;
+typedef Slide<9, 3> Slide65;
+typedef Slide<17, 3> Slide129;
 
 template <class Slide>
 DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
@@ -46,9 +49,9 @@ DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
     product.run(&any_tainted);
 }
 
-template <int COLUMNS, bool ALONG>
+template <int COLUMNS>
 DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
-    typedef Tile<COLUMNS, ALONG> Product;
+    typedef Tile<COLUMNS> Product;
     __shared__ float4 tile_memory[Product::SIZE / 4];
     __shared__ int any_tainted;
     size_t batch = blockIdx.x / params.tiles;
@@ -56,17 +59,25 @@ DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
     int row_tiles = (params.rows + Product::ROWS - 1) / Product::ROWS;
     int column_tiles = params.tiles / row_tiles;
     int in_matrix = blockIdx.x % params.tiles;
-    int i0 = in_matrix / column_tiles * Product::ROWS;
-    int j0 = (params.flags & 32 ? 0 : i0 - params.c_lower) + in_matrix % column_tiles * Product::WIDTH;
+    int row_tile = in_matrix / column_tiles, column_tile = in_matrix % column_tiles;
+    if (!(params.flags & 10)) {
+        // The middle of a product of bands has the most to sum: it comes first.
+        int rank = in_matrix / row_tiles;
+        row_tile = in_matrix % row_tiles;
+        column_tile = (column_tiles - 1) / 2 + (rank % 2 ? (rank + 1) / 2 : -rank / 2);
+    }
+    int i0 = row_tile * Product::ROWS;
+    int j0 = (params.flags & 32 ? 0 : i0 - params.c_lower) + column_tile * Product::WIDTH;
     a += batch * a_len(params);
     b += batch * b_len(params);
     bool a_columns = params.flags & 1, b_columns = params.flags & 4;
-    Lines rows = {a + a_index(params, 0, 0),  a_scale + batch * params.rows, params.rows, params.inner,
-                  params.a_lower,             params.a_upper,                a_columns ? 1 : params.a_stride,
-                  a_columns ? params.a_stride : 1, !a_columns && has_vectors(a, params.a_stride, a_len(params))};
-    Lines columns = {b + b_index(params, 0, 0),  b_scale + batch * params.cols, params.cols, params.inner,
-                     params.b_upper,             params.b_lower,                b_columns ? params.b_stride : 1,
-                     b_columns ? 1 : params.b_stride, has_vectors(b, params.b_stride, b_len(params))};
+    int a_origin = a_index(params, 0, 0), b_origin = b_index(params, 0, 0);
+    Lines rows = {a + a_origin,    a_scale + batch * params.rows, params.rows, params.inner,  params.a_lower,
+                  params.a_upper,  params.a_stride,               a_origin,    a_len(params), !a_columns,
+                  has_vectors(a, params.a_stride, a_len(params))};
+    Lines columns = {b + b_origin,   b_scale + batch * params.cols, params.cols, params.inner,  params.b_upper,
+                     params.b_lower, params.b_stride,               b_origin,    b_len(params), b_columns,
+                     has_vectors(b, params.b_stride, b_len(params))};
     Product product = {params, rows, columns, c + batch * c_len(params), (float*)tile_memory, i0, j0, (int)threadIdx.x, false};
     product.run(a, b, &any_tainted);
 }

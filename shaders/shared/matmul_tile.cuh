@@ -1,36 +1,57 @@
 // Any product: a block computes 64 rows by 16 · COLUMNS columns of C, and runs over just the k at which the
 // bands of its rows and columns meet. Four warps have 32 × 8 · COLUMNS each, a thread 8 × COLUMNS.
 //
-// Both operands go through the stage 16 k at a time, A as rows along k, B as columns along k (ALONG) or as
-// rows along the columns, whichever its memory has; the next two stages are on their way while one is
-// worked off. What a thread multiplies it reads 4 values at once.
+// Both operands go through the stage as [k][line], lines being rows of A and columns of B, 8 k at a time:
+// what a thread multiplies at one k it reads 4 values at once. The next stage's values are on their way
+// from memory, in registers, while one is worked off.
 #pragma once
 
-#include "matmul_stage.cuh"
+#include "matmul_params.cuh"
 
-// One operand as lines, rows of A or columns of B: which k a line holds, and where in memory.
+struct Span {
+    int first, end;
+
+    METHOD bool has(int k) const { return (k >= first) & (k < end); }
+};
+
+// One operand as lines.
 struct Lines {
     const float* values; // of line 0 at k = 0
     const float* scale;
     int count, inner, before, after; // line n holds k from n - before to n + after
-    int line_step, k_step;
-    bool vectors; // whether values may be copied 4 at once
+    int stride, origin, len; // of one matrix; `values` is at origin
+    bool along;   // whether memory has a line's values side by side, or those of a k
+    bool vectors; // whether they may be read 4 at once
 
     METHOD int first(int line) const { return max(0, line - before); }
     METHOD int end(int line) const { return min(inner, line + after + 1); }
+    // The k from which on `ks` of them are stored in all of these lines.
+    METHOD Span full(int line, int lines, int ks) const {
+        if ((line < 0) | (line + lines > count)) return {0, 0};
+        return {first(line + lines - 1), end(line) - ks + 1};
+    }
+    // From which on memory has something there, be it of other lines.
+    METHOD Span readable(int line, int lines, int ks) const {
+        if (along) {
+            if ((line < 0) | (line + lines > count)) return {0, 0};
+            return {-origin - line * stride, len - origin - (line + lines - 1) * stride - ks + 1};
+        }
+        int before = origin + line, after = len - before - lines;
+        return {before < 0 ? 1 - before / stride : 0, after < 0 ? 0 : after / stride - ks + 2};
+    }
+    METHOD bool aligned(int n) const { return ((size_t)(values + n) & 15) == 0; }
 };
 
-template <int COLUMNS, bool ALONG>
+template <int COLUMNS>
 struct Tile {
     static constexpr int GROUP = 128;
     static constexpr int ROWS = 64;
     static constexpr int WIDTH = 16 * COLUMNS;
-    static constexpr int DEPTH = 16;
-    static constexpr int PITCH = DEPTH + 4; // 8 lines at one k then lie in different banks
-    static constexpr int STAGES = 3;
-    static constexpr int STAGE = ROWS * PITCH + (ALONG ? WIDTH * PITCH : WIDTH * DEPTH);
-    static constexpr int C_PITCH = WIDTH + 8;
-    static constexpr int SIZE = STAGES * STAGE > ROWS * C_PITCH ? STAGES * STAGE : ROWS * C_PITCH;
+    static constexpr int DEPTH = 8;
+    static constexpr int A_PITCH = ROWS + 4, B_PITCH = WIDTH + 4; // 4 k apart, another bank
+    static constexpr int STAGE = DEPTH * (A_PITCH + B_PITCH);
+    static constexpr int A_PASSES = ROWS * DEPTH / 4 / GROUP, B_PASSES = WIDTH * DEPTH / 4 / GROUP;
+    static constexpr int SIZE = 2 * STAGE > ROWS * B_PITCH ? 2 * STAGE : ROWS * B_PITCH;
 
     const Params& params;
     Lines a, b;
@@ -39,73 +60,120 @@ struct Tile {
     int i0, j0, t;
     bool tainted;
 
-    // What this thread brings of COUNT lines from line0 on into a stage from k0 on: copied, or made ready.
-    // Neighbours read neighbours in memory. STORED is how the stage has it, values of a line side by side or
-    // of a k. FULL says that everything is stored.
-    template <bool READY, bool FULL, int SIZE, int COUNT, bool STORED>
-    METHOD void values(const Lines& lines, float* slot, int line0, int k0) {
-        constexpr int PASSES = COUNT * DEPTH / SIZE / GROUP;
-        constexpr int PER_LINE = DEPTH / SIZE, PER_K = COUNT / SIZE;
-        bool along = SIZE > 1 ? STORED : lines.k_step == 1;
-#pragma unroll(FULL ? PASSES : 1)
+    // Where the 4 values are that this thread brings in a pass, and which of them are stored.
+    struct Place {
+        int line, k, first, end;
+    };
+
+    template <int COUNT>
+    METHOD Place place(const Lines& lines, int pass, int line0, int k0) const {
+        int x = t + pass * GROUP;
+        Place p;
+        p.line = line0 + (lines.along ? x / (DEPTH / 4) : x % (COUNT / 4) * 4);
+        p.k = k0 + (lines.along ? x % (DEPTH / 4) * 4 : x / (COUNT / 4));
+        if (lines.along) {
+            p.first = lines.first(p.line) - p.k;
+            p.end = (uint)p.line < (uint)lines.count ? lines.end(p.line) - p.k : 0;
+        } else {
+            p.first = max(0, p.k - lines.after) - p.line;
+            p.end = (uint)p.k < (uint)lines.inner ? min(lines.count, p.k + lines.before + 1) - p.line : 0;
+        }
+        return p;
+    }
+
+    template <int COUNT, int PASSES>
+    METHOD void load(const Lines& lines, float4 (&v)[PASSES], int line0, int k0) const {
+#pragma unroll
         for (int n = 0; n < PASSES; n++) {
-            // Of single values, 8 lines to a warp that finds them side by side in memory: no bank twice.
-            int x = t + n * GROUP;
-            int line = along ? x / PER_LINE : SIZE > 1 | !STORED ? x % PER_K * SIZE : x / (8 * DEPTH) * 8 + x % 8;
-            int k = along ? x % PER_LINE * SIZE : SIZE > 1 | !STORED ? x / PER_K : x / 8 % DEPTH;
-            float* to = slot + (STORED ? line * PITCH + k : k * COUNT + line);
-            line += line0;
-            k += k0;
-            int first = 0, end = SIZE;
-            if (!FULL & (STORED | SIZE == 1)) {
-                first = lines.first(line) - k;
-                end = (uint)line < (uint)lines.count ? lines.end(line) - k : 0;
-            } else if (!FULL) {
-                first = max(0, k - lines.after) - line;
-                end = (uint)k < (uint)lines.inner ? min(lines.count, k + lines.before + 1) - line : 0;
+            Place p = place<COUNT>(lines, n, line0, k0);
+            const float* from = lines.values + (lines.along ? p.line * lines.stride + p.k : p.k * lines.stride + p.line);
+            if (lines.vectors) {
+                if ((p.first < 4) & (p.end > 0) & (p.first < p.end)) v[n] = *(const float4*)from;
+            } else {
+                if ((p.first <= 0) & (p.end > 0)) v[n].x = from[0];
+                if ((p.first <= 1) & (p.end > 1)) v[n].y = from[1];
+                if ((p.first <= 2) & (p.end > 2)) v[n].z = from[2];
+                if ((p.first <= 3) & (p.end > 3)) v[n].w = from[3];
             }
-            if (READY) tainted |= ready_values<SIZE>(to, first, end, lines.scale + line, !STORED);
-            else bring_values<SIZE>(to, lines.values + line * lines.line_step + k * lines.k_step, first, end);
         }
     }
 
-    template <bool READY, int COUNT, bool STORED>
-    METHOD void values(const Lines& lines, float* slot, int line0, int k0) {
-        int last = line0 + COUNT - 1;
-        bool full = (line0 >= 0) & (last < lines.count) & (k0 >= lines.first(last)) & (k0 + DEPTH <= lines.end(line0));
-        if (READY & !RING_LOOKS & (full | !lines.vectors)) return;
-        if (!lines.vectors) values<READY, false, 1, COUNT, STORED>(lines, slot, line0, k0);
-        else if (full) values<READY, true, 4, COUNT, STORED>(lines, slot, line0, k0);
-        else values<READY, false, 4, COUNT, STORED>(lines, slot, line0, k0);
+    METHOD float ready(float value, float scale) {
+        tainted |= ring_taints(value);
+        return ring_stage(value, scale);
     }
 
-    template <bool READY>
-    METHOD void values(float* stage, int k0) {
-        values<READY, ROWS, true>(a, stage, i0, k0);
-        values<READY, WIDTH, ALONG>(b, stage + ROWS * PITCH, j0, k0);
+    template <int PITCH>
+    METHOD void put(bool along, float* to, float4 w) const {
+        if (along) {
+            to[0] = w.x;
+            to[PITCH] = w.y;
+            to[2 * PITCH] = w.z;
+            to[3 * PITCH] = w.w;
+        } else {
+            *(float4*)to = w;
+        }
     }
 
-    METHOD void multiply(float (&acc)[COLUMNS][8], const float4 (&x)[8], int e, float y0, float y1, float y2, float y3) {
+    template <int COUNT, int PASSES, int PITCH>
+    METHOD void store(const Lines& lines, const float4 (&v)[PASSES], float* tile, int line0, int k0) {
 #pragma unroll
-        for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].x, y0);
+        for (int n = 0; n < PASSES; n++) {
+            Place p = place<COUNT>(lines, n, line0, k0);
+            int step = lines.along ? 0 : 1;
+            const float* scale = lines.scale + p.line;
+            float4 w = v[n];
+            w.x = (p.first <= 0) & (p.end > 0) ? ready(w.x, RING_SCALES ? scale[0] : 0) : ring_pad();
+            w.y = (p.first <= 1) & (p.end > 1) ? ready(w.y, RING_SCALES ? scale[step] : 0) : ring_pad();
+            w.z = (p.first <= 2) & (p.end > 2) ? ready(w.z, RING_SCALES ? scale[2 * step] : 0) : ring_pad();
+            w.w = (p.first <= 3) & (p.end > 3) ? ready(w.w, RING_SCALES ? scale[3 * step] : 0) : ring_pad();
+            put<PITCH>(lines.along, tile + (p.k - k0) * PITCH + p.line - line0, w);
+        }
+    }
+
+    // The same without a look at which are stored.
+    template <int COUNT, int PASSES>
+    METHOD void load_all(const Lines& lines, float4 (&v)[PASSES], const float* from) const {
+        int further = lines.along ? GROUP / (DEPTH / 4) * lines.stride : GROUP / (COUNT / 4) * lines.stride;
 #pragma unroll
-        for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].y, y1);
+        for (int n = 0; n < PASSES; n++) v[n] = *(const float4*)(from + n * further);
+    }
+
+    template <int COUNT, int PASSES, int PITCH>
+    METHOD void store_all(const Lines& lines, const float4 (&v)[PASSES], float* slot, int line) {
+        int further = lines.along ? GROUP / (DEPTH / 4) : GROUP / (COUNT / 4) * PITCH;
+        int step = lines.along ? 0 : 1;
 #pragma unroll
-        for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].z, y2);
-#pragma unroll
-        for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].w, y3);
+        for (int n = 0; n < PASSES; n++) {
+            const float* scale = lines.scale + line + (lines.along ? n * further : 0);
+            float4 w = v[n];
+            w.x = ready(w.x, RING_SCALES ? scale[0] : 0);
+            w.y = ready(w.y, RING_SCALES ? scale[step] : 0);
+            w.z = ready(w.z, RING_SCALES ? scale[2 * step] : 0);
+            w.w = ready(w.w, RING_SCALES ? scale[3 * step] : 0);
+            put<PITCH>(lines.along, slot + n * further, w);
+        }
     }
 
     METHOD void run(const float* all_a, const float* all_b, int* any_tainted) {
         if (t == 0) *any_tainted = 0;
         int lane = t % 32, warp = t / 32;
-        // In a half of a warp, neighbours share a row and those two apart a column. A thread's rows are 4
-        // apart; its columns 8 apart (ALONG) or by fours, 32 apart.
-        int row = warp / 2 * 32 + (lane >> 1 & 1) + (lane >> 2 & 2);
-        int column = warp % 2 * 8 * COLUMNS + ((lane & 1) + (lane >> 1 & 2) + (lane >> 2 & 4)) * (ALONG ? 1 : 4);
-        int wi = i0 + warp / 2 * 32, wj = j0 + warp % 2 * 8 * COLUMNS;
-        int warp_first = max(a.first(wi), b.first(wj));
-        int warp_end = min(a.end(wi + 31), b.end(wj + 8 * COLUMNS - 1));
+        // In a half of a warp, neighbours share rows and those two apart columns. A thread's rows are 4 and
+        // 4, 16 apart, its columns by fours, 32 apart.
+        int wi = warp / 2 * 32, wj = warp % 2 * 8 * COLUMNS;
+        int row = wi + ((lane >> 1 & 1) + (lane >> 2 & 2)) * 4;
+        int column = wj + ((lane & 1) + (lane >> 1 & 2) + (lane >> 2 & 4)) * 4;
+        int warp_first = max(a.first(i0 + wi), b.first(j0 + wj));
+        int warp_end = min(a.end(i0 + wi + 31), b.end(j0 + wj + 8 * COLUMNS - 1));
+
+        int first = max(a.first(i0), b.first(j0));
+        int end = min(a.end(i0 + ROWS - 1), b.end(j0 + WIDTH - 1));
+        // Where values are read 4 at once, from an aligned k on.
+        if (a.along & a.vectors) first -= (size_t)(a.values + first) >> 2 & 3;
+        else if (b.along & b.vectors) first -= (size_t)(b.values + first) >> 2 & 3;
+        a.vectors = a.vectors & a.aligned(a.along ? first : i0);
+        b.vectors = b.vectors & b.aligned(b.along ? first : j0);
+        int stages = max(0, (end - first + DEPTH - 1) / DEPTH);
 
         float acc[COLUMNS][8];
 #pragma unroll
@@ -113,64 +181,70 @@ struct Tile {
 #pragma unroll
             for (int r = 0; r < 8; r++) acc[e][r] = ring_start();
         }
-        int first = max(a.first(i0), b.first(j0));
-        int end = min(a.end(i0 + ROWS - 1), b.end(j0 + WIDTH - 1));
-        // Where values are copied 4 at once, from an aligned k on.
-        if (a.vectors) first -= (size_t)(a.values + first) >> 2 & 3;
-        else if (ALONG & b.vectors) first -= (size_t)(b.values + first) >> 2 & 3;
-        b.vectors = b.vectors & !((size_t)(b.values + (ALONG ? first : j0)) & 15);
-        int stages = max(0, (end - first + DEPTH - 1) / DEPTH);
+        // Beside a band lie other values, which may be read but not used.
+        Span full_a = a.full(i0, ROWS, DEPTH), full_b = b.full(j0, WIDTH, DEPTH);
+        Span read_a = a.readable(i0, ROWS, DEPTH), read_b = b.readable(j0, WIDTH, DEPTH);
+        Span readable = {max(read_a.first, read_b.first), a.vectors & b.vectors ? min(read_a.end, read_b.end) : -(1 << 30)};
+        Place place_a = place<ROWS>(a, 0, i0, first), place_b = place<WIDTH>(b, 0, j0, first);
+        const float* next_a = a.values + (a.along ? place_a.line * a.stride + place_a.k : place_a.k * a.stride + place_a.line);
+        const float* next_b = b.values + (b.along ? place_b.line * b.stride + place_b.k : place_b.k * b.stride + place_b.line);
+        int slot_a = (place_a.k - first) * A_PITCH + place_a.line - i0;
+        int slot_b = (place_b.k - first) * B_PITCH + place_b.line - j0 + DEPTH * A_PITCH;
+        float4 from_a[A_PASSES], from_b[B_PASSES];
 #pragma unroll 1
-        for (int n = 1 - STAGES; n < stages; n++) {
-            float* stage = memory + n % STAGES * STAGE;
-            int k0 = first + n * DEPTH;
-            if (n >= 0) {
-                cp_async_wait<STAGES - 2>();
-                values<true>(stage, k0);
-                __syncthreads();
+        for (int n = -1; n < stages; n++) {
+            int k0 = first + n * DEPTH, next = k0 + DEPTH;
+            if (n + 1 < stages) {
+                if (readable.has(next)) {
+                    load_all<ROWS>(a, from_a, next_a);
+                    load_all<WIDTH>(b, from_b, next_b);
+                } else {
+                    load<ROWS>(a, from_a, i0, next);
+                    load<WIDTH>(b, from_b, j0, next);
+                }
+                next_a += DEPTH * (a.along ? 1 : a.stride);
+                next_b += DEPTH * (b.along ? 1 : b.stride);
             }
-            if (n + STAGES - 1 < stages) values<false>(memory + (n + STAGES - 1) % STAGES * STAGE, k0 + (STAGES - 1) * DEPTH);
-            cp_async_commit();
-            if ((n < 0) | (k0 >= warp_end) | (k0 + DEPTH <= warp_first)) continue;
-            const float* from_a = stage + row * PITCH;
-            const float* from_b = stage + ROWS * PITCH + column * (ALONG ? PITCH : 1);
+            if ((n >= 0) & (k0 < warp_end) & (next > warp_first)) {
+                const float* tile_a = memory + (n & 1) * STAGE + row;
+                const float* tile_b = memory + (n & 1) * STAGE + DEPTH * A_PITCH + column;
 #pragma unroll
-            for (int k = 0; k < DEPTH; k += 4) {
-                float4 x[8];
+                for (int k = 0; k < DEPTH; k++) {
+                    float4 x[2], y[COLUMNS / 4];
 #pragma unroll
-                for (int r = 0; r < 8; r++) x[r] = *(const float4*)(from_a + r * 4 * PITCH + k);
-                if (ALONG) {
+                    for (int n = 0; n < 2; n++) x[n] = *(const float4*)(tile_a + k * A_PITCH + 16 * n);
+#pragma unroll
+                    for (int n = 0; n < COLUMNS / 4; n++) y[n] = *(const float4*)(tile_b + k * B_PITCH + 32 * n);
 #pragma unroll
                     for (int e = 0; e < COLUMNS; e++) {
-                        float4 y = *(const float4*)(from_b + e * 8 * PITCH + k);
-                        multiply(acc, x, e, y.x, y.y, y.z, y.w);
-                    }
-                } else {
+                        float ye = e % 4 == 0 ? y[e / 4].x : e % 4 == 1 ? y[e / 4].y : e % 4 == 2 ? y[e / 4].z : y[e / 4].w;
 #pragma unroll
-                    for (int e = 0; e < COLUMNS; e += 4) {
-                        const float4* y = (const float4*)(from_b + k * WIDTH + e * 8);
-                        float4 y0 = y[0], y1 = y[WIDTH / 4], y2 = y[WIDTH / 2], y3 = y[3 * WIDTH / 4];
-                        multiply(acc, x, e, y0.x, y1.x, y2.x, y3.x);
-                        multiply(acc, x, e + 1, y0.y, y1.y, y2.y, y3.y);
-                        multiply(acc, x, e + 2, y0.z, y1.z, y2.z, y3.z);
-                        multiply(acc, x, e + 3, y0.w, y1.w, y2.w, y3.w);
+                        for (int n = 0; n < 2; n++) {
+                            acc[e][4 * n] = ring_mac(acc[e][4 * n], x[n].x, ye);
+                            acc[e][4 * n + 1] = ring_mac(acc[e][4 * n + 1], x[n].y, ye);
+                            acc[e][4 * n + 2] = ring_mac(acc[e][4 * n + 2], x[n].z, ye);
+                            acc[e][4 * n + 3] = ring_mac(acc[e][4 * n + 3], x[n].w, ye);
+                        }
                     }
                 }
             }
+            if (n + 1 < stages) {
+                float* stage = memory + (n + 1 & 1) * STAGE;
+                if (full_a.has(next)) store_all<ROWS, A_PASSES, A_PITCH>(a, from_a, stage + slot_a, place_a.line);
+                else store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
+                if (full_b.has(next)) store_all<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + slot_b, place_b.line);
+                else store<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + DEPTH * A_PITCH, j0, next);
+            }
+            __syncthreads();
         }
         if (RING_LOOKS & tainted) atomicOr(any_tainted, 1);
 
         // Through shared memory, so that warps write rows.
-        cp_async_wait<0>();
-        __syncthreads();
 #pragma unroll
         for (int r = 0; r < 8; r++) {
-            float* to = memory + (row + 4 * r) * C_PITCH + column;
+            float* to = memory + (row + r / 4 * 16 + r % 4) * B_PITCH + column;
 #pragma unroll
-            for (int e = 0; e < COLUMNS; e++) {
-                if (ALONG) to[8 * e] = acc[e][r];
-                else if (e % 4 == 0) *(float4*)(to + 8 * e) = make_float4(acc[e][r], acc[e + 1][r], acc[e + 2][r], acc[e + 3][r]);
-            }
+            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e][r], acc[e + 1][r], acc[e + 2][r], acc[e + 3][r]);
         }
         __syncthreads();
         bool all = *any_tainted, dense = params.flags & 32;
@@ -179,19 +253,24 @@ struct Tile {
         for (int r = warp; r < min(ROWS, params.rows - i0); r += GROUP / 32) {
             int i = i0 + r;
             int lower = dense ? 0 : i - params.c_lower, upper = dense ? params.cols - 1 : i + params.c_upper;
-            float row_scale = RING_SCALES ? a.scale[i] : 0;
+            const float* sums = memory + r * B_PITCH;
             float* to = c + c_index(params, i, j0);
+            float row_scale = RING_SCALES ? a.scale[i] : 0;
+            auto store = [&](int n) {
+                to[n] = ring_finish(sums[n], RING_SCALES ? row_scale + b.scale[j0 + n] : 0);
+                redo |= all | !ring_is_exact(sums[n]);
+            };
+            if ((j0 >= max(lower, 0)) & (j0 + WIDTH - 1 <= min(upper, params.cols - 1))) {
 #pragma unroll
-            for (int n = lane; n < WIDTH; n += 32) {
-                int j = j0 + n;
-                if ((j < lower) | (j > upper)) continue;
-                float value = params.fill;
-                if ((uint)j < (uint)params.cols) {
-                    float sum = memory[r * C_PITCH + n];
-                    value = ring_finish(sum, RING_SCALES ? row_scale + b.scale[j] : 0);
-                    redo |= all | !ring_is_exact(sum);
+                for (int n = 0; n < WIDTH; n += 32) store(lane + n);
+            } else {
+#pragma unroll 1
+                for (int n = lane; n < WIDTH; n += 32) {
+                    int j = j0 + n;
+                    if ((j < lower) | (j > upper)) continue;
+                    if ((uint)j < (uint)params.cols) store(n);
+                    else to[n] = params.fill;
                 }
-                to[n] = value;
             }
         }
         // What padding may have spoilt is computed anew.
@@ -200,7 +279,7 @@ struct Tile {
         for (int x = lane; x < ROWS * WIDTH / 4; x += 32) {
             int r = x / WIDTH * 4 + warp, i = i0 + r, j = j0 + x % WIDTH;
             bool stored = dense | in_band(i, j, params.c_lower, params.c_upper);
-            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * C_PITCH + x % WIDTH]))) {
+            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + x % WIDTH]))) {
                 c[c_index(params, i, j)] = ring_exact(params, all_a, all_b, i, j);
             }
         }

@@ -10,7 +10,7 @@ constexpr bool RING_SCALES = true;
 DEVICE float ring_start() { return 0; }
 DEVICE float ring_pad() { return 0; }
 DEVICE float ring_mac(float acc, float x, float y) { return fmaf(x, y, acc); }
-DEVICE float ring_stage(float value, float scale) { return expf(value - scale); }
+DEVICE float ring_stage(float value, float scale) { return power_of_two((value - scale) * 1.44269504f); }
 DEVICE bool ring_taints(float) { return false; }
 
 // Below 2^-60 terms may have been lost.

@@ -1,12 +1,12 @@
 // Results that are written slot by slot, in storage order. A line of storage is cut into stretches of at
 // most 16 slots for each of `lanes` threads, neighbours writing neighbours, so that finding one's place is
-// paid for once. `stretch_groups` in src/ops/common.rs counts the blocks of 256 threads.
+// paid for once. `slot_groups` in src/ops/common.rs counts the blocks of 256 threads.
 #pragma once
 
 #include "view.cuh"
 
 const int SLOTS = 16; // of a thread
-const int AT_ONCE = 4; // of them, whose loads are under way together
+const int AT_ONCE = 5; // of them, whose loads are under way together
 
 // A thread's slots of a line: from, from + lanes, … below `to`.
 struct Stretch {

@@ -2,15 +2,27 @@
 // rows of the left operand.
 //
 // A staged row is 16 bytes longer than its values, an odd number of 16-byte pieces, so that eight rows
-// below each other lie in different banks.
+// below each other lie in different banks; on a Hopper GPU rows of 64 are staged as its warpgroups want them.
 #pragma once
 
 #include <cuda_fp16.h>
 
-#include "tensor.cuh"
+#include "warpgroup.cuh"
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+template <int TILES>
+constexpr bool by_warpgroup = TILES == 4;
+#else
+template <int TILES>
+constexpr bool by_warpgroup = false;
+#endif
 
 template <int TILES>
-constexpr int pitch_of = TILES * 16 + 8; // halves from one staged row to the next
+constexpr int pitch_of = by_warpgroup<TILES> ? TILES * 16 : TILES * 16 + 8; // halves from one staged row to the next
+
+// Where a row's eight columns from a multiple of 8 on are staged.
+template <int TILES>
+DEVICE int staged_at(int row, int column) { return row * pitch_of<TILES> + (by_warpgroup<TILES> ? column ^ row % 8 * 8 : column); }
 
 DEVICE uint pack(float low, float high) {
     __half2 pair = __floats2half2_rn(low, high);
@@ -28,7 +40,7 @@ DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
         // Steps of whole rows: addresses a constant apart.
         int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
         const half* from = matrix + (first + row) * (TILES * 16) + column;
-        half* at = to + row * pitch_of<TILES> + column;
+        half* at = to + staged_at<TILES>(row, column);
 #pragma unroll
         for (int n = 0; n < COUNT; n += THREADS / pieces) {
             cp_async_16(at + n * pitch_of<TILES>, from + n * (TILES * 16), (uint)(first + row + n) < (uint)rows);
@@ -38,7 +50,7 @@ DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
         for (int n = 0; n < all; n += THREADS) {
             int at = threadIdx.x + n, row = at / pieces, column = at % pieces * 8;
             if (at >= all) break;
-            cp_async_16(to + row * pitch_of<TILES> + column, matrix + (first + row) * (TILES * 16) + column, (uint)(first + row) < (uint)rows);
+            cp_async_16(to + staged_at<TILES>(row, column), matrix + (first + row) * (TILES * 16) + column, (uint)(first + row) < (uint)rows);
         }
     }
 }
@@ -56,6 +68,22 @@ DEVICE void load_rows(uint (&a)[TILES][4], const half* matrix, int first, int ro
         a[k][2] = low[k * 8 + 4];
         a[k][3] = high[k * 8 + 4];
     }
+}
+
+// Copies that have come may be multiplied with once all threads have met.
+template <int TILES>
+DEVICE void copies_are_there() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    if (by_warpgroup<TILES>) fence_of_copies();
+#endif
+}
+
+// Sums of products, also read after this only: until then they may be on their way.
+template <int TILES, int MT, int NT>
+DEVICE void products_are_there(float (&c)[MT][NT][4]) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    if constexpr (by_warpgroup<TILES>) wait_for_products(c[0]);
+#endif
 }
 
 // c = A · Bᵀ where B is NT · 8 staged rows.
@@ -83,9 +111,57 @@ DEVICE void times_rows(float (&c)[MT][NT][4], const uint (&a)[MT][TILES][4], con
     }
 }
 
+// A left operand that stays: a warp's rows in registers, or a warpgroup's 64 in shared memory.
+template <int TILES, int MT>
+struct Left {
+    uint a[MT][TILES][4];
+    const half* staged;
+
+    // A block's LINES rows from `first` on; `stage` is where they may be staged, `line` the warp's first.
+    template <int LINES, int THREADS>
+    METHOD void load(half* stage, const half* matrix, int first, int line, int rows) {
+        if constexpr (by_warpgroup<TILES>) {
+            stage_rows<TILES, LINES, THREADS>(stage, matrix, first, rows);
+            staged = stage + (line - first) / 64 * 64 * pitch_of<TILES>;
+        } else {
+#pragma unroll
+            for (int m = 0; m < MT; m++) load_rows<TILES>(a[m], matrix, line + m * 16, rows);
+        }
+    }
+
+    // Every value with its sign changed.
+    template <int LINES, int THREADS>
+    METHOD void negate(half* stage) {
+        if constexpr (by_warpgroup<TILES>) {
+            cp_async_commit();
+            cp_async_wait<0>();
+            __syncthreads();
+            for (int n = threadIdx.x; n < LINES * TILES * 8; n += THREADS) ((uint*)stage)[n] ^= 0x80008000;
+        } else {
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+#pragma unroll
+                for (int k = 0; k < TILES; k++) a[m][k][0] ^= 0x80008000, a[m][k][1] ^= 0x80008000, a[m][k][2] ^= 0x80008000, a[m][k][3] ^= 0x80008000;
+            }
+        }
+    }
+};
+
+template <int TILES, int MT, int NT>
+DEVICE void times_rows(float (&c)[MT][NT][4], const Left<TILES, MT>& left, const half* stage) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    if constexpr (by_warpgroup<TILES>) times_staged(c[0], left.staged, stage);
+    else times_rows<TILES, MT, NT>(c, left.a, stage);
+#else
+    times_rows<TILES, MT, NT>(c, left.a, stage);
+#endif
+}
 // c += A · B where B is KT · 16 staged rows.
 template <int TILES, int MT, int KT>
-DEVICE void add_rows(float (&c)[MT][TILES * 2][4], const uint (&a)[MT][KT][4], const half* stage) {
+DEVICE void add_rows(float (&c)[MT][TILES * 2][4], uint (&a)[MT][KT][4], const half* stage) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    if constexpr (by_warpgroup<TILES>) return add_staged(c[0], a[0], stage);
+#endif
     int lane = threadIdx.x % 32;
     const half* own = stage + lane % 16 * pitch_of<TILES> + lane / 16 * 8;
 #pragma unroll
@@ -113,12 +189,11 @@ DEVICE void put_rows(half* matrix, int first, int rows, const float (&c)[MT][TIL
     __syncwarp();
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        uint* low = (uint*)(place + (m * 16 + lane / 4) * pitch_of<TILES>) + lane % 4;
-        uint* high = (uint*)(place + (m * 16 + lane / 4 + 8) * pitch_of<TILES>) + lane % 4;
 #pragma unroll
         for (int n = 0; n < pieces; n++) {
-            low[n * 4] = pack(c[m][n][0] * factors[m][0], c[m][n][1] * factors[m][0]);
-            high[n * 4] = pack(c[m][n][2] * factors[m][1], c[m][n][3] * factors[m][1]);
+            uint* to = (uint*)(place + staged_at<TILES>(m * 16 + lane / 4, n * 8)) + lane % 4;
+            to[0] = pack(c[m][n][0] * factors[m][0], c[m][n][1] * factors[m][0]);
+            to[8 * pitch_of<TILES> / 2] = pack(c[m][n][2] * factors[m][1], c[m][n][3] * factors[m][1]);
         }
     }
     __syncwarp();
@@ -126,7 +201,7 @@ DEVICE void put_rows(half* matrix, int first, int rows, const float (&c)[MT][TIL
     for (int at = lane; at < MT * 16 * pieces; at += 32) {
         int row = at / pieces, column = at % pieces * 8;
         if (first + row >= rows) break;
-        uint4 words = *(const uint4*)(place + row * pitch_of<TILES> + column);
+        uint4 words = *(const uint4*)(place + staged_at<TILES>(row, column));
         if (is_special(words.x) | is_special(words.y) | is_special(words.z) | is_special(words.w)) exact(first + row, row, column, words);
         *(uint4*)(matrix + (first + row) * (TILES * 16) + column) = words;
     }

@@ -1,17 +1,17 @@
 // Windowed attention on tensor cores: what its kernels share. Lines are queries (or keys, in their own
-// gradient), partners what they meet. A warp has 16 lines or 32 and goes along their partners 32 at a time.
+// gradient), partners what they meet. A warp has 16 lines or 32, a warpgroup 64, and goes along their partners some at a time.
 #pragma once
 
 #include "tensor_rows.cuh"
 #include "window.cuh"
 
-const int STEP = 32; // partners that are staged at once
+// The memory for one operand of a step of staged partners, in halves.
+template <int TILES, int STEP>
+constexpr int stage_of = STEP * pitch_of<TILES>;
 
-// How many steps are staged ahead, and the threads' common memory for those of two operands.
-template <int TILES>
-constexpr int stages_of = TILES <= 4 ? 4 : 2;
-template <int TILES>
-constexpr int stage_of = STEP * pitch_of<TILES>; // halves
+// And for an operand of so many lines, if that is staged too.
+template <int TILES, int LINES>
+constexpr int left_of = by_warpgroup<TILES> ? LINES * pitch_of<TILES> : 0;
 
 // Where a warp stands.
 struct Place {
@@ -24,8 +24,9 @@ struct Place {
     int start, stop;          // partners that the block goes along
 };
 
-// A block of `lines` lines from `first` on, a warp of `own` from `line` on. Partners are counted from the
-// first line's first one on, so that a warp's begin with a step; perhaps there are some before the first.
+// A block of `lines` lines from `first` on, a warp (or warpgroup) of `own` from `line` on. Partners are counted
+// from the first line's first one on, so that a warp's begin with a step; perhaps there are some before the first.
+template <int STEP>
 DEVICE Place place(int first, int lines, int line, int own, int shift, int below, int above, int end) {
     Place p = {line, shift, below, above, end, 0x7fffffff};
     p.any_first = max(0, line + shift - below);

@@ -48,8 +48,9 @@ pub(crate) static KERNEL: Kernel = Kernel {
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] if the values are indices, [`Error::OutOfMemory`] or [`Error::Limit`] if the
-/// result cannot be held.
+/// [`Error::Argument`](crate::Error::Argument) if the values are indices,
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory) or [`Error::Limit`](crate::Error::Limit) if the result
+/// cannot be held.
 pub fn banded_resize(a: &Banded, band: Band) -> Result<Banded> {
     to_banded("banded_resize", ("a", &a.operand()), BandedShape { band, ..a.shape() }, [0, 0])
 }
@@ -69,7 +70,8 @@ pub fn banded_resize(a: &Banded, band: Band) -> Result<Banded> {
 /// ```
 ///
 /// # Errors
-/// As [`banded_resize`]; [`Error::Argument`] if the sizes differ, [`Error::WrongDevice`].
+/// As [`banded_resize`]; [`Error::Argument`](crate::Error::Argument) if the sizes differ,
+/// [`Error::WrongDevice`](crate::Error::WrongDevice).
 pub fn banded_resize_backward(a: &Banded, g: &Banded) -> Result<Banded> {
     back("banded_resize_backward", a, &g.operand(), [0, 0])
 }
@@ -174,7 +176,8 @@ pub fn banded_from_dense_backward(d: &Dense, g: &Banded) -> Result<Dense> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] if the values are indices, [`Error::DeviceLost`] or [`Error::Backend`].
+/// [`Error::Argument`](crate::Error::Argument) if the values are indices,
+/// [`Error::DeviceLost`](crate::Error::DeviceLost) or [`Error::Backend`](crate::Error::Backend).
 pub fn find_band(d: &Dense) -> Result<Option<Band>> {
     values("find_band", "d", &d.operand())?;
     let DenseShape { rows, cols, layout, .. } = d.shape();

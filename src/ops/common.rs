@@ -82,18 +82,15 @@ pub(crate) fn parts(op: &'static str, operands: &[&Operand]) -> Result<Vec<Range
     Ok((0..first.batch).step_by(part.max(1)).map(|start| start..(start + part).min(first.batch)).collect())
 }
 
-/// How many invocations may share a row, a power of two: about four values each.
-pub(crate) fn most_lanes(a: &Operand) -> usize {
-    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
-    (stored / 4).next_power_of_two().clamp(4, 32)
-}
-
 /// How many threads share a row on CUDA, where 128 of them take 128 / that many of the `lines`; see
-/// `shaders/shared/row.cuh`. In columns layout fewer read more at once, as long as they fill a GPU.
+/// `shaders/shared/row.cuh`. At most 9 values each, since bands are often one wider than a power of two; in
+/// columns layout, where fewer threads read more at once, as few as fill a GPU.
 pub(crate) fn row_lanes(a: &Operand, lines: usize) -> usize {
+    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
+    let most = stored.div_ceil(9).next_power_of_two().clamp(4, 32);
     match a.layout {
-        Layout::Rows => most_lanes(a),
-        Layout::Columns => [4, 8, 16].into_iter().find(|lanes| lines * lanes >= 1 << 17).unwrap_or(32).min(most_lanes(a)),
+        Layout::Rows => most,
+        Layout::Columns => [4, 8, 16].into_iter().find(|lanes| lines * lanes >= 1 << 17).unwrap_or(32).min(most),
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub(crate) mod cooperative;
 
-use super::common::{Output, most_lanes, parts, result_dtype, row_lanes, same, same_device, values, widened};
+use super::common::{Output, parts, result_dtype, row_lanes, same, same_device, values, widened};
 use crate::cpu;
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
@@ -191,7 +191,7 @@ pub fn semiring_matmul(a: &Dense, b: &Dense, ring: Semiring) -> Result<Dense> {
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiring, band: Band, layout: Layout) -> Result<Banded> {
     check(op, a, b)?;
     let shape = BandedShape::new(a.rows, b.cols, band).batch(a.batch).layout(layout).fill(ring.zero()).dtype(result_dtype(&[a, b]));
-    if cooperative::suits_band(a, b, ring, &shape) {
+    if cooperative::suits_band(a, b, ring, layout) {
         return cooperative::onto_band(op, a, b, shape);
     }
     let (output, shape) = Output::banded(op, a.device(), shape)?;
@@ -274,7 +274,9 @@ pub(crate) fn params(a: &Operand, b: &Operand, c: &Operand) -> Params {
 pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     let device = a.device();
     let scale = device.alloc(a.batch * a.rows * 4)?;
-    let lanes = if device.is_cuda() { row_lanes(a, a.batch * a.rows) } else { most_lanes(a) };
+    // About four values to an invocation.
+    let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
+    let lanes = if device.is_cuda() { row_lanes(a, a.batch * a.rows) } else { (stored / 4).next_power_of_two().clamp(4, 32) };
     device.launch(&Launch {
         kernel: &SCALE,
         params: bytemuck::bytes_of(&a.row_params()),
@@ -332,22 +334,22 @@ impl Plan {
         Self { tiles: tiles as u32, constants }
     }
 
-    /// On CUDA strips of 8 rows slide, 16 to a block, with 8 or 16 threads each; tiles of 64 rows and 16
-    /// columns for each of a thread's stand still.
+    /// On CUDA strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window;
+    /// tiles of 64 rows and 16 columns for each of a thread's stand still.
     fn cuda(a: &Operand, b: &Operand, c: &Operand) -> Self {
         let banded = !(a.dense || b.dense || c.dense);
         let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
-        let width = b.lower + b.upper + 1;
-        let slides = [(17, 3, 8), (33, 5, 8), (65, 9, 8), (129, 9, 16)];
-        let (columns, lanes, tiles) = match slides.iter().find(|(widest, ..)| banded && whole && width <= *widest) {
-            Some((_, columns, lanes)) => (*columns, *lanes, c.rows.div_ceil(128)),
+        let reach = (b.lower + b.upper) as usize + 8;
+        let slide = [3, 5, 9, 17].into_iter().find(|columns| banded && whole && reach <= columns * 8);
+        let (columns, tiles) = match slide {
+            Some(columns) => (columns, c.rows.div_ceil(128)),
             None => {
                 let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
                 let tiles = |columns: usize| wide.div_ceil(LANES * columns);
                 let columns = if 6 * tiles(4) < 10 * tiles(8) { 4 } else { 8 };
-                (columns, 0, c.rows.div_ceil(ROWS) * tiles(columns))
+                (columns, c.rows.div_ceil(ROWS) * tiles(columns))
             }
         };
-        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("LANES", f64::from(lanes))] }
+        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide.is_some())))] }
     }
 }

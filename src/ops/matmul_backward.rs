@@ -1,7 +1,7 @@
 //! The gradients of products over a semiring.
 
 use super::common::{Output, parts, same, same_device, slot_groups, values, widened};
-use super::matmul::{self, Params, SHARED, params, product};
+use super::matmul::{self, Params, SHARED, cooperative, params, product};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, ptx};
@@ -175,6 +175,10 @@ pub fn window_matmul_backward(q: &Dense, k: &Dense, g: &Banded) -> Result<(Dense
     same(OP, "g", "batch", g.batch, q.batch, "the batch of q")?;
     same(OP, "g", "rows", g.rows, q.rows, "the rows of q")?;
     same(OP, "g", "columns", g.cols, k.rows, "the rows of k")?;
+    if cooperative::suits_dense(&g, &k, Semiring::Sum) && cooperative::suits_dense(&g.t(), &q, Semiring::Sum) {
+        let (gq, gk) = (cooperative::onto_dense(OP, &g, &k, shapes[0])?, cooperative::onto_dense(OP, &g.t(), &q, shapes[1])?);
+        return Ok((gq, gk));
+    }
     let (gq, gk) = (gradient(OP, &q)?, gradient(OP, &k)?);
     let [q, k, g] = [widened(&q)?, widened(&k)?, widened(&g)?];
     product(OP, &g, &k, &gq.operand, Semiring::Sum)?;
@@ -216,12 +220,22 @@ fn same_band(op: &'static str, name: &'static str, got: &Operand, want: &Operand
 
 /// A gradient being made: the operand's structure and storage type, fill 0.
 pub(crate) fn gradient(op: &'static str, of: &Operand) -> Result<Output> {
-    let Operand { batch, rows, cols, layout, dtype, .. } = *of;
     if of.dense {
-        return Ok(Output::dense(op, of.device(), DenseShape { batch, rows, cols, layout, dtype })?.0);
+        Ok(Output::dense(op, of.device(), dense_shape(of))?.0)
+    } else {
+        Ok(Output::banded(op, of.device(), banded_shape(of)?)?.0)
     }
+}
+
+fn dense_shape(of: &Operand) -> DenseShape {
+    let Operand { batch, rows, cols, layout, dtype, .. } = *of;
+    DenseShape { batch, rows, cols, layout, dtype }
+}
+
+fn banded_shape(of: &Operand) -> Result<BandedShape> {
+    let Operand { batch, rows, cols, layout, dtype, .. } = *of;
     let band = crate::Band::new(i64::from(of.lower), i64::from(of.upper))?;
-    Ok(Output::banded(op, of.device(), BandedShape { batch, rows, cols, band, layout, fill: 0.0, dtype })?.0)
+    Ok(BandedShape { batch, rows, cols, band, layout, fill: 0.0, dtype })
 }
 
 /// f32 values of an operand's structure, for the time of an operation.
@@ -232,6 +246,12 @@ fn temporary(like: &Operand) -> Result<Operand> {
 /// The buffers of both gradients.
 fn backward(op: &'static str, operands: [&Operand; 4], ring: Semiring) -> Result<(Buffer, Buffer)> {
     check(op, operands)?;
+    let [a, b, _, g] = operands;
+    if !a.dense && cooperative::suits_band(g, &b.t(), ring, a.layout) && cooperative::suits_dense(&a.t(), g, ring) {
+        let ga = cooperative::onto_band(op, g, &b.t(), banded_shape(a)?)?;
+        let gb = cooperative::onto_dense(op, &a.t(), g, dense_shape(b))?;
+        return Ok((ga.operand().buffer, gb.operand().buffer));
+    }
     let (ga, gb) = (gradient(op, operands[0])?, gradient(op, operands[1])?);
     let [a, b, c, g] = [widened(operands[0])?, widened(operands[1])?, widened(operands[2])?, widened(operands[3])?];
     let all = [&a, &b, &c, &g, &ga.operand, &gb.operand];

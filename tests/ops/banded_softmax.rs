@@ -76,6 +76,26 @@ fn every_case_and_layout() {
 }
 
 /// A transposed matrix has rows where it stores columns, and a fill has no mass.
+/// Long rows, and so many that few invocations share one.
+#[test]
+fn long_rows_and_many() {
+    for tested in devices() {
+        for (batch, n, lower, upper) in [(1, 500, 300, 400), (600, 60, 8, 8), (100, 100, 40, 40)] {
+            for layout in LAYOUTS {
+                let what = format!("{}: {batch} of {n}, {lower} + {upper} {layout:?}", tested.label);
+                let random = |seed| {
+                    let band = Band::new(lower, upper).unwrap();
+                    Host::random(batch, n, n, Some(band), seed, 4.0).banded(&tested.device, layout, Dtype::F32, false)
+                };
+                let (a, g) = (random(1), random(2));
+                let p = banded_softmax(&a, 0.5).unwrap();
+                check(&what, &a, &p, 0.5);
+                check_gradient(&what, &p, &g, &banded_softmax_backward(&p, &g, 0.5).unwrap(), 0.5);
+            }
+        }
+    }
+}
+
 #[test]
 fn transposes_and_fills() {
     for tested in devices() {

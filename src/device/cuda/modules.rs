@@ -73,15 +73,17 @@ impl Modules {
         let ptx = if self.hopper { kernel.ptx.last() } else { kernel.ptx.first() }.ok_or_else(|| fail("no PTX"))?;
         let mut names = entry_names(kernel, launch.constants);
         let name = names.find(|name| ptx.contains(&format!(".entry {name}("))).ok_or_else(|| fail("the PTX has no such entry"))?;
+        let shared = format!("{name}_shared");
+        let shared = ptx.contains(&format!(" {shared} =")).then_some(shared);
         let text = module_text(ptx, &name, launch.function.map(Expr::to_ptx).as_deref());
         let zero_terminated = |text: String| CString::new(text).map_err(|_| fail("a zero in the PTX"));
-        let (text, shared, name) = (zero_terminated(text)?, zero_terminated(format!("{name}_shared"))?, zero_terminated(name)?);
+        let (text, shared, name) = (zero_terminated(text)?, shared.map(zero_terminated).transpose()?, zero_terminated(name)?);
         let load = || -> std::result::Result<Entry, DriverError> {
             // SAFETY: the text ends with a zero; the module stays loaded as long as its device.
             unsafe {
                 let module = result::module::load_data(text.as_ptr().cast())?;
                 self.loaded.push(module);
-                describe(module, result::module::get_function(module, name)?, &shared)
+                describe(module, result::module::get_function(module, name)?, shared.as_deref())
             }
         };
         load().map_err(|error| context.translate(0, error))
@@ -103,7 +105,8 @@ fn entry_names(kernel: &Kernel, constants: &[(&'static str, f64)]) -> impl Itera
 fn module_text(ptx: &str, entry: &str, function: Option<&str>) -> String {
     let wanted = format!(".visible .entry {entry}(");
     let mut text = String::with_capacity(1 << 17);
-    let mut skipping = false;
+    // While another entry is left out, how many of its braces are open.
+    let (mut skipping, mut open) = (false, 0i32);
     for line in ptx.lines() {
         skipping |= line.starts_with(".visible .entry ") && !line.starts_with(&wanted);
         // The declaration is no longer one of something elsewhere.
@@ -112,20 +115,28 @@ fn module_text(ptx: &str, entry: &str, function: Option<&str>) -> String {
             text.push_str(&line);
             text.push('\n');
         }
-        skipping &= line != "}";
+        if skipping {
+            let change = line.matches('{').count() as i32 - line.matches('}').count() as i32;
+            open += change;
+            skipping = open > 0 || change == 0;
+        }
     }
     text.push_str(function.unwrap_or_default());
     text
 }
 
-fn describe(module: sys::CUmodule, function: sys::CUfunction, shared_symbol: &std::ffi::CStr) -> std::result::Result<Entry, DriverError> {
+fn describe(
+    module: sys::CUmodule,
+    function: sys::CUfunction,
+    shared_symbol: Option<&std::ffi::CStr>,
+) -> std::result::Result<Entry, DriverError> {
     use sys::CUfunction_attribute as Attribute;
     let (mut address, mut bytes) = (0, 0);
     let mut shared = 0u32;
-    // SAFETY: the function is one of the module's; a symbol that is found is a word.
+    // SAFETY: the function is one of the module's; the symbol is a word.
     unsafe {
-        let found = sys::cuModuleGetGlobal_v2(&mut address, &mut bytes, module, shared_symbol.as_ptr());
-        if found.result().is_ok() {
+        if let Some(symbol) = shared_symbol {
+            sys::cuModuleGetGlobal_v2(&mut address, &mut bytes, module, symbol.as_ptr()).result()?;
             result::memcpy_dtoh_sync(std::slice::from_mut(&mut shared), address)?;
             result::function::set_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
         }

@@ -1,5 +1,6 @@
 //! Which adapters there are, what they are called, and what the kernels can use of each.
 
+use std::sync::mpsc::channel;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use super::lock;
@@ -38,9 +39,7 @@ pub fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     timestamps() & adapter.features() | units
 }
 
-/// Held by a thread while it looks for adapters, opens one, and drops those it does not need: drivers make
-/// and destroy instances and devices under locks of their own, and on NVIDIA's, threads that did so at once
-/// were seen to stop for ever.
+/// Held by a thread while it looks for adapters, opens one, and drops those it does not need.
 static OPENING: Mutex<()> = Mutex::new(());
 
 /// A thread's turn to open a device.
@@ -55,9 +54,37 @@ pub fn opening() -> MutexGuard<'static, ()> {
 /// instance is a context, which is for one device.
 pub fn adapters() -> Vec<wgpu::Adapter> {
     static PRIMARY: LazyLock<wgpu::Instance> = LazyLock::new(|| instance(wgpu::Backends::PRIMARY));
-    let listed = |instance: &wgpu::Instance| pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let mut all = listed(&PRIMARY);
-    all.extend(listed(&instance(wgpu::Backends::GL)));
+    if has_gl() {
+        all.extend(listed(&instance(wgpu::Backends::GL)));
+    }
+    all
+}
+
+/// Whether OpenGL has an adapter that can compute. Asked once, by a thread that never ends.
+///
+/// OpenGL drivers clean up after an instance, and after every thread that called them when it ends. NVIDIA's, whose
+/// adapters can't compute for wgpu anyway, takes a lock for that which a Vulkan device waits for while it is
+/// destroyed, holding another: the two stopped each other for ever in a quarter of the runs of the device tests.
+fn has_gl() -> bool {
+    static HAS_GL: LazyLock<bool> = LazyLock::new(|| {
+        let (send, receive) = channel();
+        let ask = move || {
+            let instance = instance(wgpu::Backends::GL);
+            // The receiver waits just below.
+            let _ = send.send(!listed(&instance).is_empty());
+            loop {
+                std::thread::park();
+            }
+        };
+        std::thread::Builder::new().name("bandsaw OpenGL".into()).spawn(ask).is_ok() && receive.recv().unwrap_or(false)
+    });
+    *HAS_GL
+}
+
+/// The adapters of an instance that can compute.
+fn listed(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
+    let mut all = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     all.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && !is_old_gl(adapter));
     all
 }

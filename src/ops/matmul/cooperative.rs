@@ -36,18 +36,19 @@ fn in_pieces(columns: usize) -> bool {
 
 fn on_units(a: &Operand, b: &Operand, ring: Semiring) -> bool {
     let halves = a.dtype == Dtype::F16 && b.dtype == Dtype::F16;
-    a.device().has_matrix_units() && halves && ring == Semiring::Sum && a.layout == Layout::Rows && a.rows >= 16
+    a.device().has_matrix_units() && halves && ring == Semiring::Sum && a.rows >= 16
 }
 
 /// Q·Kᵀ, both stored row by row, onto a band in rows layout.
-pub(crate) fn suits_band(a: &Operand, b: &Operand, ring: Semiring, c: &BandedShape) -> bool {
-    let stored = a.dense && b.dense && b.layout == Layout::Columns && c.layout == Layout::Rows;
-    on_units(a, b, ring) && stored && in_pieces(a.cols)
+pub(crate) fn suits_band(a: &Operand, b: &Operand, ring: Semiring, layout: Layout) -> bool {
+    let stored = a.layout == Layout::Rows && b.layout == Layout::Columns && layout == Layout::Rows;
+    on_units(a, b, ring) && a.dense && b.dense && stored && in_pieces(a.cols)
 }
 
-/// A band in rows layout times a dense matrix stored row by row.
+/// A band in rows layout, on CUDA in columns layout too, times a dense matrix stored row by row.
 pub(crate) fn suits_dense(a: &Operand, b: &Operand, ring: Semiring) -> bool {
-    on_units(a, b, ring) && !a.dense && b.dense && b.layout == Layout::Rows && in_pieces(b.cols)
+    let stored = b.layout == Layout::Rows && (a.layout == Layout::Rows || a.device().is_cuda());
+    on_units(a, b, ring) && !a.dense && b.dense && stored && in_pieces(b.cols)
 }
 
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, shape: BandedShape) -> Result<Banded> {
@@ -63,6 +64,9 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: Dens
 }
 
 fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
+    // Only CUDA has the second.
+    let constants = [("TILES", (columns / 16) as f64), ("ACROSS", 1.0)];
+    let across = !a.dense && a.layout == Layout::Columns;
     for part in parts(op, &[a, b, c])? {
         let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
         let tiles = a.rows.div_ceil(LINES);
@@ -72,7 +76,7 @@ fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c
             inputs: &[&a.buffer, &b.buffer],
             outputs: &[&c.buffer],
             groups: (a.batch * tiles) as u64,
-            constants: &[("TILES", (columns / 16) as f64)],
+            constants: &constants[..1 + usize::from(across)],
             function: None,
         })?;
     }

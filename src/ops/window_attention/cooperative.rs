@@ -19,7 +19,7 @@ params! {
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "window_attention.cooperative",
     wgsl: &[include_str!("../../../shaders/window_attention.cooperative.wgsl"), OPERANDS_OF_UNITS, PARAMS, matmul::SHARED[1]],
-    ptx: ptx!("window_attention.cooperative.sm_80"),
+    ptx: ptx!("window_attention.cooperative.sm_80", "window_attention.cooperative.sm_90a"),
     cpu: cpu::window_attention::run,
     params: Params::FIELDS,
     inputs: 4,
@@ -31,7 +31,7 @@ const GRADIENT: &str = include_str!("../../../shaders/shared/window_cooperative_
 pub(crate) static STATS: Kernel = Kernel {
     name: "window_attention_backward.cooperative.stats",
     wgsl: &[include_str!("../../../shaders/window_attention_backward.cooperative.stats.wgsl"), matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.cooperative.sm_80"),
+    ptx: ptx!("window_attention_backward.cooperative.sm_80", "window_attention_backward.cooperative.sm_90a"),
     cpu: cpu::window_attention_backward::delta,
     params: StatsParams::FIELDS,
     inputs: 3,
@@ -47,7 +47,7 @@ pub(crate) static Q: Kernel = Kernel {
         PARAMS,
         matmul::SHARED[1],
     ],
-    ptx: ptx!("window_attention_backward.cooperative.sm_80"),
+    ptx: ptx!("window_attention_backward.cooperative.sm_80", "window_attention_backward.cooperative.sm_90a"),
     cpu: cpu::window_attention_backward::q,
     params: Params::FIELDS,
     inputs: 7,
@@ -63,7 +63,7 @@ pub(crate) static KV: Kernel = Kernel {
         PARAMS,
         matmul::SHARED[1],
     ],
-    ptx: ptx!("window_attention_backward.cooperative.sm_80"),
+    ptx: ptx!("window_attention_backward.cooperative.sm_80", "window_attention_backward.cooperative.sm_90a"),
     cpu: cpu::window_attention_backward::k,
     outputs: 2,
     ..Q

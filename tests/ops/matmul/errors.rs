@@ -42,7 +42,7 @@ fn operands_on_two_devices() {
     let all = devices();
     for other in &all[1..] {
         let (a, b) = (banded(&all[0].device, 1, 4, 4), banded(&other.device, 1, 4, 4));
-        let text = format!("banded_matmul: b is on {}, must be on cpu like the first operand", other.device);
+        let text = format!("banded_matmul: b is on {}, must be on {} like the first operand", other.device, all[0].device);
         refused(banded_matmul(&a, &b, Semiring::Sum), &text);
         assert!(matches!(banded_matmul(&b, &a, Semiring::Sum), Err(Error::WrongDevice { op: "banded_matmul", argument: "b", .. })));
     }

@@ -1,7 +1,7 @@
 //! Where the steps run, and how fast.
 
 use eframe::egui::{self, RichText, Ui};
-use egui_plot::{Line, Plot, PlotPoints};
+use egui_plot::{Line, Plot, PlotPoints, Points};
 
 use super::{Context, menu};
 use crate::app::viewer::command::Command;
@@ -71,9 +71,14 @@ fn plot(ui: &mut Ui, x: &Context<'_>) {
         times.iter().enumerate().map(|(n, time)| [n as f64, time.as_secs_f64() * 1e3]).collect()
     };
     ui.add_space(4.0);
-    ui.label(RichText::new("Last runs, ms: all steps, and the selected").small().weak());
-    let total = Line::new("all steps", points(&state.totals));
-    let selected = state.session.selected.and_then(|id| state.results.get(&id)).map(|shown| points(&shown.times));
+    let [all, own] = [ui.visuals().weak_text_color(), ui.visuals().hyperlink_color];
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        for (text, color) in [("Last runs, ms:", all), ("— all steps", all), ("— the selected", own)] {
+            ui.label(RichText::new(text).small().color(color));
+        }
+    });
+    let selected = state.session.selected.and_then(|id| state.results.get(&id)).map(|shown| &shown.times);
     let response = Plot::new("last runs")
         .height(84.0)
         .allow_drag(false)
@@ -85,9 +90,11 @@ fn plot(ui: &mut Ui, x: &Context<'_>) {
         .show_grid([false, true])
         .include_y(0.0)
         .show(ui, |plot| {
-            plot.line(total);
-            if let Some(selected) = selected {
-                plot.line(Line::new("selected step", selected));
+            for (name, times, color) in [("all steps", Some(&state.totals), all), ("selected step", selected, own)] {
+                if let Some(times) = times {
+                    plot.line(Line::new(name, points(times)).color(color));
+                    plot.points(Points::new(name, points(times)).color(color).radius(1.5));
+                }
             }
         });
     response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, "Times of the last runs"));
