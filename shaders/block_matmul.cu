@@ -59,7 +59,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
         const int2 x_place = place(p, x_entry, x_term.row), v_place = together ? x_place : place(p, v_entry, v_term.row);
-        const uint from = x_from + x_place.x * (along_x ? 1 : p.x_stride);
+        const uint from = x_from + max(x_place.x, 0) * (along_x ? 1 : p.x_stride);
 #pragma unroll AT_ONCE
         for (uint n = 0; n < X_PIECES; n++) {
             bool ok = (x_place.x >= 0) & (int(n * xs.items_on) < tokens_left);

@@ -38,7 +38,7 @@ DEVICE Pieces pieces_along(uint local) {
     return Pieces{local / (DEPTH / VECTOR), local % (DEPTH / VECTOR) * VECTOR, THREADS * VECTOR / DEPTH, 0, 0, 0};
 }
 
-// Along the items, all of one term; or, if `wide`, all of the same items.
+// Along the items, all of one term; or, wide, all of the same items.
 template <uint VECTOR, uint THREADS>
 DEVICE Pieces pieces_across(uint local) {
     return Pieces{local % (THREADS / DEPTH) * VECTOR, local / (THREADS / DEPTH), THREADS * VECTOR / DEPTH, 0, 0, 0};

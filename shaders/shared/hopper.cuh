@@ -1,5 +1,6 @@
-// Hopper's matrix products, of a warpgroup (4 warps) and two panels in shared memory, under way until
-// waited for. Only in what is compiled for sm_90a, which defines HOPPER.
+// What block_matmul_hopper.cuh is made of: matrix products of a warpgroup (4 warps) from two panels in shared
+// memory, under way until waited for; barriers between warps that fill the panels and warps that multiply;
+// registers given from the former to the latter. Only in what is compiled for sm_90a, which defines HOPPER.
 #pragma once
 
 #include "kernel.cuh"
