@@ -293,7 +293,7 @@ DEVICE void gradient_kv(const Params& params, const half* q, const half* k, cons
 }
 
 #define GRADIENTS(TILES)                                                                                                                \
-    KERNEL(by_warpgroup<TILES> ? 256 : 128, by_warpgroup<TILES> ? 3 : 2) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
+    KERNEL(by_warpgroup<TILES> ? 256 : 128, 2) window_attention_backward_cooperative_q_##TILES##_8(                                                                    \
         PARAMS params, const half* __restrict__ q, const half* __restrict__ k, const half* __restrict__ v,                              \
         const uint* __restrict__ positions, const half* __restrict__ grad, const float2* __restrict__ stats,                            \
         const uint* __restrict__ largest, half* __restrict__ dq) {                                                                      \

@@ -73,25 +73,25 @@ DEVICE uint panel_low(const void* panel, uint beside) {
 
 #define SUMS_8(n) "+f"(c[n]), "+f"(c[n + 1]), "+f"(c[n + 2]), "+f"(c[n + 3]), "+f"(c[n + 4]), "+f"(c[n + 5]), "+f"(c[n + 6]), "+f"(c[n + 7])
 
-// c += A · B, 64 × 16 times 16 × n: lane l of warp w has rows 16 w + l / 4 (c[4 j], c[4 j + 1]) and that
+// c = A · B, or if ADD c +=, 64 × 16 times 16 × n: lane l of warp w has rows 16 w + l / 4 (c[4 j], c[4 j + 1]) and that
 // + 8, columns 8 j + 2 (l % 4) and the next. A's lines, of 128 bytes, are along the terms; B's, of `LINE`
 // bytes, too, or along the outputs if ACROSS.
-template <uint LINE, int ACROSS>
+template <uint LINE, int ACROSS, int ADD = 1>
 DEVICE void wgmma(float (&c)[16], uint a, uint b) {
     asm volatile("{\n.reg .b64 a, b;\nmov.b64 a, {%16, %17};\nmov.b64 b, {%18, %19};\n"
                  "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
-                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, a, b, 1, 1, 1, 0, %20;\n}"
-                 : SUMS_8(0), SUMS_8(8) : "r"(a), "n"(1024 >> 4 | 1 << 30), "r"(b), "n"(int(LINE * 8 >> 4 | (LINE == 128 ? 1u : 2u) << 30)), "n"(ACROSS));
+                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, a, b, %21, 1, 1, 0, %20;\n}"
+                 : SUMS_8(0), SUMS_8(8) : "r"(a), "n"(1024 >> 4 | 1 << 30), "r"(b), "n"(int(LINE * 8 >> 4 | (LINE == 128 ? 1u : 2u) << 30)), "n"(ACROSS), "n"(ADD));
 }
 
-template <uint LINE, int ACROSS>
+template <uint LINE, int ACROSS, int ADD = 1>
 DEVICE void wgmma(float (&c)[32], uint a, uint b) {
     asm volatile("{\n.reg .b64 a, b;\nmov.b64 a, {%32, %33};\nmov.b64 b, {%34, %35};\n"
                  "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
                  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
-                 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, a, b, 1, 1, 1, 0, %36;\n}"
+                 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, a, b, %37, 1, 1, 0, %36;\n}"
                  : SUMS_8(0), SUMS_8(8), SUMS_8(16), SUMS_8(24)
-                 : "r"(a), "n"(1024 >> 4 | 1 << 30), "r"(b), "n"(int(LINE * 8 >> 4 | (LINE == 128 ? 1u : 2u) << 30)), "n"(ACROSS));
+                 : "r"(a), "n"(1024 >> 4 | 1 << 30), "r"(b), "n"(int(LINE * 8 >> 4 | (LINE == 128 ? 1u : 2u) << 30)), "n"(ACROSS), "n"(ADD));
 }
 
 template <uint LINE, int ACROSS>

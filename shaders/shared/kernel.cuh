@@ -29,3 +29,17 @@ DEVICE float power_of_two(float x) {
     return exp2f(x);
 #endif
 }
+
+// Keeps the compiler from moving what makes the value, or is made of it, past this place: not anew into each
+// branch that uses it, nor out of the one branch that does.
+DEVICE void computed_here(int& value) {
+#ifdef __CUDACC__
+    asm volatile("" : "+r"(value));
+#endif
+}
+DEVICE void computed_here(float*& global) {
+#ifdef __CUDACC__
+    asm volatile("" : "+l"(global));
+    __builtin_assume(__isGlobal(global));
+#endif
+}

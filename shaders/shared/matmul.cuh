@@ -9,7 +9,7 @@
     const float *__restrict__ a, const float *__restrict__ b, const float *__restrict__ a_scale,                         \
         const float *__restrict__ b_scale, float *__restrict__ c
 // Whether values may be read 4 at once from where that is aligned in one line.
-DEVICE bool has_vectors(const float* values, int stride, int len) { return !(((size_t)values & 15) | (stride & 3) | (len & 3)); }
+DEVICE bool has_vectors(const float* values, int stride, int len) { return stride > 0 && !(((size_t)values & 15) | (stride & 3) | (len & 3)); }
 
 #define PRODUCT params, a, b, a_scale, b_scale, c
 

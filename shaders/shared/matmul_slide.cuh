@@ -17,13 +17,6 @@
 #include "matmul_params.cuh"
 #include "tensor.cuh"
 
-// Keeps the compiler from computing an address anew in each branch that uses it.
-DEVICE void computed_here(float*& address) {
-#ifdef __CUDACC__
-    asm volatile("" : "+l"(address));
-#endif
-}
-
 template <int COLUMNS, int STAGES>
 struct Slide {
     static constexpr int STRIPS = 16;
@@ -133,6 +126,7 @@ struct Slide {
     template <Task TASK>
     METHOD void b_outer(int n) {
         constexpr int PER_ROW = B_ROW / 4, PER_SLAB = 8 * PER_ROW;
+        computed_here(n);
         bool columns = params.flags & 4;
         int step = columns ? params.b_stride : 1;
 #pragma unroll 1

@@ -32,6 +32,7 @@ struct Lines {
     }
     // From which on memory has something there, be it of other lines.
     METHOD Span readable(int line, int lines, int ks) const {
+        if (!vectors) return {0, 0};
         if (along) {
             if ((line < 0) | (line + lines > count)) return {0, 0};
             return {-origin - line * stride, len - origin - (line + lines - 1) * stride - ks + 1};
@@ -83,6 +84,8 @@ struct Tile {
 
     template <int COUNT, int PASSES>
     METHOD void load(const Lines& lines, float4 (&v)[PASSES], int line0, int k0) const {
+        computed_here(line0);
+        computed_here(k0);
 #pragma unroll
         for (int n = 0; n < PASSES; n++) {
             Place p = place<COUNT>(lines, n, line0, k0);
@@ -117,6 +120,8 @@ struct Tile {
 
     template <int COUNT, int PASSES, int PITCH>
     METHOD void store(const Lines& lines, const float4 (&v)[PASSES], float* tile, int line0, int k0) {
+        computed_here(line0);
+        computed_here(k0);
 #pragma unroll
         for (int n = 0; n < PASSES; n++) {
             Place p = place<COUNT>(lines, n, line0, k0);
@@ -184,7 +189,7 @@ struct Tile {
         // Beside a band lie other values, which may be read but not used.
         Span full_a = a.full(i0, ROWS, DEPTH), full_b = b.full(j0, WIDTH, DEPTH);
         Span read_a = a.readable(i0, ROWS, DEPTH), read_b = b.readable(j0, WIDTH, DEPTH);
-        Span readable = {max(read_a.first, read_b.first), a.vectors & b.vectors ? min(read_a.end, read_b.end) : -(1 << 30)};
+        Span readable = {max(read_a.first, read_b.first), min(read_a.end, read_b.end)};
         Place place_a = place<ROWS>(a, 0, i0, first), place_b = place<WIDTH>(b, 0, j0, first);
         const float* next_a = a.values + (a.along ? place_a.line * a.stride + place_a.k : place_a.k * a.stride + place_a.line);
         const float* next_b = b.values + (b.along ? place_b.line * b.stride + place_b.k : place_b.k * b.stride + place_b.line);

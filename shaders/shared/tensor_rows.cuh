@@ -7,9 +7,10 @@
 
 #include <cuda_fp16.h>
 
+#include "tensor.cuh"
 #include "warpgroup.cuh"
 
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef HOPPER
 template <int TILES>
 constexpr bool by_warpgroup = TILES == 4;
 #else
@@ -73,15 +74,15 @@ DEVICE void load_rows(uint (&a)[TILES][4], const half* matrix, int first, int ro
 // Copies that have come may be multiplied with once all threads have met.
 template <int TILES>
 DEVICE void copies_are_there() {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-    if (by_warpgroup<TILES>) fence_of_copies();
+#ifdef HOPPER
+    if (by_warpgroup<TILES>) matrix_fence();
 #endif
 }
 
 // Sums of products, also read after this only: until then they may be on their way.
 template <int TILES, int MT, int NT>
 DEVICE void products_are_there(float (&c)[MT][NT][4]) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef HOPPER
     if constexpr (by_warpgroup<TILES>) wait_for_products(c[0]);
 #endif
 }
@@ -149,7 +150,7 @@ struct Left {
 
 template <int TILES, int MT, int NT>
 DEVICE void times_rows(float (&c)[MT][NT][4], const Left<TILES, MT>& left, const half* stage) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef HOPPER
     if constexpr (by_warpgroup<TILES>) times_staged(c[0], left.staged, stage);
     else times_rows<TILES, MT, NT>(c, left.a, stage);
 #else
@@ -159,7 +160,7 @@ DEVICE void times_rows(float (&c)[MT][NT][4], const Left<TILES, MT>& left, const
 // c += A · B where B is KT · 16 staged rows.
 template <int TILES, int MT, int KT>
 DEVICE void add_rows(float (&c)[MT][TILES * 2][4], uint (&a)[MT][KT][4], const half* stage) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#ifdef HOPPER
     if constexpr (by_warpgroup<TILES>) return add_staged(c[0], a[0], stage);
 #endif
     int lane = threadIdx.x % 32;

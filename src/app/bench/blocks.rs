@@ -95,7 +95,7 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
     cases.extend(DENSITIES.map(|density| by_w(shape(32, density))));
     cases.extend(DENSITIES.map(|density| forward(shape(64, density), FORWARD)));
     cases.extend(DENSITIES.map(|density| by_w(shape(64, density))));
-    for block in [32, 64] {
+    for block in [32, 64, 128] {
         cases.extend(DENSITIES.map(|density| forward(half(block, density), FORWARD)));
     }
     // Other block shapes, operations and numbers of tokens at one density.

@@ -56,3 +56,33 @@ fn band_times_dense_in_pieces_of_16() {
         }
     }
 }
+
+/// The same products with other operands: g·K, gᵀ·Q, g·Vᵀ onto the band, and Aᵀ·g.
+#[test]
+fn gradients_in_pieces_of_16() {
+    let transposed = |of: &Host| {
+        let (inner, band) = (of.clone(), of.band.map(|band| Band::new(band.upper(), band.lower()).unwrap()));
+        Host::new(of.batch, of.cols, of.rows, band, move |b, i, j| inner.entry(b, j, i).unwrap_or(0.0) as f32)
+    };
+    for tested in devices() {
+        let dense = |host: &Host| host.dense(&tested.device, Layout::Rows, Dtype::F16, false);
+        for (n, ([rows, cols, depth], band)) in SIZES.into_iter().enumerate() {
+            let seed = n as u64;
+            let (q, k) = (halves(2, rows, depth, None, seed), halves(2, cols, depth, None, 50 + seed));
+            let g = halves(2, rows, cols, Some(band), 90 + seed);
+            let on_device = g.banded(&tested.device, Layout::Rows, Dtype::F16, false);
+            let what = format!("{}: {rows} × {cols}, depth {depth}, band {band:?}", tested.label);
+            let (gq, gk) = window_matmul_backward(&dense(&q), &dense(&k), &on_device).unwrap();
+            assert_eq!((gq.shape().dtype, gk.shape().dtype), (Dtype::F16, Dtype::F16));
+            check_dense(&format!("{what}, gradient of Q"), &gq, &g, &k, Semiring::Sum, &Rows::All);
+            check_dense(&format!("{what}, gradient of K"), &gk, &transposed(&g), &q, Semiring::Sum, &Rows::All);
+            // The band as an operand, k as the values, q as the gradient of the result.
+            let (v, upstream) = (dense(&k), dense(&q));
+            let out = banded_matmul_dense(&on_device, &v, Semiring::Sum).unwrap();
+            let (ga, gv) = banded_matmul_dense_backward(&on_device, &v, &out, &upstream, Semiring::Sum).unwrap();
+            assert_eq!((ga.shape().dtype, gv.shape().dtype), (Dtype::F16, Dtype::F16));
+            check_banded(&format!("{what}, gradient of A"), &ga, &q, &transposed(&k), Semiring::Sum, &Rows::All);
+            check_dense(&format!("{what}, gradient of V"), &gv, &transposed(&g), &q, Semiring::Sum, &Rows::All);
+        }
+    }
+}
