@@ -151,6 +151,5 @@ DEVICE void product(const Params& p, OPERANDS) {
     VEC4(tokens, outputs, 1)
 
 TILE(256, 32)
-TILE(128, 64)
 TILE(256, 16)
 TILE(64, 32)

@@ -315,18 +315,14 @@ impl Plan {
         }
     }
 
-    /// Tokens and outputs of a tile on CUDA, where a block has 32 threads for every 2048 sums: tiles that
-    /// fill a GPU of a hundred multiprocessors, the largest in which least of a block's width is wasted.
+    /// Tokens and outputs of a tile on CUDA, where a block has 32 threads for every 2048 sums: the large ones
+    /// where there is one for each multiprocessor of a large GPU.
     fn cuda_tile(tokens: usize, outputs: usize, width: usize) -> [usize; 2] {
         let waste = |outputs: usize| width.div_ceil(outputs) * outputs;
-        if tokens.div_ceil(256) * outputs.div_ceil(32) < 300 {
-            [64, 32]
-        } else if waste(64) <= waste(32) {
-            [128, 64]
-        } else if waste(32) * 3 <= waste(16) * 4 {
-            [256, 32]
-        } else {
-            [256, 16]
+        match () {
+            () if tokens <= 64 || tokens.div_ceil(256) * outputs.div_ceil(32) < 128 => [64, 32],
+            () if waste(32) * 3 <= waste(16) * 4 => [256, 32],
+            () => [256, 16],
         }
     }
 

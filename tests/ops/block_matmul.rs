@@ -129,6 +129,28 @@ fn many_tokens() {
     }
 }
 
+/// Enough tokens for the largest tiles, which end inside the last one, in both layouts; some of the tokens.
+#[test]
+fn large_tiles() {
+    for tested in devices() {
+        let pattern = BlockPattern::random([72, 136], [24, 32], 11, 3).unwrap();
+        let w = sparse(&tested.device, &pattern, 1, Layout::Rows);
+        for tokens in [8300, 8299] {
+            let some = |d: &Dense, features: usize, step: [usize; 2]| {
+                let values = d.read().unwrap();
+                let token = |i: usize| (i * 700).min(tokens - 1);
+                crate::Full::new(13, features, |i, j| Some(f64::from(values[token(i) * step[0] + j * step[1]])))
+            };
+            let x = dense(&tested.device, 2, DenseShape::new(tokens, 72));
+            let y = block_matmul(&x, &w).unwrap();
+            assert_product(&tested.label, &some(&y, 136, [136, 1]), &some(&x, 72, [72, 1]), &full(&w), Dtype::F32);
+            let x = dense(&tested.device, 2, DenseShape::new(72, tokens));
+            let y = block_matmul_left(&w.t(), &x).unwrap();
+            assert_product(&tested.label, &some(&y, 136, [1, tokens]), &some(&x, 72, [1, tokens]), &full(&w), Dtype::F32);
+        }
+    }
+}
+
 #[test]
 fn halves_give_halves() {
     for (tested, dtype) in devices().iter().flat_map(|tested| [(tested, Dtype::F16), (tested, Dtype::Bf16)]) {
