@@ -57,20 +57,21 @@ struct Slide {
         }
     }
 
-    METHOD float ready(float value, float scale) {
-        tainted |= ring_taints(value);
-        return ring_stage(value, scale);
-    }
-
-    // Four values once they are there, as they will be multiplied. Neighbours' scales are `step` apart.
-    METHOD void ready(float* slot, const float* scale, int step, int first, int end) {
-        if ((first >= 4) | (end <= 0) | (first >= end)) return;
+    // Four values once they are there, as they will be multiplied. STEP is from one's scale to the next's.
+    template <int STEP>
+    METHOD void ready(float* slot, const float* scale, int first, int end) {
         float4 v = *(float4*)slot;
-        if ((first <= 0) & (end > 0)) v.x = ready(v.x, RING_SCALES ? scale[0] : 0);
-        if ((first <= 1) & (end > 1)) v.y = ready(v.y, RING_SCALES ? scale[step] : 0);
-        if ((first <= 2) & (end > 2)) v.z = ready(v.z, RING_SCALES ? scale[2 * step] : 0);
-        if ((first <= 3) & (end > 3)) v.w = ready(v.w, RING_SCALES ? scale[3 * step] : 0);
-        if (RING_SCALES) *(float4*)slot = v;
+        float values[4] = {v.x, v.y, v.z, v.w}, scales[4];
+        float one = RING_SCALES & STEP == 0 & (first < 4) & (end > 0) & (first < end) ? *scale : 0;
+#pragma unroll
+        for (int e = 0; e < 4; e++) scales[e] = STEP == 0 ? one : RING_SCALES & (e >= first) & (e < end) ? scale[e] : 0;
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            bool ok = (e >= first) & (e < end);
+            tainted |= ok & ring_taints(values[e]);
+            values[e] = ok ? ring_stage(values[e], scales[e]) : values[e];
+        }
+        if (RING_SCALES) *(float4*)slot = make_float4(values[0], values[1], values[2], values[3]);
     }
 
     // What this thread does for A in step n: bring it, clear what it brought from beside the band, or make it
@@ -109,8 +110,8 @@ struct Slide {
             first = max(first, -k);
             end = i < params.rows ? min(end, params.inner - k) : 0;
             if (TASK == READY) {
-                ready(slot, a_scale + i, 0, first, end);
-                ready(further_slot, a_scale + i + FURTHER, 0, further_first, further_end);
+                ready<0>(slot, a_scale + i, first, end);
+                ready<0>(further_slot, a_scale + i + FURTHER, further_first, further_end);
             } else {
                 bring(slot, from, step, a_vectors, first, end);
                 bring(further_slot, from + FURTHER * (params.a_stride + 1), step, a_vectors, further_first, further_end);
@@ -139,7 +140,7 @@ struct Slide {
             int first = max(0, k - params.b_lower) - j;
             int end = (uint)k < (uint)params.inner ? min(params.cols, k + params.b_upper + 1) - j : 0;
             float* slot = tile_b + slab % SLABS * B_SLAB + row * B_ROW + at;
-            if (TASK == READY) ready(slot, b_scale + j, 1, first, end);
+            if (TASK == READY) ready<1>(slot, b_scale + j, first, end);
             else bring(slot, b + b_index(params, k, j), step, b_vectors, first, end);
         }
     }
@@ -172,7 +173,7 @@ struct Slide {
             for (int m = 0; m < FOURS; m++) {
                 int at = (lane + m * B_THREADS) * 4;
                 if (TASK == READY) {
-                    if (at < B_ROW) ready(to + at, b_scale + j + at, 1, start - at, end - at);
+                    if (at < B_ROW) ready<1>(to + at, b_scale + j + at, start - at, end - at);
                 } else if (has_four[m]) {
                     cp_async_16(to + at, from + at);
                 }
@@ -239,27 +240,35 @@ struct Slide {
         if (in_cols & !exact) redo = true;
     }
 
+    METHOD static void read(float (&x)[2], const float* from) {
+        float2 v = *(const float2*)from;
+        x[0] = v.x, x[1] = v.y;
+    }
+    METHOD static void read(float (&x)[4], const float* from) {
+        float4 v = *(const float4*)from;
+        x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
+    }
+
     // The window moves on; then 8 k of a strip's rows times it.
     METHOD void multiply(float (&acc)[COLUMNS][8], const float* from_a, const float* from_b) {
+        // How many k of A are read at once; the registers are what there is least of.
+        constexpr int AT_ONCE = COLUMNS > 5 ? 2 : 4;
 #pragma unroll
-        for (int q = 0; q < 8; q += 2) {
-            float2 x[8];
+        for (int q0 = 0; q0 < 8; q0 += AT_ONCE) {
+            float x[8][AT_ONCE];
 #pragma unroll
-            for (int r = 0; r < 8; r++) x[r] = *(const float2*)(from_a + r * 8 + q);
+            for (int r = 0; r < 8; r++) read(x[r], from_a + r * 8 + q0);
 #pragma unroll
-            for (int e = 0; e < COLUMNS; e++) {
-                float y = from_b[q * B_ROW + e * 8];
+            for (int q = 0; q < AT_ONCE; q++) {
 #pragma unroll
-                for (int r = 0; r < 8; r++) {
-                    float before = q == 0 ? (e + 1 < COLUMNS ? acc[e + 1][r] : ring_start()) : acc[e][r];
-                    acc[e][r] = ring_mac(before, x[r].x, y);
+                for (int e = 0; e < COLUMNS; e++) {
+                    float y = from_b[(q0 + q) * B_ROW + e * 8];
+#pragma unroll
+                    for (int r = 0; r < 8; r++) {
+                        float before = q0 + q == 0 ? (e + 1 < COLUMNS ? acc[e + 1][r] : ring_start()) : acc[e][r];
+                        acc[e][r] = ring_mac(before, x[r][q], y);
+                    }
                 }
-            }
-#pragma unroll
-            for (int e = 0; e < COLUMNS; e++) {
-                float y = from_b[(q + 1) * B_ROW + e * 8];
-#pragma unroll
-                for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].y, y);
             }
         }
     }
