@@ -239,27 +239,35 @@ struct Slide {
         if (in_cols & !exact) redo = true;
     }
 
+    METHOD static void read(float (&x)[2], const float* from) {
+        float2 v = *(const float2*)from;
+        x[0] = v.x, x[1] = v.y;
+    }
+    METHOD static void read(float (&x)[4], const float* from) {
+        float4 v = *(const float4*)from;
+        x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
+    }
+
     // The window moves on; then 8 k of a strip's rows times it.
     METHOD void multiply(float (&acc)[COLUMNS][8], const float* from_a, const float* from_b) {
+        // How many k of A are read at once; the registers are what there is least of.
+        constexpr int AT_ONCE = COLUMNS > 5 ? 2 : 4;
 #pragma unroll
-        for (int q = 0; q < 8; q += 2) {
-            float2 x[8];
+        for (int q0 = 0; q0 < 8; q0 += AT_ONCE) {
+            float x[8][AT_ONCE];
 #pragma unroll
-            for (int r = 0; r < 8; r++) x[r] = *(const float2*)(from_a + r * 8 + q);
+            for (int r = 0; r < 8; r++) read(x[r], from_a + r * 8 + q0);
 #pragma unroll
-            for (int e = 0; e < COLUMNS; e++) {
-                float y = from_b[q * B_ROW + e * 8];
+            for (int q = 0; q < AT_ONCE; q++) {
 #pragma unroll
-                for (int r = 0; r < 8; r++) {
-                    float before = q == 0 ? (e + 1 < COLUMNS ? acc[e + 1][r] : ring_start()) : acc[e][r];
-                    acc[e][r] = ring_mac(before, x[r].x, y);
+                for (int e = 0; e < COLUMNS; e++) {
+                    float y = from_b[(q0 + q) * B_ROW + e * 8];
+#pragma unroll
+                    for (int r = 0; r < 8; r++) {
+                        float before = q0 + q == 0 ? (e + 1 < COLUMNS ? acc[e + 1][r] : ring_start()) : acc[e][r];
+                        acc[e][r] = ring_mac(before, x[r][q], y);
+                    }
                 }
-            }
-#pragma unroll
-            for (int e = 0; e < COLUMNS; e++) {
-                float y = from_b[(q + 1) * B_ROW + e * 8];
-#pragma unroll
-                for (int r = 0; r < 8; r++) acc[e][r] = ring_mac(acc[e][r], x[r].y, y);
             }
         }
     }
