@@ -57,20 +57,21 @@ struct Slide {
         }
     }
 
-    METHOD float ready(float value, float scale) {
-        tainted |= ring_taints(value);
-        return ring_stage(value, scale);
-    }
-
-    // Four values once they are there, as they will be multiplied. Neighbours' scales are `step` apart.
-    METHOD void ready(float* slot, const float* scale, int step, int first, int end) {
-        if ((first >= 4) | (end <= 0) | (first >= end)) return;
+    // Four values once they are there, as they will be multiplied. STEP is from one's scale to the next's.
+    template <int STEP>
+    METHOD void ready(float* slot, const float* scale, int first, int end) {
         float4 v = *(float4*)slot;
-        if ((first <= 0) & (end > 0)) v.x = ready(v.x, RING_SCALES ? scale[0] : 0);
-        if ((first <= 1) & (end > 1)) v.y = ready(v.y, RING_SCALES ? scale[step] : 0);
-        if ((first <= 2) & (end > 2)) v.z = ready(v.z, RING_SCALES ? scale[2 * step] : 0);
-        if ((first <= 3) & (end > 3)) v.w = ready(v.w, RING_SCALES ? scale[3 * step] : 0);
-        if (RING_SCALES) *(float4*)slot = v;
+        float values[4] = {v.x, v.y, v.z, v.w}, scales[4];
+        float one = RING_SCALES & STEP == 0 & (first < 4) & (end > 0) & (first < end) ? *scale : 0;
+#pragma unroll
+        for (int e = 0; e < 4; e++) scales[e] = STEP == 0 ? one : RING_SCALES & (e >= first) & (e < end) ? scale[e] : 0;
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            bool ok = (e >= first) & (e < end);
+            tainted |= ok & ring_taints(values[e]);
+            values[e] = ok ? ring_stage(values[e], scales[e]) : values[e];
+        }
+        if (RING_SCALES) *(float4*)slot = make_float4(values[0], values[1], values[2], values[3]);
     }
 
     // What this thread does for A in step n: bring it, clear what it brought from beside the band, or make it
@@ -109,8 +110,8 @@ struct Slide {
             first = max(first, -k);
             end = i < params.rows ? min(end, params.inner - k) : 0;
             if (TASK == READY) {
-                ready(slot, a_scale + i, 0, first, end);
-                ready(further_slot, a_scale + i + FURTHER, 0, further_first, further_end);
+                ready<0>(slot, a_scale + i, first, end);
+                ready<0>(further_slot, a_scale + i + FURTHER, further_first, further_end);
             } else {
                 bring(slot, from, step, a_vectors, first, end);
                 bring(further_slot, from + FURTHER * (params.a_stride + 1), step, a_vectors, further_first, further_end);
@@ -139,7 +140,7 @@ struct Slide {
             int first = max(0, k - params.b_lower) - j;
             int end = (uint)k < (uint)params.inner ? min(params.cols, k + params.b_upper + 1) - j : 0;
             float* slot = tile_b + slab % SLABS * B_SLAB + row * B_ROW + at;
-            if (TASK == READY) ready(slot, b_scale + j, 1, first, end);
+            if (TASK == READY) ready<1>(slot, b_scale + j, first, end);
             else bring(slot, b + b_index(params, k, j), step, b_vectors, first, end);
         }
     }
@@ -172,7 +173,7 @@ struct Slide {
             for (int m = 0; m < FOURS; m++) {
                 int at = (lane + m * B_THREADS) * 4;
                 if (TASK == READY) {
-                    if (at < B_ROW) ready(to + at, b_scale + j + at, 1, start - at, end - at);
+                    if (at < B_ROW) ready<1>(to + at, b_scale + j + at, start - at, end - at);
                 } else if (has_four[m]) {
                     cp_async_16(to + at, from + at);
                 }
