@@ -244,13 +244,12 @@ struct Tile {
         }
         if (RING_LOOKS & tainted) atomicOr(any_tainted, 1);
 
-        // Through shared memory, so that warps write rows. Neighbouring columns change places there, which puts
-        // a sum and the value of B it is multiplied with into different banks of registers in the loop above.
+        // Through shared memory, so that warps write rows.
 #pragma unroll
         for (int r = 0; r < 8; r++) {
             float* to = memory + (row + r / 4 * 16 + r % 4) * B_PITCH + column;
 #pragma unroll
-            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e + 1][r], acc[e][r], acc[e + 3][r], acc[e + 2][r]);
+            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e][r], acc[e + 1][r], acc[e + 2][r], acc[e + 3][r]);
         }
         __syncthreads();
         bool all = *any_tainted, dense = params.flags & 32;
@@ -263,8 +262,8 @@ struct Tile {
             float* to = c + c_index(params, i, j0);
             float row_scale = RING_SCALES ? a.scale[i] : 0;
             auto store = [&](int n) {
-                to[n] = ring_finish(sums[n ^ 1], RING_SCALES ? row_scale + b.scale[j0 + n] : 0);
-                redo |= all | !ring_is_exact(sums[n ^ 1]);
+                to[n] = ring_finish(sums[n], RING_SCALES ? row_scale + b.scale[j0 + n] : 0);
+                redo |= all | !ring_is_exact(sums[n]);
             };
             if ((j0 >= max(lower, 0)) & (j0 + WIDTH - 1 <= min(upper, params.cols - 1))) {
 #pragma unroll
@@ -285,7 +284,7 @@ struct Tile {
         for (int x = lane; x < ROWS * WIDTH / 4; x += 32) {
             int r = x / WIDTH * 4 + warp, i = i0 + r, j = j0 + x % WIDTH;
             bool stored = dense | in_band(i, j, params.c_lower, params.c_upper);
-            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + (x % WIDTH ^ 1)]))) {
+            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + x % WIDTH]))) {
                 c[c_index(params, i, j)] = ring_exact(params, all_a, all_b, i, j);
             }
         }
