@@ -13,9 +13,7 @@ const int LINES = 64;
 const int COLUMNS = 64;
 const int OWN = 32;            // rows and columns of a warp
 
-// Where a warp has four or eight columns of a row, of which the first is `column`, on their way out: the 16-byte
-// pieces of a row are permuted so that writes by rows of 8 and reads by pairs of rows both spread over the banks.
-DEVICE int place_of(int row, int column) { return row * OWN + (column ^ row / 2 % 4 * 8); }
+const int PITCH = OWN + 8;     // of its rows on their way out
 
 // A warp's 32 × 32 of C leave where they lie in the band. It has slots outside the matrix too.
 DEVICE void store_piece(const Params& params, half* c, const half* place, int row, int j, bool whole) {
@@ -24,30 +22,30 @@ DEVICE void store_piece(const Params& params, half* c, const half* place, int ro
     if (whole & inside & (j >= 0) & (j + OWN <= params.cols) & (row + OWN <= params.rows)) {
         // Four lanes have a row, each eight columns of it.
         half* to = c + c_index(params, row + lane / 4, j + lane % 4 * 8);
-        const half* from = place + place_of(lane / 4, lane % 4 * 8);
+        const half* from = place + lane / 4 * PITCH + lane % 4 * 8;
 #pragma unroll
-        for (int n = 0; n < OWN; n += 8) *(uint4*)(to + n * params.c_stride) = *(const uint4*)(from + n * OWN);
+        for (int n = 0; n < OWN; n += 8) *(uint4*)(to + n * params.c_stride) = *(const uint4*)(from + n * PITCH);
         return;
     }
     half fill = __float2half_rn(params.fill);
     bool column = (uint)(j + lane) < (uint)params.cols;
 #pragma unroll 4
     for (int n = 0; n < min(OWN, params.rows - row); n++) {
-        if (in_band(row + n, j + lane, params.c_lower, params.c_upper)) c[c_index(params, row + n, j + lane)] = column ? place[place_of(n, lane)] : fill;
+        if (in_band(row + n, j + lane, params.c_lower, params.c_upper)) c[c_index(params, row + n, j + lane)] = column ? place[n * PITCH + lane] : fill;
     }
 }
 
 template <int TILES>
 DEVICE void onto_band(const Params& params, const half* __restrict__ a, const half* __restrict__ b, half* __restrict__ c) {
     constexpr int D = TILES * 16, STAGE = COLUMNS * pitch_of<TILES>, STAGES = TILES <= 4 ? 3 : 2;
-    __shared__ uint4 shared[(STAGES * STAGE + 4 * OWN * OWN) / 8];
+    __shared__ uint4 shared[(STAGES * STAGE + 4 * OWN * PITCH) / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
     int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32, warp = warp_index();
     int row = i0 + warp / 2 * OWN, column = warp % 2 * OWN;
     const half* own_b = b + (size_t)batch * params.cols * D;
     half* own_c = c + (size_t)batch * c_len(params);
     half* stages = (half*)shared;
-    half* place = stages + STAGES * STAGE + warp * OWN * OWN;
+    half* place = stages + STAGES * STAGE + warp * OWN * PITCH;
     uint left[2][TILES][4];
     load_rows<TILES>(left[0], a + (size_t)batch * params.rows * D, row, params.rows);
     load_rows<TILES>(left[1], a + (size_t)batch * params.rows * D, row + 16, params.rows);
@@ -73,9 +71,9 @@ DEVICE void onto_band(const Params& params, const half* __restrict__ a, const ha
         for (int m = 0; m < 2; m++) {
 #pragma unroll
             for (int n = 0; n < OWN / 8; n++) {
-                uint* to = (uint*)(place + place_of(m * 16 + lane / 4, n * 8 + lane % 4 * 2));
+                uint* to = (uint*)(place + (m * 16 + lane / 4) * PITCH + n * 8) + lane % 4;
                 to[0] = pack(sums[m][n][0], sums[m][n][1]);
-                to[4 * OWN] = pack(sums[m][n][2], sums[m][n][3]);
+                to[4 * PITCH] = pack(sums[m][n][2], sums[m][n][3]);
             }
         }
         __syncwarp();
