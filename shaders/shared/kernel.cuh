@@ -3,6 +3,8 @@
 // A kernel's entry is its name with '.' as '_', then the values of its constants in the order of the
 // launch: `matmul.sum` with COLUMNS 9, SLIDE 1 is `matmul_sum_9_1`. It takes `Params` by value, then the
 // inputs, then the outputs, and runs in blocks of as many threads as its launch bounds say, in one line.
+// Inputs and outputs start at multiples of 16 bytes and are readable up to the next one: a load of 16 bytes that
+// begins in a buffer may end behind it, in memory whose contents mean nothing.
 #pragma once
 
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)

@@ -151,7 +151,8 @@ impl Cuda {
     }
 
     pub fn alloc(&self, bytes: usize) -> Result<Arc<Memory>> {
-        let size = bytes.max(4);
+        // Whole loads: a kernel may read up to the next multiple of the widest one.
+        let size = bytes.max(1).next_multiple_of(ALIGNMENT as usize);
         if size as u64 > self.info.max_buffer {
             return Err(Error::Limit {
                 op: "alloc",
