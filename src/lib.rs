@@ -146,7 +146,8 @@
 //! # Features
 //!
 //! `wgpu` (GPUs) and `app` (the command line and the window) are on by default. A library user wants
-//! `default-features = false, features = ["wgpu"]`; `sprs` adds conversions from and to that crate;
+//! `default-features = false, features = ["wgpu"]`; `cuda` adds PTX kernels for NVIDIA GPUs
+//! (`Device::cuda`), needs no CUDA to build and the driver alone to run; `sprs` adds conversions from and to that crate;
 //! with no feature at all the CPU backend works.
 
 mod band;
