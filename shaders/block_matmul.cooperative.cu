@@ -135,17 +135,9 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
             mask_step = next(pace, mask_step);
         };
 
-        for (uint stage = 0; stage < STAGES - 1; stage++) {
-            if (stage < stages) fetch(stage);
-            cp_async_commit();
-        }
-        for (uint stage = 0; stage < stages; stage++) {
-            cp_async_wait<STAGES - 2>();
-            __syncthreads();
-            if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
-            cp_async_commit();
+        in_stages<STAGES>(stages, fetch, [&](uint stage) {
             add(sums, memory + stage % STAGES * stage_bytes<SLICE>, shared.masks[stage % STAGES]);
-        }
+        });
         cp_async_wait<0>();
         __syncthreads();
     }

@@ -91,18 +91,10 @@ DEVICE void product(const Params& p, OPERANDS) {
 
     const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<false>(local % SIDE);
     float sums[8][8] = {};
-    for (uint stage = 0; stage < STAGES - 1; stage++) {
-        if (stage < stages) fetch(stage);
-        cp_async_commit();
-    }
-    for (uint stage = 0; stage < stages; stage++) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();
-        if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
-        cp_async_commit();
+    in_stages<STAGES>(stages, fetch, [&](uint stage) {
         const uint from = stage % STAGES * (SIZE * 16);
         multiply<X_ALONG, TOKENS, false, OUTPUTS, V_PITCH>(sums, memory, from + x_begin, from + v_begin);
-    }
+    });
 
     // Out through shared memory, four values at a time, along outputs or along tokens.
     constexpr uint PITCH = OUTPUTS + 4;

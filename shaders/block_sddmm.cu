@@ -83,18 +83,10 @@ DEVICE void product(const Params& p, OPERANDS) {
     const uint a_begin = begin<A_ALONG>(local % SIDE), b_begin = A_SIZE * 16 + begin<B_ALONG>(local / SIDE);
     float sums[8][8] = {};
     const uint stages = (max(end, start) - start + DEPTH - 1) / DEPTH;
-    for (uint stage = 0; stage < STAGES - 1; stage++) {
-        if (stage < stages) fetch(stage);
-        cp_async_commit();
-    }
-    for (uint stage = 0; stage < stages; stage++) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();
-        if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
-        cp_async_commit();
+    in_stages<STAGES>(stages, fetch, [&](uint stage) {
         const uint from = stage % STAGES * (SIZE * 16);
         multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, memory, from + a_begin, from + b_begin);
-    }
+    });
 
     // Out through shared memory, four places of a row at a time; what sticks out of the matrix is 0.
     constexpr uint PITCH = PLACES + 4;

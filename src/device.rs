@@ -1,17 +1,22 @@
 //! A device: where values live and kernels run. Five verbs, no operation.
 
+mod buffer;
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod file;
+mod info;
+mod launch;
 #[cfg(feature = "wgpu")]
 pub(crate) mod wgpu;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::expr::Expr;
-use crate::kernel::Kernel;
+pub(crate) use buffer::{Buffer, Memory};
+pub use info::{Info, Options};
+pub(crate) use launch::Launch;
+
 use crate::{Error, Result};
 
 /// Where values live and kernels run: the CPU, or a GPU through CUDA or wgpu.
@@ -39,101 +44,6 @@ enum Backend {
     Cuda(Box<cuda::Cuda>),
     #[cfg(feature = "wgpu")]
     Wgpu(Box<wgpu::Wgpu>),
-}
-
-/// How a device is opened; the default is what programs want, the rest is for tests.
-///
-/// ```
-/// use bandsaw::{Device, Options};
-/// let strict = Options { checked: true, ..Options::default() };
-/// let device = Device::open("cpu", strict)?;
-/// # Ok::<(), bandsaw::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Let the shader compiler inject bounds checks and loop limits. Slower; same results.
-    pub checked: bool,
-    /// Use nothing beyond WebGPU's default limits and core WGSL, whatever the adapter has.
-    pub portable: bool,
-    /// Fill new buffers with NaN before a kernel writes them, so that an entry it forgets is seen.
-    pub poison: bool,
-    /// Bytes that one operand may have, if that shall be less than the device's own limit (and at
-    /// least 1024), so that batches are split that otherwise would not be.
-    pub max_binding: Option<u64>,
-}
-
-impl Options {
-    /// The device's limit or the one asked for, whichever is smaller.
-    fn max_binding(self, limit: u64) -> u64 {
-        self.max_binding.map_or(limit, |asked| limit.min(asked.max(1024)))
-    }
-}
-
-/// What a device is and can do.
-///
-/// ```
-/// let info = bandsaw::Device::cpu().info();
-/// assert_eq!(info.backend, "cpu");
-/// assert!(info.max_binding > 1 << 30);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// The name that opens it: `cpu`, `cuda:0`, `wgpu:0`, …
-    pub id: String,
-    /// The hardware's own name.
-    pub name: String,
-    /// `cpu`, `cuda`, `vulkan`, `metal`, `dx12` or `gl`.
-    pub backend: String,
-    /// Driver and version.
-    pub driver: String,
-    /// `discrete`, `integrated`, `software`, …
-    pub kind: String,
-    /// Bytes that one operand may have.
-    pub max_binding: u64,
-    /// Bytes that one buffer may have.
-    pub max_buffer: u64,
-    /// Bytes that the invocations of a workgroup share.
-    pub workgroup_memory: u32,
-    /// Invocations in a workgroup.
-    pub workgroup_size: u32,
-    /// Optional shader features that this device has.
-    pub features: Vec<String>,
-}
-
-/// Bytes on a device; a view when it starts inside a larger allocation.
-#[derive(Clone)]
-pub(crate) struct Buffer {
-    pub device: Device,
-    pub memory: Memory,
-    /// Where the view starts, in bytes, a multiple of 4.
-    pub offset: usize,
-    /// Its length in bytes, a multiple of 4.
-    pub bytes: usize,
-}
-
-#[derive(Clone)]
-pub(crate) enum Memory {
-    Cpu(cpu::Memory),
-    #[cfg(feature = "cuda")]
-    Cuda(Arc<cuda::Memory>),
-    #[cfg(feature = "wgpu")]
-    Wgpu(Arc<wgpu::Memory>),
-}
-
-/// One run of a kernel.
-pub(crate) struct Launch<'a> {
-    pub kernel: &'static Kernel,
-    /// The bytes of the kernel's `Params`.
-    pub params: &'a [u8],
-    pub inputs: &'a [&'a Buffer],
-    pub outputs: &'a [&'a Buffer],
-    /// Workgroups, counted along one line; launch folds them into the grid.
-    pub groups: u64,
-    /// `override` constants of the shader.
-    #[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), allow(dead_code))] // the CPU has no shader
-    pub constants: &'a [(&'static str, f64)],
-    /// The expression that becomes the kernel's function `f`.
-    pub function: Option<&'a Expr>,
 }
 
 impl Device {
@@ -428,7 +338,7 @@ impl Device {
             #[cfg(feature = "wgpu")]
             (Backend::Wgpu(gpu), Memory::Wgpu(memory)) => gpu.write(memory, buffer.offset, data),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
-            _ => Err(self.mixed()),
+            _ => Err(buffer.of_another(&self.to_string())),
         }
     }
 
@@ -444,7 +354,7 @@ impl Device {
             #[cfg(feature = "wgpu")]
             (Backend::Wgpu(gpu), Memory::Wgpu(memory)) => gpu.read(memory, buffer.offset, buffer.bytes),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
-            _ => Err(self.mixed()),
+            _ => Err(buffer.of_another(&self.to_string())),
         }
     }
 
@@ -465,12 +375,6 @@ impl Device {
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.launch(launch),
         }
-    }
-
-    /// What a buffer of another device gives; the operations check before they come this far.
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    fn mixed(&self) -> Error {
-        Error::Backend { device: self.to_string(), message: "a buffer of another device".into() }
     }
 
     /// Bytes that one operand may have.
@@ -506,44 +410,5 @@ impl std::fmt::Display for Device {
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Device({self})")
-    }
-}
-
-impl Buffer {
-    /// The wgpu buffer these bytes lie in, and where, once what is recorded so far has been submitted.
-    #[cfg(feature = "wgpu")]
-    pub fn wgpu(&self) -> Result<Option<(::wgpu::Buffer, std::ops::Range<u64>)>> {
-        let (Backend::Wgpu(gpu), Memory::Wgpu(memory)) = (&self.device.0.backend, &self.memory) else { return Ok(None) };
-        gpu.submit()?;
-        let start = self.offset as u64;
-        Ok(Some((memory.buffer().clone(), start..start + self.bytes as u64)))
-    }
-
-    /// Memory of a program that shares the device; `bytes` of it, which the slice must have.
-    #[cfg(feature = "cuda")]
-    pub fn from_cudarc<T>(op: &'static str, device: &Device, slice: cudarc::driver::CudaSlice<T>, bytes: usize) -> Result<Self> {
-        let Backend::Cuda(gpu) = &device.0.backend else {
-            return Err(Error::argument(op, "device", device.to_string(), "a CUDA device"));
-        };
-        if slice.context().cu_ctx() != gpu.stream().context().cu_ctx() {
-            return Err(Error::argument(op, "slice", "another CUDA context", "the context of the device"));
-        }
-        if slice.num_bytes() < bytes {
-            return Err(Error::argument(op, "slice", format!("{} bytes", slice.num_bytes()), format!("at least {bytes} bytes")));
-        }
-        Ok(Self { device: device.clone(), memory: Memory::Cuda(gpu.adopt(slice)?), offset: 0, bytes })
-    }
-
-    /// The CUDA memory these bytes lie in.
-    #[cfg(feature = "cuda")]
-    pub fn cuda(&self) -> Option<cudarc::driver::CudaView<'_, u8>> {
-        let Memory::Cuda(memory) = &self.memory else { return None };
-        memory.slice().try_slice(self.offset..self.offset + self.bytes)
-    }
-
-    /// The part of this buffer from `offset`, `bytes` long.
-    pub fn view(&self, offset: usize, bytes: usize) -> Self {
-        debug_assert!(offset + bytes <= self.bytes);
-        Self { offset: self.offset + offset, bytes, ..self.clone() }
     }
 }

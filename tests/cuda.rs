@@ -9,9 +9,12 @@ use std::sync::Arc;
 use bandsaw::*;
 use cudarc::driver::{CudaContext, CudaStream};
 
-/// Whether the driver shows a GPU.
+/// Whether the driver shows a GPU, which it must where `BANDSAW_TEST_DEVICES` names CUDA.
 fn is_there() -> bool {
-    Device::all().iter().any(|info| info.backend == "cuda")
+    let there = Device::all().iter().any(|info| info.backend == "cuda");
+    let named = std::env::var("BANDSAW_TEST_DEVICES").is_ok_and(|names| names.contains("cuda"));
+    assert!(there || !named, "BANDSAW_TEST_DEVICES asks for CUDA, and there is none");
+    there
 }
 
 /// A stream of the program's own.

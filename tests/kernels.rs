@@ -185,6 +185,17 @@ fn every_kernel_has_ptx() {
     assert!(missing.is_empty(), "no PTX for: {}", missing.join(", "));
 }
 
+#[cfg(feature = "cuda")]
+#[test]
+fn every_ptx_file_is_used() {
+    let used: BTreeSet<_> = kernels().iter().flat_map(|kernel| kernel.ptx.iter().copied()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders/ptx");
+    for file in std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(used.contains(text.as_str()), "no kernel uses {}", file.display());
+    }
+}
+
 /// Binding for binding as in WGSL: the bytes of `Params`, then a pointer for each buffer.
 #[cfg(feature = "cuda")]
 #[test]

@@ -51,25 +51,6 @@ DEVICE void ldmatrix_x4_trans(uint (&d)[4], const void* row) {
 #endif
 }
 
-// Two matrices; lanes 0 to 15 give the rows.
-DEVICE void ldmatrix_x2(uint (&d)[2], const void* row) {
-#ifdef __CUDACC__
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(d[0]), "=r"(d[1]) : "r"(shared_address(row)) : "memory");
-#else
-    emulate_ldmatrix(d, 2, false, row);
-#endif
-}
-
-DEVICE void ldmatrix_x2_trans(uint (&d)[2], const void* row) {
-#ifdef __CUDACC__
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(d[0]), "=r"(d[1]) : "r"(shared_address(row)) : "memory");
-#else
-    emulate_ldmatrix(d, 2, true, row);
-#endif
-}
-
 // 16 bytes from global to shared memory, both 16-byte aligned, on their way until a wait. Where `ok` is
 // false, zeros, and nothing is read: `global` may lie anywhere.
 DEVICE void cp_async_16(void* shared, const void* global, bool ok = true) {
@@ -115,4 +96,21 @@ DEVICE void cp_async_wait() {
 #else
     emulate_cp_async_wait(left);
 #endif
+}
+
+// Works off stages of asynchronous copies in order while the next `STAGES` - 1 are on their way: `fetch` starts the
+// copies of one, `work` runs once they are there for the whole block.
+template <uint STAGES, class Fetch, class Work>
+DEVICE void in_stages(uint stages, Fetch&& fetch, Work&& work) {
+    for (uint stage = 0; stage < STAGES - 1; stage++) {
+        if (stage < stages) fetch(stage);
+        cp_async_commit();
+    }
+    for (uint stage = 0; stage < stages; stage++) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        if (stage + STAGES - 1 < stages) fetch(stage + STAGES - 1);
+        cp_async_commit();
+        work(stage);
+    }
 }

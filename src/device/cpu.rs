@@ -105,7 +105,7 @@ impl Cpu {
         let memory = |buffer: &'_ super::Buffer| match &buffer.memory {
             AnyMemory::Cpu(memory) => Ok((memory.clone(), buffer.offset / 4..(buffer.offset + buffer.bytes) / 4)),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
-            _ => Err(Error::Backend { device: "cpu".into(), message: "a buffer of another device".into() }),
+            _ => Err(buffer.of_another("cpu")),
         };
         let inputs = launch.inputs.iter().map(|buffer| memory(buffer)).collect::<Result<Vec<_>>>()?;
         let outputs = launch.outputs.iter().map(|buffer| memory(buffer)).collect::<Result<Vec<_>>>()?;

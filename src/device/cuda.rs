@@ -1,7 +1,8 @@
 //! The CUDA backend: NVIDIA GPUs through their driver alone, by PTX that is part of this crate.
 //!
-//! Devices of one GPU share the driver's primary context, as other libraries do. Everything of one device runs on one stream, in the order of the calls; memory comes from a pool of
-//! its own and is freed in that order too, so nothing here waits but [`Cuda::sync`], reads and writes.
+//! Devices of one GPU share the driver's primary context, as other libraries do. Everything of one device
+//! runs on one stream, in the order of the calls; memory comes from a pool of its own and is freed in that
+//! order too, so nothing here waits but [`Cuda::sync`], reads, writes and the end.
 #![allow(unsafe_code)]
 
 mod context;
@@ -67,7 +68,7 @@ const PORTABLE_BINDING: u64 = 128 << 20;
 impl Drop for Cuda {
     fn drop(&mut self) {
         // If the driver refuses, the context is lost and its modules with it.
-        if self.context.bind().is_ok() {
+        if self.context.bind().is_ok() && self.sync().is_ok() {
             self.modules.get_mut().unwrap_or_else(PoisonError::into_inner).unload();
         }
     }
@@ -111,7 +112,7 @@ impl Cuda {
             info.max_binding = info.max_binding.min(PORTABLE_BINDING);
             info.features.clear();
         }
-        let context = Arc::new(Context::new(stream, format!("{} ({})", info.id, info.name))?);
+        let context = Arc::new(Context::new(stream, info.label())?);
         let modules = Mutex::new(Modules::new(described.is_hopper()));
         let (matrix_units, processors) = (!options.portable, described.processors());
         Ok(Self { context, info, modules, matrix_units, processors, submissions: AtomicU64::new(0) })
@@ -153,15 +154,7 @@ impl Cuda {
     pub fn alloc(&self, bytes: usize) -> Result<Arc<Memory>> {
         // Whole loads: a kernel may read up to the next multiple of the widest one.
         let size = bytes.max(1).next_multiple_of(ALIGNMENT as usize);
-        if size as u64 > self.info.max_buffer {
-            return Err(Error::Limit {
-                op: "alloc",
-                what: "the buffer's size in bytes".into(),
-                got: size as u64,
-                limit: self.info.max_buffer,
-                of: self.context.name().into(),
-            });
-        }
+        self.info.check_buffer(size as u64)?;
         let slice = self.context.alloc(size).or_else(|_| {
             // What the pool keeps for reuse may be what is missing; so may work not yet run.
             self.sync()?;
@@ -232,7 +225,7 @@ impl Cuda {
         let (mut addresses, mut back, mut kept) = ([0u64; 16], Vec::new(), Vec::new());
         for (n, buffer) in launch.inputs.iter().chain(launch.outputs).enumerate() {
             let AnyMemory::Cuda(memory) = &buffer.memory else {
-                return Err(Error::Backend { device: self.context.name().into(), message: "a buffer of another device".into() });
+                return Err(buffer.of_another(self.context.name()));
             };
             addresses[n] = memory.address + buffer.offset as u64;
             if !addresses[n].is_multiple_of(ALIGNMENT) {

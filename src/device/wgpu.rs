@@ -1,6 +1,7 @@
 //! The wgpu backend: Vulkan, Metal, DX12 and OpenGL adapters.
 
 mod adapter;
+mod fault;
 mod pool;
 mod record;
 
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use adapter::{MATRIX_UNITS, adapters, describe, experimental, has_matrix_units, matrix_units, opening, rank, timestamps, wanted_features};
+use fault::Fault;
 pub(crate) use pool::Memory;
 use pool::Pool;
 use record::Recorder;
@@ -29,36 +31,6 @@ pub(crate) struct Wgpu {
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
     matrix_units: bool,
-}
-
-/// The first thing that went wrong on the device, told by callbacks, returned by the next verb.
-#[derive(Clone, Default)]
-struct Fault(Arc<Mutex<Option<Error>>>);
-
-impl Fault {
-    /// Keeps the first, but a loss goes before whatever it made fail.
-    fn set(&self, error: Error) {
-        let mut fault = lock(&self.0);
-        if fault.as_ref().is_none_or(|before| error.is_loss() && !before.is_loss()) {
-            *fault = Some(error);
-        }
-    }
-
-    /// A lost device stays lost; any other fault is told once.
-    fn check(&self) -> Result<()> {
-        let mut fault = lock(&self.0);
-        match &*fault {
-            None => Ok(()),
-            Some(lost) if lost.is_loss() => Err(lost.clone()),
-            Some(_) => fault.take().map_or(Ok(()), Err),
-        }
-    }
-}
-
-impl Error {
-    fn is_loss(&self) -> bool {
-        matches!(self, Self::DeviceLost { .. })
-    }
 }
 
 impl Wgpu {
@@ -98,7 +70,7 @@ impl Wgpu {
     fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
         let mut info = describe(index, adapter);
         let (device, queue) = pollster::block_on(adapter.request_device(&Self::descriptor(adapter, options)))
-            .map_err(|error| Error::Backend { device: format!("{} ({})", info.id, info.name), message: error.to_string() })?;
+            .map_err(|error| Error::Backend { device: info.label(), message: error.to_string() })?;
         limit(&mut info, &device, options);
         let new = Self::with(info, device, queue, options, has_matrix_units(adapter));
         let (fault, name) = (new.fault.clone(), new.name());
@@ -130,7 +102,7 @@ impl Wgpu {
 
     fn with(mut info: Info, device: wgpu::Device, queue: wgpu::Queue, options: Options, matrix_units: bool) -> Self {
         let fault = Fault::default();
-        let (told, name) = (fault.clone(), format!("{} ({})", info.id, info.name));
+        let (told, name) = (fault.clone(), info.label());
         device.set_device_lost_callback(move |reason, message| {
             told.set(Error::DeviceLost { device: name.clone(), reason: format!("{reason:?} {message}").trim().to_owned() });
         });
@@ -145,7 +117,7 @@ impl Wgpu {
     }
 
     fn name(&self) -> String {
-        format!("{} ({})", self.info.id, self.info.name)
+        self.info.label()
     }
 
     fn recorder(&self) -> Result<MutexGuard<'_, Recorder>> {
@@ -195,15 +167,7 @@ impl Wgpu {
     pub fn alloc(&self, bytes: usize) -> Result<Arc<Memory>> {
         self.fault.check()?;
         let size = (bytes as u64).max(4);
-        if size > self.info.max_buffer {
-            return Err(Error::Limit {
-                op: "alloc",
-                what: "the buffer's size in bytes".into(),
-                got: size,
-                limit: self.info.max_buffer,
-                of: self.name(),
-            });
-        }
+        self.info.check_buffer(size)?;
         let take = || {
             let _turn = lock(&self.recorder);
             self.pool.take(&self.device, size, self.info.max_buffer)
@@ -320,7 +284,7 @@ impl Wgpu {
         let mut bound = Vec::with_capacity(launch.inputs.len() + launch.outputs.len());
         for buffer in views {
             let AnyMemory::Wgpu(memory) = &buffer.memory else {
-                return Err(Error::Backend { device: self.name(), message: "a buffer of another device".into() });
+                return Err(buffer.of_another(&self.name()));
             };
             if buffer.bytes as u64 > self.info.max_binding {
                 return Err(Error::Limit {

@@ -83,11 +83,12 @@ KERNEL(32) check_product(PARAMS params, const uint* __restrict__ in, uint* __res
     cp_async_commit();
     cp_async_wait<0>();
     __syncwarp();
-    uint lane = threadIdx.x, a[4], b[2], plain[2];
+    uint lane = threadIdx.x, a[4], b[4], plain[4];
     const uint *left = words, *right = words + 128;
     ldmatrix_x4(a, left + (lane % 16) * 8 + lane / 16 * 4);
-    ldmatrix_x2_trans(b, right + (lane % 16) * 4);
-    ldmatrix_x2(plain, right + (lane % 16) * 4);
+    // The upper lanes name the same rows again.
+    ldmatrix_x4_trans(b, right + (lane % 16) * 4);
+    ldmatrix_x4(plain, right + (lane % 16) * 4);
     float c[4] = {1, 2, 3, 4};
     mma_16x8x16(c, a, b[0], b[1]);
     for (int n = 0; n < 4; n++) out[(lane / 4 + n / 2 * 8) * 8 + lane % 4 * 2 + n % 2] = __float_as_uint(c[n]);

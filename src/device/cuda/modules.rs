@@ -1,12 +1,11 @@
 //! Kernels loaded so far. A module is one entry of the PTX, with the function that an expression became.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 
 use cudarc::driver::{DriverError, result, sys};
 
 use super::Context;
-use crate::device::Launch;
+use crate::device::launch::{Compiled, Launch};
 use crate::expr::Expr;
 use crate::kernel::Kernel;
 use crate::{Error, Result};
@@ -21,19 +20,11 @@ pub(crate) struct Entry {
     pub shared: u32,
 }
 
-/// A kernel with the constants and the expression it was asked for with.
-struct Known {
-    constants: Vec<(&'static str, f64)>,
-    function: Option<Expr>,
-    entry: Entry,
-}
-
 /// The entries loaded by one device.
 pub(crate) struct Modules {
     hopper: bool,
     loaded: Vec<sys::CUmodule>,
-    /// By the kernel's name.
-    known: HashMap<&'static str, Vec<Known>>,
+    entries: Compiled<Entry>,
 }
 
 // SAFETY: handles that any thread may use once the context is bound to it.
@@ -41,28 +32,24 @@ unsafe impl Send for Modules {}
 
 impl Modules {
     pub fn new(hopper: bool) -> Self {
-        Self { hopper, loaded: Vec::new(), known: HashMap::new() }
+        Self { hopper, loaded: Vec::new(), entries: Compiled::new() }
     }
 
     /// The entry for this launch, loaded if it is new. The context is bound to this thread.
     pub fn entry(&mut self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
-        let name = launch.kernel.name;
-        let fits = |known: &&Known| known.constants == launch.constants && known.function.as_ref() == launch.function;
-        if let Some(known) = self.known.get(name).and_then(|all| all.iter().find(fits)) {
-            return Ok(known.entry);
+        if let Some(entry) = self.entries.get(launch) {
+            return Ok(entry);
         }
         let entry = self.load(context, launch)?;
-        let (constants, function) = (launch.constants.to_vec(), launch.function.cloned());
-        self.known.entry(name).or_default().push(Known { constants, function, entry });
+        self.entries.insert(launch, entry);
         Ok(entry)
     }
 
-    /// Forgets everything, with the context bound to this thread.
+    /// Gives all modules back, with the context bound to this thread and no kernel running.
     pub fn unload(&mut self) {
-        self.known.clear();
+        self.entries = Compiled::new();
         for module in self.loaded.drain(..) {
-            // SAFETY: loaded by `load`. The driver waits for kernels of it that still run. If it refuses, the
-            // context is lost and its modules with it.
+            // SAFETY: loaded by `load`. If the driver refuses, the context is lost and its modules with it.
             let _ = unsafe { result::module::unload(module) };
         }
     }

@@ -1,11 +1,12 @@
 //! Recording: launches go into one open compute pass until something must run.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pool::Memory;
 use super::{Launch, Options, translate};
 use crate::Result;
+use crate::device::launch::Compiled;
+use crate::expr::Expr;
 use crate::kernel::Kernel;
 
 /// The open encoder and pass, the parameters of the launches in it, and the compiled kernels.
@@ -22,18 +23,11 @@ pub(super) struct Recorder {
     /// Where a storage binding may start, and workgroups along one dimension of a grid.
     alignment: u64,
     max_groups: u32,
-    pipelines: HashMap<Key, Pipeline>,
+    pipelines: Compiled<Pipeline>,
     pub submissions: u64,
 }
 
-/// What makes a compiled kernel a different one.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    kernel: &'static str,
-    constants: Vec<(&'static str, u64)>,
-    function: Option<String>,
-}
-
+#[derive(Clone)]
 struct Pipeline {
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
@@ -70,7 +64,7 @@ impl Recorder {
             slot,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: limits.max_compute_workgroups_per_dimension,
-            pipelines: HashMap::new(),
+            pipelines: Compiled::new(),
             submissions: 0,
         }
     }
@@ -104,22 +98,20 @@ impl Recorder {
         if self.params.len() + self.slot > self.slot * LAUNCHES {
             self.submit();
         }
-        let key = Key {
-            kernel: launch.kernel.name,
-            constants: launch.constants.iter().map(|(name, value)| (*name, value.to_bits())).collect(),
-            function: launch.function.map(crate::expr::Expr::to_wgsl),
+        let pipeline = match self.pipelines.get(launch) {
+            Some(pipeline) => pipeline,
+            None => {
+                let pipeline = self.compile(launch, &device())?;
+                self.pipelines.insert(launch, pipeline.clone());
+                pipeline
+            }
         };
-        if !self.pipelines.contains_key(&key) {
-            let pipeline = self.compile(launch, &key, &device())?;
-            self.pipelines.insert(Key { constants: key.constants.clone(), function: key.function.clone(), ..key }, pipeline);
-        }
 
         let copies = self.make_bindable(launch.kernel, &mut views, temporary)?;
 
         let offset = self.params.len() as u32;
         self.params.extend_from_slice(launch.params);
         self.params.resize(offset as usize + self.slot, 0);
-        let pipeline = &self.pipelines[&key];
         let mut entries = vec![wgpu::BindGroupEntry {
             binding: 0,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -183,7 +175,7 @@ impl Recorder {
         Ok(back)
     }
 
-    fn compile(&self, launch: &Launch<'_>, key: &Key, device: &str) -> Result<Pipeline> {
+    fn compile(&self, launch: &Launch<'_>, device: &str) -> Result<Pipeline> {
         let kernel = launch.kernel;
         let visibility = wgpu::ShaderStages::COMPUTE;
         let mut entries = vec![wgpu::BindGroupLayoutEntry {
@@ -212,7 +204,7 @@ impl Recorder {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let module = self.module(kernel, &kernel.source(key.function.as_deref()));
+        let module = self.module(kernel, &kernel.source(launch.function.map(Expr::to_wgsl).as_deref()));
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: Some(&pipeline_layout),
