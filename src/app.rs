@@ -35,7 +35,7 @@ pub use matrix::{Files, LayoutName, Matrix};
         Without a command: view, or demo where there is no display."
 )]
 struct Cli {
-    /// Where to run: cpu, wgpu (the best adapter), wgpu:NUMBER or wgpu:PART-OF-NAME
+    /// Where to run: cpu, cuda or cuda:NUMBER (an NVIDIA GPU), wgpu (the best adapter), wgpu:NUMBER or wgpu:PART-OF-NAME
     #[arg(long, global = true, env = "BANDSAW_DEVICE", value_name = "DEVICE")]
     device: Option<String>,
     #[command(subcommand)]

@@ -16,7 +16,9 @@ const TOLERANCE: f64 = 1e-5;
 
 /// A file of reference results.
 pub fn load(name: &str) -> Value {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
+    // Where the test runs, which may be another machine than where it was built.
+    let checkout = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let path = std::path::Path::new(&checkout).join("tests/data").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
