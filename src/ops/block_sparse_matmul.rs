@@ -95,34 +95,47 @@ fn entries(pattern: &BlockPattern, row: usize) -> impl Iterator<Item = [u32; 2]>
     pattern.row_entries()[starts[row] as usize..starts[row + 1] as usize].iter().copied()
 }
 
-/// The checked product at the given blocks; f32.
-fn run(op: &'static str, a: &BlockSparse, b: &BlockSparse, pattern: &BlockPattern) -> Result<BlockSparse> {
-    let (p, q) = (a.pattern(), b.pattern());
-    // Where the pairs of each block of C start, and the slots of A and B that meet there, k rising.
-    let mut meeting = vec![Vec::new(); pattern.len()];
-    for row in 0..p.grid()[0] {
-        let mut slots = vec![u32::MAX; pattern.grid()[1]];
-        entries(pattern, row).for_each(|[col, slot]| slots[col as usize] = slot);
-        for [k, a_slot] in entries(p, row) {
-            for [col, b_slot] in entries(q, k as usize) {
-                if let Some(pairs) = meeting.get_mut(slots[col as usize] as usize) {
-                    pairs.push([a_slot, b_slot]);
+/// For the kernel: where the pairs of each block of `onto` start, then the pairs, slots of blocks of A and B that
+/// meet there, k rising.
+fn meetings(p: &BlockPattern, q: &BlockPattern, onto: &BlockPattern) -> Vec<u32> {
+    const NONE: u32 = u32::MAX;
+    let visit = |meet: &mut dyn FnMut(usize, [u32; 2])| {
+        let mut slots = vec![NONE; onto.grid()[1]];
+        for row in 0..p.grid()[0] {
+            entries(onto, row).for_each(|[col, slot]| slots[col as usize] = slot);
+            for [k, a_slot] in entries(p, row) {
+                for [col, b_slot] in entries(q, k as usize) {
+                    match slots[col as usize] {
+                        NONE => {}
+                        slot => meet(slot as usize, [a_slot, b_slot]),
+                    }
                 }
             }
+            entries(onto, row).for_each(|[col, _]| slots[col as usize] = NONE);
         }
-    }
-    let mut pairs = vec![0];
-    for block in &meeting {
-        pairs.push(pairs[pairs.len() - 1] + block.len() as u32);
-    }
-    pairs.extend(meeting.into_iter().flatten().flatten());
-    let blocks: Vec<u32> = pattern.blocks().flatten().map(|side| side as u32).collect();
+    };
+    let mut words = vec![0; onto.len() + 1];
+    visit(&mut |slot, _| words[slot + 1] += 1);
+    (1..words.len()).for_each(|slot| words[slot] += words[slot - 1]);
+    let mut next: Vec<usize> = words.iter().map(|start| words.len() + 2 * *start as usize).collect();
+    words.resize(next[onto.len()], 0);
+    visit(&mut |slot, pair| {
+        words[next[slot]..][..2].copy_from_slice(&pair);
+        next[slot] += 2;
+    });
+    words
+}
 
+/// The checked product at the given blocks; f32.
+fn run(op: &'static str, a: &BlockSparse, b: &BlockSparse, pattern: &BlockPattern) -> Result<BlockSparse> {
+    let pairs = upload_words(a.device(), &meetings(a.pattern(), b.pattern(), pattern))?;
+    let blocks: Vec<u32> = pattern.blocks().flatten().map(|side| side as u32).collect();
     let (device, a, b) = (a.device(), a.widened()?, b.widened()?);
     let c = BlockSparse::alloc(device, pattern)?;
     for buffer in [a.buffer(), b.buffer(), c.buffer()] {
         check_binding(op, "the block values' size in bytes", buffer)?;
     }
+    check_binding(op, "the size in bytes of the list of blocks that meet", &pairs)?;
     let [height, depth] = a.pattern().block();
     let width = b.pattern().block()[1];
     let columns = |matrix: &BlockSparse| u32::from(matrix.layout() == Layout::Columns);
@@ -141,7 +154,7 @@ fn run(op: &'static str, a: &BlockSparse, b: &BlockSparse, pattern: &BlockPatter
     device.launch(&Launch {
         kernel: &KERNEL,
         params: bytemuck::bytes_of(&params),
-        inputs: &[a.buffer(), b.buffer(), &upload_words(device, &pairs)?, &upload_words(device, &blocks)?],
+        inputs: &[a.buffer(), b.buffer(), &pairs, &upload_words(device, &blocks)?],
         outputs: &[c.buffer()],
         groups: u64::from(params.blocks) * u64::from(params.row_tiles) * u64::from(params.col_tiles),
         constants: &[],
