@@ -1,5 +1,7 @@
 //! What kernels see of a matrix: a dense one is a band that covers everything.
 
+use std::ops::Range;
+
 use crate::device::Buffer;
 use crate::{Device, Dtype, Error, Layout, Result};
 
@@ -22,6 +24,14 @@ pub(crate) struct Operand {
 
 /// Rows and columns there may be, so that sums with a band stay in `i32`.
 pub(crate) const MAX_SIDE: usize = 1 << 28;
+
+/// Lines of any operand start where a binding may, if their number is a multiple of this.
+pub(crate) const ALIGNED: usize = 64;
+
+/// A line at or before `line`, where a binding may start if lines that go with `rows` are many.
+pub(crate) fn aligned(line: usize, rows: &Range<usize>) -> usize {
+    if rows.len() < ALIGNED { line } else { line / ALIGNED * ALIGNED }
+}
 
 /// Values in one matrix there may be, so that an index stays in `i32`.
 pub(crate) const MAX_LEN: usize = i32::MAX as usize;
@@ -104,8 +114,32 @@ impl Operand {
         u32::from(self.layout == Layout::Columns) | u32::from(self.dense) << 1
     }
 
+    /// The columns of the matrix that these rows have entries in; at least one.
+    pub fn columns_met(&self, rows: &Range<usize>) -> Range<usize> {
+        if self.dense {
+            return 0..self.cols;
+        }
+        let within = |column: i64, least: usize| column.clamp(least as i64, self.cols as i64) as usize;
+        let first = aligned(within(rows.start as i64 - i64::from(self.lower), 0).min(self.cols - 1), rows);
+        first..within(rows.end as i64 + i64::from(self.upper), first + 1)
+    }
+
+    /// These rows and columns of a single matrix as one of their own: the lines of storage that hold them, under
+    /// other labels. None if a line would have to be cut, which only a dense matrix's would.
+    pub fn window(&self, [rows, cols]: &[Range<usize>; 2]) -> Option<Self> {
+        let (lines, across, whole) = if self.layout == Layout::Rows { (rows, cols, self.cols) } else { (cols, rows, self.rows) };
+        if self.dense && *across != (0..whole) {
+            return None;
+        }
+        let line = self.len() / if self.layout == Layout::Rows { self.rows } else { self.cols } * self.dtype.bytes();
+        let shift = cols.start as i32 - rows.start as i32;
+        let (lower, upper) = if self.dense { (rows.len() as i32, cols.len() as i32) } else { (self.lower + shift, self.upper - shift) };
+        let buffer = self.buffer.view(lines.start * line, lines.len() * line);
+        Some(Self { buffer, rows: rows.len(), cols: cols.len(), lower, upper, ..self.clone() })
+    }
+
     /// Batch entries `range` alone.
-    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+    pub fn slice(&self, range: Range<usize>) -> Self {
         let bytes = self.len() * self.dtype.bytes();
         let mut new = self.clone();
         new.batch = range.len();

@@ -1,6 +1,8 @@
 //! Banded batches times vectors.
 
-use super::common::{Output, parts, result_dtype, same_device, shared_rows, values, widened};
+use std::ops::Range;
+
+use super::common::{Output, Piece, pieces, result_dtype, same_device, shared_rows, values, widened};
 use super::matmul;
 use crate::device::Launch;
 use crate::kernel::{Kernel, ptx};
@@ -88,8 +90,11 @@ fn vector(op: &'static str, argument: &'static str, x: &Operand, [batch, len]: [
 fn run(op: &'static str, a: &Operand, x: &Operand, dtype: Dtype) -> Result<Dense> {
     let (output, shape) = Output::dense(op, a.device(), DenseShape::new(a.rows, 1).batch(a.batch).dtype(dtype))?;
     let (a, x, y) = (&widened(a)?, &widened(x)?, &output.operand);
-    for part in parts(op, &[a, x, y])? {
-        let (a, x, y) = (a.slice(part.clone()), x.slice(part.clone()), y.slice(part));
+    let meeting = |rows: Range<usize>| {
+        let cols = a.columns_met(&rows);
+        [[rows.clone(), 0..1], [rows, cols.clone()], [cols, 0..1]]
+    };
+    for Piece { operands: [y, a, x], .. } in pieces(op, [y, a, x], meeting)? {
         let params = a.row_params();
         let (rows, constants) = shared_rows(&a, a.batch * a.rows);
         a.device().launch(&Launch {

@@ -2,10 +2,12 @@
 
 mod shift;
 
-use super::common::{Output, parts, same, same_device, slot_groups, values, widened};
+use std::ops::Range;
+
+use super::common::{Output, Piece, pieces, same, same_device, slot_groups, values, widened};
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
-use crate::operand::Operand;
+use crate::operand::{Operand, aligned};
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Layout, Result, cpu};
 
 pub use shift::{
@@ -261,9 +263,24 @@ fn to_dense(op: &'static str, (name, a): (&'static str, &Operand), shape: DenseS
 
 /// Launches C\[i,j\] = A\[i + di, j + dj\] into `c`.
 pub(crate) fn run(op: &'static str, a: &Operand, c: &Operand, [di, dj]: [i32; 2], fill: f32) -> Result<()> {
-    let a = widened(a)?;
-    for part in parts(op, &[&a, c])? {
-        let (a, c) = (a.slice(part.clone()), c.slice(part));
+    if c.layout == Layout::Columns {
+        return run(op, &a.t(), &c.t(), [dj, di], fill);
+    }
+    let a = &widened(a)?;
+    // The rows of A at some rows of C, at least one.
+    let shifted = |rows: &Range<usize>| {
+        let at = |row: usize, least: usize| (row as i64 + i64::from(di)).clamp(least as i64, a.rows as i64) as usize;
+        let first = aligned(at(rows.start, 0).min(a.rows - 1), rows);
+        first..at(rows.end, first + 1)
+    };
+    let meeting = |rows: Range<usize>| {
+        let cols = if a.dense { 0..c.cols } else { c.columns_met(&rows) };
+        let of_a = shifted(&rows);
+        let met = a.columns_met(&of_a);
+        [[rows, cols], [of_a, met]]
+    };
+    for Piece { operands: [c, a], windows: [of_c, of_a] } in pieces(op, [c, a], meeting)? {
+        let moved = |by: i32, n: usize| by + of_c[n].start as i32 - of_a[n].start as i32;
         let params = Params {
             batch: a.batch as u32,
             rows: c.rows as i32,
@@ -277,8 +294,8 @@ pub(crate) fn run(op: &'static str, a: &Operand, c: &Operand, [di, dj]: [i32; 2]
             c_stride: c.stride(),
             c_lower: c.lower,
             c_upper: c.upper,
-            di,
-            dj,
+            di: moved(di, 0),
+            dj: moved(dj, 1),
             fill: fill.to_bits(),
         };
         a.device().launch(&Launch {

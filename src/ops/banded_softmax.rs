@@ -1,6 +1,7 @@
 //! Softmax over the stored entries of each row of a band.
 
-use super::common::{Output, parts, shared_rows, values, widened};
+use super::banded_move::banded_relayout;
+use super::common::{Output, Piece, alike, fit, pieces, shared_rows, values, widened};
 use super::matmul_backward::same_structure;
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
@@ -54,16 +55,19 @@ pub(crate) static BACKWARD: Kernel = Kernel {
 ///
 /// # Errors
 /// [`Error::Argument`] if the values are indices or the scale is not finite, [`Error::OutOfMemory`]
-/// or [`Error::Limit`] if the result cannot be held.
+/// or [`Error::Limit`] if the result cannot be held. A matrix in columns layout larger than a binding takes
+/// two copies in rows layout.
 pub fn banded_softmax(a: &Banded, scale: f32) -> Result<Banded> {
     const OP: &str = "banded_softmax";
     let operand = a.operand();
     values(OP, "a", &operand)?;
     finite(OP, scale)?;
+    if operand.layout == Layout::Columns && !fit(&[&operand]) {
+        return banded_relayout(&banded_softmax(&banded_relayout(a, Layout::Rows)?, scale)?, Layout::Columns);
+    }
     let (output, shape) = Output::banded(OP, a.device(), BandedShape { fill: 0.0, ..a.shape() })?;
     let a = widened(&operand)?;
-    for part in parts(OP, &[&a, &output.operand])? {
-        let (a, p) = (a.slice(part.clone()), output.operand.slice(part));
+    for Piece { operands: [p, a], .. } in pieces(OP, [&output.operand, &a], alike(&a))? {
         launch(&KERNEL, params(&a, 0, scale), &[&a], &p)?;
     }
     Ok(Banded::from_buffer(shape, output.finish()?))
@@ -93,10 +97,13 @@ pub fn banded_softmax_backward(p: &Banded, g: &Banded, scale: f32) -> Result<Ban
     values(OP, "p", &of_p)?;
     same_structure(OP, "g", &of_g, &of_p, "p", &of_p)?;
     finite(OP, scale)?;
+    if of_p.layout == Layout::Columns && !fit(&[&of_p, &of_g]) {
+        let by_rows = banded_softmax_backward(&banded_relayout(p, Layout::Rows)?, g, scale)?;
+        return banded_relayout(&by_rows, Layout::Columns);
+    }
     let (output, shape) = Output::banded(OP, p.device(), BandedShape { fill: 0.0, ..p.shape() })?;
     let (p, g) = (widened(&of_p)?, widened(&of_g)?);
-    for part in parts(OP, &[&p, &g, &output.operand])? {
-        let (p, g, ga) = (p.slice(part.clone()), g.slice(part.clone()), output.operand.slice(part));
+    for Piece { operands: [ga, p, g], .. } in pieces(OP, [&output.operand, &p, &g], alike(&p))? {
         launch(&BACKWARD, params(&p, g.flags(), scale), &[&p, &g], &ga)?;
     }
     Ok(Banded::from_buffer(shape, output.finish()?))

@@ -1,11 +1,11 @@
 //! Expressions over the entries of one or two banded batches.
 
-use super::common::{Output, parts, result_dtype, same, same_device, slot_groups, values, widened};
+use super::common::{Output, Piece, alike, pieces, result_dtype, same, same_device, slot_groups, values, widened};
 use crate::device::Launch;
 use crate::expr::c;
 use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
-use crate::{Banded, BandedShape, Error, Expr, Result, cpu};
+use crate::{Banded, BandedShape, Error, Expr, Layout, Result, cpu};
 
 params! {
     /// What `banded_zip` gets; operands that f does not use repeat another.
@@ -168,10 +168,12 @@ fn run(op: &'static str, operands: [&Banded; 3], f: &Expr, shape: BandedShape) -
         let twin = (0..n).find(|m| std::ptr::eq(operands[*m], *operand));
         wide.push(twin.map_or_else(|| widened(&operand.operand()), |m| Ok(wide[m].clone()))?);
     }
-    let [a, b, c] = [&wide[0], &wide[1], &wide[2]];
-    let out = &output.operand;
-    for part in parts(op, &[a, b, c, out])? {
-        let [a, b, c, out] = [a, b, c, out].map(|operand| operand.slice(part.clone()));
+    // f knows no rows and columns, so that a result in columns layout is its transpose.
+    let [out, a, b, c] = [&output.operand, &wide[0], &wide[1], &wide[2]].map(|operand| match shape.layout {
+        Layout::Rows => operand.clone(),
+        Layout::Columns => operand.t(),
+    });
+    for Piece { operands: [out, a, b, c], .. } in pieces(op, [&out, &a, &b, &c], alike(&out))? {
         let params = Params {
             batch: a.batch as u32,
             rows: a.rows as i32,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::device::Buffer;
-use crate::operand::{MAX_LEN, Operand};
+use crate::operand::{ALIGNED, MAX_LEN, Operand};
 use crate::{Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Layout, Result};
 
 /// Checks that all operands are on one device.
@@ -58,28 +58,103 @@ pub(crate) fn result_dtype(operands: &[&Operand]) -> Dtype {
     Dtype::of_result(operands.iter().map(|operand| operand.dtype))
 }
 
+/// Bytes that one operand may have: what a binding takes, and 32-bit indices reach.
+fn limit(device: &Device) -> usize {
+    device.max_binding().min(MAX_LEN * 4)
+}
+
+/// Whether a matrix of so many values, as f32, fits one binding.
+pub(crate) fn fits(device: &Device, values: usize) -> bool {
+    values <= limit(device) / 4
+}
+
+/// Whether single matrices of all operands do.
+pub(crate) fn fit(operands: &[&Operand]) -> bool {
+    operands.iter().all(|operand| fits(operand.device(), operand.len()))
+}
+
+fn too_large(op: &'static str, operand: &Operand) -> Error {
+    let device = operand.device();
+    let (got, limit) = (operand.len() as u64 * 4, limit(device) as u64);
+    Error::Limit { op, what: "one matrix's size in bytes".into(), got, limit, of: device.to_string() }
+}
+
 /// The batch cut into parts whose operands each fit one binding and 32-bit indices.
 pub(crate) fn parts(op: &'static str, operands: &[&Operand]) -> Result<Vec<Range<usize>>> {
     let first = operands[0];
-    let limit = first.device().max_binding().min(MAX_LEN * 4);
     let mut part = first.batch;
     for operand in operands {
-        let bytes = operand.len() * 4;
-        if bytes > limit {
-            return Err(Error::Limit {
-                op,
-                what: "one matrix's size in bytes".into(),
-                got: bytes as u64,
-                limit: limit as u64,
-                of: first.device().to_string(),
-            });
+        if !fit(&[operand]) {
+            return Err(too_large(op, operand));
         }
-        part = part.min(limit / bytes.max(1));
+        part = part.min(limit(first.device()) / (operand.len() * 4).max(1));
     }
-    if part < first.batch && part >= 64 {
-        part -= part % 64; // parts then start where a binding may
+    if part < first.batch && part >= ALIGNED {
+        part -= part % ALIGNED;
     }
     Ok((0..first.batch).step_by(part.max(1)).map(|start| start..(start + part).min(first.batch)).collect())
+}
+
+/// What one launch gets of each operand: some matrices of the batch, or a window of one.
+pub(crate) struct Piece<const N: usize> {
+    pub operands: [Operand; N],
+    /// The rows and columns of the window in the matrix.
+    pub windows: Windows<N>,
+}
+
+/// Rows and columns of each operand.
+pub(crate) type Windows<const N: usize> = [[Range<usize>; 2]; N];
+
+/// For [`pieces`] of an operation that works entry by entry or row by row.
+pub(crate) fn alike<const N: usize>(result: &Operand) -> impl Fn(Range<usize>) -> Windows<N> + '_ {
+    |rows| {
+        let cols = result.columns_met(&rows);
+        std::array::from_fn(|_| [rows.clone(), cols.clone()])
+    }
+}
+
+/// The work cut into pieces whose operands, all f32, each fit one binding: the batch, as [`parts`] does, or if a
+/// single matrix is too large, the rows of the first operand, which is the result. `meeting` says which rows and
+/// columns of each operand some rows of the result need; they hold all that the result has of these rows.
+pub(crate) fn pieces<const N: usize>(
+    op: &'static str,
+    operands: [&Operand; N],
+    meeting: impl Fn(Range<usize>) -> Windows<N>,
+) -> Result<Vec<Piece<N>>> {
+    let Operand { batch, rows, .. } = *operands[0];
+    if batch == 0 || fit(&operands) {
+        let whole = |range: Range<usize>| Piece {
+            operands: operands.map(|operand| operand.slice(range.clone())),
+            windows: operands.map(|operand| [0..operand.rows, 0..operand.cols]),
+        };
+        return Ok(parts(op, &operands)?.into_iter().map(whole).collect());
+    }
+    let large = || operands.into_iter().find(|operand| !fit(&[operand])).unwrap_or(operands[0]);
+    // In columns layout, rows are not lines that could be written apart.
+    if operands[0].layout == Layout::Columns {
+        return Err(too_large(op, large()));
+    }
+    let piece = |matrix: usize, windows: Windows<N>| {
+        let mut cut = operands.map(Operand::clone);
+        for (part, window) in cut.iter_mut().zip(&windows) {
+            let lines = part.slice(matrix..matrix + 1).window(window).ok_or_else(|| too_large(op, large()))?;
+            *part = if fit(&[&lines]) { lines } else { return Err(too_large(op, part)) };
+        }
+        Ok(Piece { operands: cut, windows })
+    };
+    let mut step = rows;
+    loop {
+        // Rows that start where a binding may, as long as so many fit.
+        step = if step > ALIGNED { (step / 2).next_multiple_of(ALIGNED) } else { step.div_ceil(2) };
+        let cuts = || (0..rows).step_by(step).map(|start| meeting(start..(start + step).min(rows)));
+        match cuts().try_for_each(|windows| piece(0, windows).map(drop)) {
+            Ok(()) => {
+                return (0..batch).flat_map(|matrix| cuts().map(move |windows| (matrix, windows))).map(|(m, w)| piece(m, w)).collect();
+            }
+            Err(error) if step == 1 => return Err(error),
+            Err(_) => {}
+        }
+    }
 }
 
 /// How many threads share a row on CUDA, where 128 of them take 128 / that many of the `lines`; see
@@ -122,6 +197,15 @@ pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
     let mut new = operand.clone();
     new.dtype = operand.dtype.widened();
     new.buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, new.dtype)?;
+    Ok(new)
+}
+
+/// A copy of f32 values in rows layout.
+pub(crate) fn in_rows(op: &'static str, operand: &Operand) -> Result<Operand> {
+    let mut new = operand.clone();
+    new.layout = Layout::Rows;
+    new.buffer = operand.device().alloc(new.batch * new.len() * 4)?;
+    super::banded_move::run(op, operand, &new, [0, 0], 0.0)?;
     Ok(new)
 }
 

@@ -3,7 +3,9 @@
 
 pub(crate) mod cooperative;
 
-use super::common::{Output, parts, result_dtype, row_lanes, same, same_device, values, widened};
+use std::ops::Range;
+
+use super::common::{Output, Piece, fit, fits, in_rows, pieces, result_dtype, row_lanes, same, same_device, values, widened};
 use crate::cpu;
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
@@ -191,7 +193,7 @@ pub fn semiring_matmul(a: &Dense, b: &Dense, ring: Semiring) -> Result<Dense> {
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiring, band: Band, layout: Layout) -> Result<Banded> {
     check(op, a, b)?;
     let shape = BandedShape::new(a.rows, b.cols, band).batch(a.batch).layout(layout).fill(ring.zero()).dtype(result_dtype(&[a, b]));
-    if cooperative::suits_band(a, b, ring, layout) {
+    if cooperative::suits_band(a, b, ring, layout) && fits(a.device(), a.rows * band.width()) {
         return cooperative::onto_band(op, a, b, shape);
     }
     let (output, shape) = Output::banded(op, a.device(), shape)?;
@@ -203,7 +205,7 @@ pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiri
 pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, ring: Semiring) -> Result<Dense> {
     check(op, a, b)?;
     let shape = DenseShape::new(a.rows, b.cols).batch(a.batch).dtype(result_dtype(&[a, b]));
-    if cooperative::suits_dense(a, b, ring) {
+    if cooperative::suits_dense(a, b, ring) && fits(a.device(), a.rows * b.cols) {
         return cooperative::onto_dense(op, a, b, shape);
     }
     let (output, shape) = Output::dense(op, a.device(), shape)?;
@@ -225,9 +227,22 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
     if c.layout == Layout::Columns {
         return product(op, &b.t(), &a.t(), &c.t(), ring);
     }
+    // Rows of a large matrix go apart, as far as they are lines.
+    let apart = !fit(&[a, b, c]);
+    if apart && a.dense && a.layout == Layout::Columns {
+        return product(op, &in_rows(op, a)?, b, c, ring);
+    }
+    if apart && b.dense && c.dense && b.layout == Layout::Columns {
+        return product(op, a, &in_rows(op, b)?, c, ring);
+    }
     let device = a.device();
-    for part in parts(op, &[a, b, c])? {
-        let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
+    let meeting = |rows: Range<usize>| {
+        let inner = a.columns_met(&rows);
+        // The lines of a dense B cannot be cut.
+        let cols = if b.dense && b.layout == Layout::Rows { 0..c.cols } else { c.columns_met(&rows) };
+        [[rows.clone(), cols.clone()], [rows, inner.clone()], [inner, cols]]
+    };
+    for Piece { operands: [c, a, b], .. } in pieces(op, [c, a, b], meeting)? {
         let scales = match ring {
             Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() => Some((scale(&a)?, scale(&b.t())?)),
             _ => None,

@@ -254,23 +254,23 @@ fn backward(op: &'static str, operands: [&Operand; 4], ring: Semiring) -> Result
     }
     let (ga, gb) = (gradient(op, operands[0])?, gradient(op, operands[1])?);
     let [a, b, c, g] = [widened(operands[0])?, widened(operands[1])?, widened(operands[2])?, widened(operands[3])?];
+    if ring == Semiring::Sum {
+        product(op, &g, &b.t(), &ga.operand, ring)?;
+        product(op, &a.t(), &g, &gb.operand, ring)?;
+        return Ok((ga.finish()?, gb.finish()?));
+    }
     let all = [&a, &b, &c, &g, &ga.operand, &gb.operand];
     for part in parts(op, &all)? {
         let [a, b, c, g, ga, gb] = all.map(|operand| operand.slice(part.clone()));
-        match ring {
-            Semiring::Sum => {
-                product(op, &g, &b.t(), &ga, ring)?;
-                product(op, &a.t(), &g, &gb, ring)?;
-            }
-            Semiring::Log => log([&a, &b, &c, &g], &ga, &gb, op)?,
-            Semiring::Max | Semiring::ProdMax | Semiring::Sample { .. } => {
-                let index = temporary(&c)?;
-                index_part(op, [a.clone(), b.clone(), index.clone()], ring, part.start as u32)?;
-                let kernel = if ring == Semiring::ProdMax { &PRODMAX } else { &MAX };
-                pick(kernel, [&a, &b, &index, &g], &ga)?;
-                pick(kernel, [&b.t(), &a.t(), &index.t(), &g.t()], &gb.t())?;
-            }
+        if ring == Semiring::Log {
+            log([&a, &b, &c, &g], &ga, &gb, op)?;
+            continue;
         }
+        let index = temporary(&c)?;
+        index_part(op, [a.clone(), b.clone(), index.clone()], ring, part.start as u32)?;
+        let kernel = if ring == Semiring::ProdMax { &PRODMAX } else { &MAX };
+        pick(kernel, [&a, &b, &index, &g], &ga)?;
+        pick(kernel, [&b.t(), &a.t(), &index.t(), &g.t()], &gb.t())?;
     }
     Ok((ga.finish()?, gb.finish()?))
 }

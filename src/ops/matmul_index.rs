@@ -1,7 +1,6 @@
 //! Which p makes each entry of a product: the argmax, or a draw.
 
-use super::banded_move;
-use super::common::{parts, widened};
+use super::common::{in_rows, parts, widened};
 use super::matmul::{Params, SHARED, check, params};
 use crate::device::Launch;
 use crate::kernel::{Kernel, ptx};
@@ -146,13 +145,4 @@ pub(crate) fn index_part(op: &'static str, [a, b, c]: [Operand; 3], ring: Semiri
 fn launch(kernel: &'static Kernel, [a, b, c]: [&Operand; 3], params: Params, groups: u64) -> Result<()> {
     let (params, inputs, outputs) = (bytemuck::bytes_of(&params), &[&a.buffer, &b.buffer], &[&c.buffer]);
     a.device().launch(&Launch { kernel, params, inputs, outputs, groups, constants: &[], function: None })
-}
-
-/// A copy in rows layout.
-fn in_rows(op: &'static str, b: &Operand) -> Result<Operand> {
-    let mut new = b.clone();
-    new.layout = Layout::Rows;
-    new.buffer = b.device().alloc(new.batch * new.len() * 4)?;
-    banded_move::run(op, b, &new, [0, 0], 0.0)?;
-    Ok(new)
 }

@@ -8,7 +8,7 @@ use super::common::{Output, parts, result_dtype, same, same_device, values, wide
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params, ptx};
-use crate::operand::{MAX_LEN, Operand};
+use crate::operand::{ALIGNED, MAX_LEN, Operand};
 use crate::{Dense, DenseShape, Dtype, Error, Layout, Result, WindowAttention, cpu};
 
 params! {
@@ -149,9 +149,6 @@ pub(crate) enum Lines {
     Queries,
     Keys,
 }
-
-/// Lines of any operand start where a binding may, if their number is a multiple of this.
-const ALIGNED: usize = 64;
 
 /// Some matrices of keys and the queries that share them; of a single one perhaps only some rows.
 pub(crate) struct Part {

@@ -6,7 +6,7 @@ use super::{Params, SHARED, params};
 use crate::device::Launch;
 use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
-use crate::ops::common::{Output, parts};
+use crate::ops::common::{Output, fit, parts};
 use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Layout, Result, Semiring, cpu};
 
 pub(crate) static BAND: Kernel = Kernel {
@@ -36,7 +36,7 @@ fn in_pieces(columns: usize) -> bool {
 
 fn on_units(a: &Operand, b: &Operand, ring: Semiring) -> bool {
     let halves = a.dtype == Dtype::F16 && b.dtype == Dtype::F16;
-    a.device().has_matrix_units() && halves && ring == Semiring::Sum && a.rows >= 16
+    a.device().has_matrix_units() && halves && ring == Semiring::Sum && a.rows >= 16 && fit(&[a, b])
 }
 
 /// Q·Kᵀ, both stored row by row, onto a band in rows layout.
