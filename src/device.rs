@@ -206,8 +206,10 @@ impl Device {
     pub fn info(&self) -> Info {
         match &self.0.backend {
             Backend::Cpu(cpu) => {
-                let info = cpu.info();
-                Info { max_binding: self.0.options.max_binding(info.max_binding), ..info }
+                let mut info = cpu.info();
+                info.max_binding = self.0.options.max_binding(info.max_binding);
+                info.features.retain(|_| !self.0.options.portable);
+                info
             }
             #[cfg(feature = "cuda")]
             Backend::Cuda(gpu) => gpu.info(),

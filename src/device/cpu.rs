@@ -110,7 +110,7 @@ impl Cpu {
             max_buffer: isize::MAX as u64,
             workgroup_memory: 0,
             workgroup_size: 1,
-            features: Vec::new(),
+            features: self.interpreter.map(|_| "matrix units".into()).into_iter().collect(),
         }
     }
 

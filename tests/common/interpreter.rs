@@ -51,7 +51,8 @@ pub fn launched() -> BTreeSet<&'static str> {
     LAUNCHED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn run(launch: Interpreted<'_>) {
+/// Runs what a device of the library launches.
+pub fn run(launch: Interpreted<'_>) {
     LAUNCHED.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.kernel.name);
     let Interpreted { kernel, source, constants, params, inputs, outputs, groups } = launch;
     interpret(kernel.name, &source, constants, params, inputs, outputs, groups);

@@ -95,7 +95,7 @@ fn leading_dimensions_and_layouts_of_x() {
 fn an_operand_beyond_a_binding_is_cut_along_its_tokens() {
     for tested in devices() {
         let options = Options { max_binding: Some(8192), ..tested.device.options() };
-        let small = Device::open(&tested.info.id, options).unwrap();
+        let small = tested.opened(options);
         let pattern = BlockPattern::random([32, 32], [8, 8], 5, 3).unwrap();
         let w = sparse(&small, &pattern, 1, Layout::Rows);
         let (x, g) = (dense(&small, 2, DenseShape::new(150, 32)), dense(&small, 3, DenseShape::new(150, 32)));

@@ -54,7 +54,7 @@ struct Left {
 }
 
 /// A loop that turns more often than this never ends.
-const MOST_TURNS: usize = 1 << 22;
+const MOST_TURNS: usize = 1 << 18;
 
 impl<'a> Machine<'a> {
     pub fn new(launch: &'a Launch<'a>, group: u32) -> Self {
