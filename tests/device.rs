@@ -180,7 +180,7 @@ fn threads_use_every_verb_at_once() {
 #[test]
 fn chains_are_submitted_together() {
     for tested in devices().iter().filter(|tested| tested.info.id != "cpu" && !tested.device.options().poison) {
-        let device = Device::open(&tested.info.id, Options::default()).unwrap();
+        let device = tested.opened(Options::default());
         let shape = BandedShape::new(8, 8, Band::new(0, 0).unwrap());
         let mut a = Banded::from_fn(&device, shape, |_, _, _| 1.0).unwrap();
         let eye = Banded::identity(&device, shape).unwrap();

@@ -159,7 +159,7 @@ fn gradients_match_differences() {
 fn batches_beyond_a_binding_are_cut() {
     for tested in devices() {
         let options = Options { max_binding: Some(4096), ..tested.device.options() };
-        let device = Device::open(&tested.info.id, options).unwrap();
+        let device = tested.opened(options);
         let a = banded(&device, 1, BandedShape::new(30, 30, band(7, 7)).batch(5));
         let p = banded_softmax(&a, 1.0).unwrap();
         check(&tested.label, &a, &p, 1.0);

@@ -5,7 +5,7 @@ use bandsaw::{
     block_matmul_left_backward,
 };
 
-use crate::{LAYOUTS, assert_product, dense, devices, full, full_dense, patterns, sparse, stacked};
+use crate::{LAYOUTS, assert_product, dense, devices, full, full_dense, patterns, sparse, stacked, with_interpreter};
 
 /// Around the edges of tiles and of the choice between kernels.
 fn tokens(n: usize) -> [usize; 2] {
@@ -95,7 +95,7 @@ fn leading_dimensions_and_layouts_of_x() {
 fn an_operand_beyond_a_binding_is_cut_along_its_tokens() {
     for tested in devices() {
         let options = Options { max_binding: Some(8192), ..tested.device.options() };
-        let small = Device::open(&tested.info.id, options).unwrap();
+        let small = tested.opened(options);
         let pattern = BlockPattern::random([32, 32], [8, 8], 5, 3).unwrap();
         let w = sparse(&small, &pattern, 1, Layout::Rows);
         let (x, g) = (dense(&small, 2, DenseShape::new(150, 32)), dense(&small, 3, DenseShape::new(150, 32)));
@@ -180,7 +180,7 @@ fn halves_in_pieces_of_16() {
         ([128, 128], [128, 128], 64),
         ([96, 64], [32, 64], 300),
     ];
-    for tested in devices() {
+    for tested in with_interpreter() {
         for (sides, block, tokens) in cases {
             let [rows, columns]: [usize; 2] = sides;
             let count = (rows / block[0] * (columns / block[1])).div_ceil(2);

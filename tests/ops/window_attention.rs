@@ -160,7 +160,7 @@ fn results_repeat_and_batches_are_cut() {
         case.check(&tested.device, &tested.label);
         let whole = case.run(&tested.device);
         assert_eq!(whole, case.run(&tested.device), "{}", tested.label);
-        let device = Device::open(&tested.info.id, Options { max_binding: Some(6000), ..tested.device.options() }).unwrap();
+        let device = tested.opened(Options { max_binding: Some(6000), ..tested.device.options() });
         assert_eq!(whole, case.run(&device), "{}, in parts", tested.label);
     }
 }
@@ -169,7 +169,7 @@ fn results_repeat_and_batches_are_cut() {
 #[test]
 fn matrices_are_cut_into_rows() {
     for tested in devices() {
-        let device = Device::open(&tested.info.id, Options { max_binding: Some(8192), ..tested.device.options() }).unwrap();
+        let device = tested.opened(Options { max_binding: Some(8192), ..tested.device.options() });
         for case in [
             Case::new("rows", [500, 500, 8, 4], window(20, 20)).entries(2),
             Case::new("rows, causal", [700, 300, 4, 8], window(70, -1).offset(-100).heads(2, 2).lengths([290])),
@@ -187,7 +187,7 @@ fn matrices_are_cut_into_rows() {
 fn a_million_rows() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default && tested.info.id != "cpu") {
         let [n, d, w] = if tested.software() { [1 << 12, 8, 100] } else { [1 << 20, 64, 512] };
-        let device = Device::open(&tested.info.id, Options::default()).unwrap();
+        let device = tested.opened(Options::default());
         let before = device.allocated_bytes();
         let x = Dense::from_fn(&device, DenseShape::new(n, d), |_, i, p| noise(1, 0, i, p)).unwrap();
         let ones = Dense::from_fn(&device, DenseShape::new(n, d), |_, _, _| 1.0).unwrap();
@@ -207,7 +207,7 @@ fn a_million_rows() {
 #[test]
 fn memory_is_linear() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default && tested.info.id != "cpu") {
-        let device = Device::open(&tested.info.id, Options::default()).unwrap();
+        let device = tested.opened(Options::default());
         let cuda = tested.info.backend == "cuda";
         let n = if cuda && !tested.software() { 1 << 16 } else { 2048 };
         let x = Dense::from_fn(&device, DenseShape::new(n, 8), |_, i, d| noise(1, 0, i, d)).unwrap();
@@ -288,7 +288,7 @@ fn operands_on_two_devices() {
 #[test]
 fn a_matrix_beyond_a_binding_is_refused() {
     for tested in devices() {
-        let device = Device::open(&tested.info.id, Options { max_binding: Some(1024), ..tested.device.options() }).unwrap();
+        let device = tested.opened(Options { max_binding: Some(1024), ..tested.device.options() });
         let x = zeros(&device, 1, 65, 4);
         let text = format!("one matrix's size in bytes is 1040, the limit of {device} is 1024");
         // Its rows meet all keys.

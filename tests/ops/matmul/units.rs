@@ -23,7 +23,7 @@ fn halves(batch: usize, rows: usize, cols: usize, band: Option<[i64; 2]>, seed: 
 
 #[test]
 fn window_products_in_pieces_of_16() {
-    for tested in devices() {
+    for tested in with_interpreter() {
         for (n, ([rows, cols, depth], [lower, upper])) in SIZES.into_iter().enumerate() {
             let (q, k) = (halves(2, rows, depth, None, n as u64), halves(2, cols, depth, None, 50 + n as u64));
             let left = q.dense(&tested.device, Layout::Rows, Dtype::F16, false);
@@ -40,7 +40,7 @@ fn window_products_in_pieces_of_16() {
 
 #[test]
 fn band_times_dense_in_pieces_of_16() {
-    for tested in devices() {
+    for tested in with_interpreter() {
         for (n, ([rows, cols, depth], band)) in SIZES.into_iter().enumerate() {
             let (a, v) = (halves(2, rows, cols, Some(band), n as u64), halves(2, cols, depth, None, 50 + n as u64));
             let what = format!("{}: {rows} × {cols}, depth {depth}, band {band:?}", tested.label);
@@ -64,7 +64,7 @@ fn gradients_in_pieces_of_16() {
         let (inner, band) = (of.clone(), of.band.map(|band| Band::new(band.upper(), band.lower()).unwrap()));
         Host::new(of.batch, of.cols, of.rows, band, move |b, i, j| inner.entry(b, j, i).unwrap_or(0.0) as f32)
     };
-    for tested in devices() {
+    for tested in with_interpreter() {
         let dense = |host: &Host| host.dense(&tested.device, Layout::Rows, Dtype::F16, false);
         for (n, ([rows, cols, depth], band)) in SIZES.into_iter().enumerate() {
             let seed = n as u64;
