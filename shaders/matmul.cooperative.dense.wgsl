@@ -3,8 +3,11 @@ enable wgpu_cooperative_matrix;
 diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its number only
 
 
-// C = A·B on matrix units: A a band in rows layout, B and C dense row-major; all f16, sums f32. A
-// subgroup has 16 rows of C and goes along A's band, 16 p at a time.
+// C = A·B on matrix units: A a band, B and C dense row-major; all f16, sums f32. A subgroup has 16 rows of C
+// and goes along A's band, 16 p at a time.
+//
+// Neighbours in memory are neighbours in p, or, in columns layout (ACROSS), in i; so are those in the stage,
+// which then holds A's piece transposed and is read along its columns.
 
 @group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
@@ -17,9 +20,10 @@ override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dens
 override ROW: u32 = TILES * 4u;     // vec4s of such a row
 override PITCH: u32 = ROW + 2u;     // of a staged one
 override STAGE: u32 = PITCH * STAGED;
+override ACROSS: bool = false;      // whether A is in columns layout
 const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
 
-const WEIGHTS = 6u;                 // vec4s of a row of A's piece, in f16
+const WEIGHTS = 6u;                 // vec4s of a line of A's piece, in f16
 
 var<workgroup> stage: array<vec4<f16>, STAGE>;
 var<workgroup> weights: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
@@ -35,6 +39,15 @@ fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
 
 fn into_stage(at: u32, value: vec4<f16>) {
     if at < STAGED * ROW { stage[at / ROW * PITCH + at % ROW] = value; }
+}
+
+// A's entry 2n lines behind (i, p), which lies at `at`; 0 outside the band.
+fn entry_of_a(at: i32, i: i32, p: i32, n: i32) -> f16 {
+    let row = select(i + 2 * n, i, ACROSS);
+    let column = select(p, p + 2 * n, ACROSS);
+    var value = f16();
+    if (column < params.inner) & in_band(row, column, params.a_lower, params.a_upper) { value = a[at + 2 * n * params.a_stride]; }
+    return value;
 }
 
 // By bits, since compilers may take it that nothing is infinite.
@@ -77,8 +90,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let own_weights = local / 32u * 16u * WEIGHTS;
     let a0 = batch * a_len();
     let b_at = batch * params.inner * i32(ROW);
-    let column = i32(lane % 16u);
-    let first = row + i32(lane / 16u); // this invocation brings every other row of A
+    // This invocation brings every other row of A's piece, one entry each, or every other column.
+    let i_of = row + i32(select(lane / 16u, lane % 16u, ACROSS));
+    let p_of = i32(select(lane % 16u, lane / 16u, ACROSS));
     let slot = own_weights + lane / 16u * WEIGHTS + lane % 16u / 4u;
     let part = lane % 4u;
     let zero = vec4<f16>();
@@ -103,16 +117,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if TILES > 2u { b1 = line_of_b(b_at, start, local + 1u * GROUP); }
     if TILES > 4u { b2 = line_of_b(b_at, start, local + 2u * GROUP); }
     if TILES > 6u { b3 = line_of_b(b_at, start, local + 3u * GROUP); }
-    p = start + column;
-    a_at = a0 + a_index(first, p);
-    w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
-    w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
-    w2 = f16(); if (p < params.inner) & in_band(first + 4, p, params.a_lower, params.a_upper) { w2 = a[a_at + 4 * params.a_stride]; }
-    w3 = f16(); if (p < params.inner) & in_band(first + 6, p, params.a_lower, params.a_upper) { w3 = a[a_at + 6 * params.a_stride]; }
-    w4 = f16(); if (p < params.inner) & in_band(first + 8, p, params.a_lower, params.a_upper) { w4 = a[a_at + 8 * params.a_stride]; }
-    w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
-    w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
-    w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
+    p = start + p_of;
+    a_at = a0 + a_index(i_of, p);
+    w0 = entry_of_a(a_at, i_of, p, 0);
+    w1 = entry_of_a(a_at, i_of, p, 1);
+    w2 = entry_of_a(a_at, i_of, p, 2);
+    w3 = entry_of_a(a_at, i_of, p, 3);
+    w4 = entry_of_a(a_at, i_of, p, 4);
+    w5 = entry_of_a(a_at, i_of, p, 5);
+    w6 = entry_of_a(a_at, i_of, p, 6);
+    w7 = entry_of_a(a_at, i_of, p, 7);
     for (var p0 = start; p0 < end; p0 += i32(STAGED)) {
         workgroupBarrier();
         into_stage(local, b0);
@@ -133,19 +147,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if TILES > 2u { b1 = line_of_b(b_at, p0 + i32(STAGED), local + 1u * GROUP); }
             if TILES > 4u { b2 = line_of_b(b_at, p0 + i32(STAGED), local + 2u * GROUP); }
             if TILES > 6u { b3 = line_of_b(b_at, p0 + i32(STAGED), local + 3u * GROUP); }
-            p = p0 + i32(STAGED) + column;
-            a_at = a0 + a_index(first, p);
-            w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
-            w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
-            w2 = f16(); if (p < params.inner) & in_band(first + 4, p, params.a_lower, params.a_upper) { w2 = a[a_at + 4 * params.a_stride]; }
-            w3 = f16(); if (p < params.inner) & in_band(first + 6, p, params.a_lower, params.a_upper) { w3 = a[a_at + 6 * params.a_stride]; }
-            w4 = f16(); if (p < params.inner) & in_band(first + 8, p, params.a_lower, params.a_upper) { w4 = a[a_at + 8 * params.a_stride]; }
-            w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
-            w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
-            w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
+            p = p0 + i32(STAGED) + p_of;
+            a_at = a0 + a_index(i_of, p);
+            w0 = entry_of_a(a_at, i_of, p, 0);
+            w1 = entry_of_a(a_at, i_of, p, 1);
+            w2 = entry_of_a(a_at, i_of, p, 2);
+            w3 = entry_of_a(a_at, i_of, p, 3);
+            w4 = entry_of_a(a_at, i_of, p, 4);
+            w5 = entry_of_a(a_at, i_of, p, 5);
+            w6 = entry_of_a(a_at, i_of, p, 6);
+            w7 = entry_of_a(a_at, i_of, p, 7);
         }
         if (p0 + i32(STAGED) <= row - params.a_lower) | (p0 > row + 15 + params.a_upper) { continue; }
-        let w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        var w = coop_mat16x16<f16, A>();
+        if ACROSS {
+            w = coopLoad<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        } else {
+            w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        }
         c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[0u], PITCH), c0);
         if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[4u], PITCH), c1); }
         if TILES > 2u { c2 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[8u], PITCH), c2); }
