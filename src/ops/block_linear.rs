@@ -109,7 +109,9 @@ pub fn block_linear_backward(
         Error::Argument { op, got, allowed, .. } => Error::argument(op, "y", got, allowed),
         other => other,
     })?;
-    let mut gz = widened(&g.operand())?;
+    // Halves stay what they are where the slope is 0 or 1, for matrix units.
+    let halves = [x.shape().dtype, w.dtype(), g.shape().dtype] == [Dtype::F16; 3];
+    let mut gz = g.operand();
     if activation != Activation::None {
         let z = match activation {
             Activation::Gelu => {
@@ -118,12 +120,19 @@ pub fn block_linear_backward(
             }
             _ => widened(&y.operand())?,
         };
-        gz = before_activation(OP, activation, &z, &gz)?;
+        gz = before_activation(OP, activation, &z, &widened(&gz)?)?;
     }
+    gz = if halves && activation != Activation::Gelu { narrowed(&gz)? } else { widened(&gz)? };
     let gx = run(OP, &gz, w, Epilogue::default(), Layout::Rows)?;
-    let gw = super::block_sddmm::run(OP, &gz, &x.operand(), w.pattern())?;
-    let gb = bias.map(|bias| bias_gradient(OP, &gz, bias.shape())).transpose()?;
-    Ok(LinearGradients { x: in_dtype(gx, x.shape().dtype)?, w: gw.to_dtype(w.dtype())?, bias: gb })
+    let gw = super::block_sddmm::run(OP, &gz, &x.operand(), w.pattern(), w.dtype())?;
+    let gb = bias.map(|bias| bias_gradient(OP, &widened(&gz)?, bias.shape())).transpose()?;
+    Ok(LinearGradients { x: in_dtype(gx, x.shape().dtype)?, w: gw, bias: gb })
+}
+
+/// The same values in f16.
+fn narrowed(operand: &Operand) -> Result<Operand> {
+    let buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, Dtype::F16)?;
+    Ok(Operand { buffer, dtype: Dtype::F16, ..operand.clone() })
 }
 
 /// Checks a layer's operands; the bias as kernels take it.

@@ -119,7 +119,7 @@ fn run(op: &'static str, a: &BlockSparse, b: &BlockSparse, pattern: &BlockPatter
     let blocks: Vec<u32> = pattern.blocks().flatten().map(|side| side as u32).collect();
 
     let (device, a, b) = (a.device(), a.widened()?, b.widened()?);
-    let c = BlockSparse::alloc(device, pattern)?;
+    let c = BlockSparse::alloc(device, pattern, Dtype::F32)?;
     for buffer in [a.buffer(), b.buffer(), c.buffer()] {
         check_binding(op, "the block values' size in bytes", buffer)?;
     }
