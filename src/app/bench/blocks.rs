@@ -97,6 +97,7 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
     cases.extend(DENSITIES.map(|density| by_w(shape(64, density))));
     for block in [32, 64, 128] {
         cases.extend(DENSITIES.map(|density| forward(half(block, density), FORWARD)));
+        cases.extend(DENSITIES.map(|density| by_w(half(block, density))));
     }
     // Other block shapes, operations and numbers of tokens at one density.
     cases.extend([1, 4, 8, 16, 128].map(|block| forward(shape(block, 0.1), FORWARD)));
