@@ -1,14 +1,12 @@
-// C = Aᵀ · B at stored blocks on tensor cores, f16 with f32 sums, A and B contiguous along features. A tile
+// C = Aᵀ · B at stored blocks on tensor cores, f16 or bf16 with f32 sums, A and B contiguous along features. A tile
 // is ROWS rows of a block row times PLACES places of its columns laid end to end; the terms are the tokens.
 // Both operands are staged token after token, as they lie in memory, and transposed on their way to registers.
 
-#include <cuda_fp16.h>
-
+#include "shared/halves.cuh"
 #include "shared/panel.cuh"
 #include "shared/sddmm_params.cuh"
-#include "shared/tensor_rows.cuh"
 
-#define OPERANDS(out) const __half *__restrict__ a, const __half *__restrict__ b, const uint *__restrict__ index, out *c
+#define OPERANDS(Half, Out) const Half *__restrict__ a, const Half *__restrict__ b, const uint *__restrict__ index, Out *c
 
 constexpr uint STAGES = 4, TERMS = 32;
 
@@ -31,10 +29,10 @@ DEVICE uint staged(uint token, uint piece) {
 }
 
 // The pieces of eight features that a thread brings: the same one of some tokens.
-template <uint ITEMS, uint THREADS>
+template <class Half, uint ITEMS, uint THREADS>
 struct Pieces {
     static constexpr uint ACROSS = ITEMS / 8, STEP = THREADS / ACROSS;
-    const __half* from; // in the first token
+    const Half* from; // in the first token
     bool ok;
 
     METHOD void bring(char* panel, uint t0, uint end, uint stride) const {
@@ -49,7 +47,13 @@ struct Pieces {
 };
 
 // Eight sums leave, rounded.
-DEVICE void put(__half* to, const float (&sums)[8], bool) { *(uint4*)to = pack_eight(sums); }
+template <class Half>
+DEVICE void put(Half* to, const float (&sums)[8], bool) {
+    uint words[4];
+#pragma unroll
+    for (uint n = 0; n < 4; n++) words[n] = rounded<Half>(sums[n * 2], sums[n * 2 + 1]);
+    *(uint4*)to = uint4{words[0], words[1], words[2], words[3]};
+}
 
 DEVICE void put(float* to, const float (&sums)[8], bool add) {
 #pragma unroll
@@ -59,8 +63,8 @@ DEVICE void put(float* to, const float (&sums)[8], bool add) {
     }
 }
 
-template <uint ROWS, class Out>
-DEVICE void product(const Params& p, OPERANDS(Out)) {
+template <uint ROWS, class Half, class Out>
+DEVICE void product(const Params& p, OPERANDS(Half, Out)) {
     using Own = Tile<ROWS>;
     extern __shared__ float4 memory[];
     const uint local = threadIdx.x, lane = local % 32, warp = warp_index();
@@ -77,8 +81,8 @@ DEVICE void product(const Params& p, OPERANDS(Out)) {
     const uint start = part * p.part_tokens, end = min(p.tokens, start + p.part_tokens);
 
     // Eight features are in one block, and inside the matrix or beyond it together.
-    Pieces<ROWS, Own::THREADS> as;
-    Pieces<Own::PLACES, Own::THREADS> bs;
+    Pieces<Half, ROWS, Own::THREADS> as;
+    Pieces<Half, Own::PLACES, Own::THREADS> bs;
     const uint i = i0 + local % as.ACROSS * 8, feature = row * p.height + i;
     as.ok = (i < p.height) & (feature < p.rows);
     as.from = a + (as.ok ? feature : 0);
@@ -111,8 +115,8 @@ DEVICE void product(const Params& p, OPERANDS(Out)) {
                 ldmatrix_x4_trans(right, from + Own::A_BYTES + staged<Own::PLACES>(t + lane % 16, own_p / 8 + n + lane / 16));
 #pragma unroll
                 for (uint m = 0; m < Own::HEIGHT / 16; m++) {
-                    mma_16x8x16(sums[m][n], left[m], right[0], right[1]);
-                    mma_16x8x16(sums[m][n + 1], left[m], right[2], right[3]);
+                    add_product<Half>(sums[m][n], left[m], right[0], right[1]);
+                    add_product<Half>(sums[m][n + 1], left[m], right[2], right[3]);
                 }
             }
         }
@@ -146,15 +150,19 @@ DEVICE void product(const Params& p, OPERANDS(Out)) {
 }
 
 // The sums themselves, or of parts of the tokens in f32.
-#define TILE(rows, blocks) \
-    SHARED_BYTES(block_sddmm_cooperative_##rows, Tile<rows>::SHARED) \
-    KERNEL(Tile<rows>::THREADS, blocks) block_sddmm_cooperative_##rows(PARAMS p, OPERANDS(__half)) { \
+#define ENTRIES(rows, blocks, brain, Half) \
+    SHARED_BYTES(block_sddmm_cooperative_##rows##_##brain, Tile<rows>::SHARED) \
+    KERNEL(Tile<rows>::THREADS, blocks) block_sddmm_cooperative_##rows##_##brain(PARAMS p, OPERANDS(Half, Half)) { \
         product<rows>(p, a, b, index, c); \
     } \
-    SHARED_BYTES(block_sddmm_cooperative_sums_##rows, Tile<rows>::SHARED) \
-    KERNEL(Tile<rows>::THREADS, blocks) block_sddmm_cooperative_sums_##rows(PARAMS p, OPERANDS(float)) { \
+    SHARED_BYTES(block_sddmm_cooperative_sums_##rows##_##brain, Tile<rows>::SHARED) \
+    KERNEL(Tile<rows>::THREADS, blocks) block_sddmm_cooperative_sums_##rows##_##brain(PARAMS p, OPERANDS(Half, float)) { \
         product<rows>(p, a, b, index, c); \
     }
+
+#define TILE(rows, blocks) \
+    ENTRIES(rows, blocks, 0, __half) \
+    ENTRIES(rows, blocks, 1, __nv_bfloat16)
 
 TILE(16, 3)
 TILE(32, 3)

@@ -1,7 +1,7 @@
 //! A layer with block-sparse weights: product, bias and activation in one pass, and its gradients.
 
 use super::block_matmul::{Activation, Epilogue, check, check_gradient, in_dtype, run};
-use super::common::{Output, same_device, values, widened};
+use super::common::{Output, on_matrix_units, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params, ptx};
@@ -110,7 +110,8 @@ pub fn block_linear_backward(
         other => other,
     })?;
     // Halves stay what they are where the slope is 0 or 1, for matrix units.
-    let halves = [x.shape().dtype, w.dtype(), g.shape().dtype] == [Dtype::F16; 3];
+    let dtype = g.shape().dtype;
+    let halves = on_matrix_units(w.device(), &[x.shape().dtype, w.dtype(), dtype]);
     let mut gz = g.operand();
     if activation != Activation::None {
         let z = match activation {
@@ -122,17 +123,17 @@ pub fn block_linear_backward(
         };
         gz = before_activation(OP, activation, &z, &widened(&gz)?)?;
     }
-    gz = if halves && activation != Activation::Gelu { narrowed(&gz)? } else { widened(&gz)? };
+    gz = if halves && activation != Activation::Gelu { narrowed(&gz, dtype)? } else { widened(&gz)? };
     let gx = run(OP, &gz, w, Epilogue::default(), Layout::Rows)?;
     let gw = super::block_sddmm::run(OP, &gz, &x.operand(), w.pattern(), w.dtype())?;
     let gb = bias.map(|bias| bias_gradient(OP, &widened(&gz)?, bias.shape())).transpose()?;
     Ok(LinearGradients { x: in_dtype(gx, x.shape().dtype)?, w: gw, bias: gb })
 }
 
-/// The same values in f16.
-fn narrowed(operand: &Operand) -> Result<Operand> {
-    let buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, Dtype::F16)?;
-    Ok(Operand { buffer, dtype: Dtype::F16, ..operand.clone() })
+/// The same values as halves.
+fn narrowed(operand: &Operand, dtype: Dtype) -> Result<Operand> {
+    let buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, dtype)?;
+    Ok(Operand { buffer, dtype, ..operand.clone() })
 }
 
 /// Checks a layer's operands; the bias as kernels take it.

@@ -106,7 +106,7 @@ pub(crate) fn run(op: &'static str, a: &Operand, b: &Operand, pattern: &BlockPat
         pieces.iter().flat_map(|piece| (0..piece[0].batch).map(|b| [piece[0].matrix(b), piece[1].matrix(b)])).collect();
     let plan = |[a, b]: &[Tokens; 2]| {
         let alone = matrices.len() == 1;
-        if on_units { cooperative::plan(a, pattern, alone) } else { Plan::new(a, b, pattern, alone) }
+        if on_units { cooperative::plan(a, pattern, alone, dtype) } else { Plan::new(a, b, pattern, alone) }
     };
     let plans: Vec<Plan> = matrices.iter().map(plan).collect();
     let c = BlockSparse::alloc(device, pattern, plans.first().map_or(Dtype::F32, |plan| plan.writes))?;

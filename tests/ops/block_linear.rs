@@ -4,7 +4,7 @@ use bandsaw::{
     Activation, BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Semiring, block_linear, block_linear_backward,
 };
 
-use crate::{Bound, Full, assert_product, check_value, dense, devices, full, full_dense, sparse, stacked, sum};
+use crate::{Bound, Full, assert_product, check_value, dense, devices, full, full_dense, halves, sparse, stacked, sum};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Gelu];
 
@@ -132,12 +132,16 @@ fn gradients_are_those_of_the_parts() {
 /// The same of halves, on matrix units where a device has them: with slopes of 0 and 1 each gradient is rounded once.
 #[test]
 fn gradients_of_halves_in_pieces_of_16() {
-    for (tested, activation) in devices().iter().flat_map(|tested| [(tested, Activation::None), (tested, Activation::Relu)]) {
+    let cases = |tested| {
+        let activations = [Activation::None, Activation::Relu];
+        halves(tested).iter().flat_map(move |dtype| activations.map(|activation| (tested, *dtype, activation)))
+    };
+    for (tested, dtype, activation) in devices().iter().flat_map(cases) {
         for biased in [false, true] {
-            let what = format!("{} {activation:?}", tested.label);
+            let what = format!("{} {dtype} {activation:?}", tested.label);
             let pattern = BlockPattern::random([64, 96], [32, 32], 4, 2).unwrap();
-            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(Dtype::F16).unwrap();
-            let half = |seed, rows, cols, batch| dense(&tested.device, seed, DenseShape::new(rows, cols).batch(batch).dtype(Dtype::F16));
+            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(dtype).unwrap();
+            let half = |seed, rows, cols, batch| dense(&tested.device, seed, DenseShape::new(rows, cols).batch(batch).dtype(dtype));
             let (x, g, bias) = (half(2, 70, 96, 2), half(4, 70, 64, 2), half(3, 1, 64, 1));
             let bias = biased.then_some(&bias);
             let y = block_linear(&x, &w, bias, activation).unwrap();
@@ -145,13 +149,13 @@ fn gradients_of_halves_in_pieces_of_16() {
             let (fx, fw, fg) = (stacked(&full_dense(&x), 70, 96), full(&w), stacked(&full_dense(&g), 70, 64));
             let fy = stacked(&full_dense(&y), 70, 64);
             let gz = Full::new(140, 64, |t, o| Some(fg.get(t, o)? * slope(activation, fy.get(t, o)?)));
-            assert_eq!((gradients.x.shape(), gradients.w.dtype()), (x.shape(), Dtype::F16));
-            assert_product(&format!("{what} x"), &stacked(&full_dense(&gradients.x), 70, 96), &gz, &fw, Dtype::F16);
-            assert_product(&format!("{what} w"), &full(&gradients.w), &gz.t(), &fx, Dtype::F16);
+            assert_eq!((gradients.x.shape(), gradients.w.dtype()), (x.shape(), dtype));
+            assert_product(&format!("{what} x"), &stacked(&full_dense(&gradients.x), 70, 96), &gz, &fw, dtype);
+            assert_product(&format!("{what} w"), &full(&gradients.w), &gz.t(), &fx, dtype);
             assert_eq!(gradients.bias.is_some(), biased);
             if let Some(gradient) = gradients.bias {
                 let ones = Full::new(1, 140, |_, _| Some(1.0));
-                assert_product(&format!("{what} bias"), &full_dense(&gradient)[0], &ones, &gz, Dtype::F16);
+                assert_product(&format!("{what} bias"), &full_dense(&gradient)[0], &ones, &gz, dtype);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use bandsaw::{BlockPattern, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward};
 
-use crate::{assert_product, dense, devices, full, full_dense, patterns, sparse, stacked};
+use crate::{assert_product, dense, devices, full, full_dense, halves, patterns, sparse, stacked};
 
 #[test]
 fn products_at_blocks_are_the_dense_ones() {
@@ -31,7 +31,7 @@ fn long_sums_are_cut_into_parts() {
     }
 }
 
-/// f16 in blocks of whole pieces of 16, which kernels on matrix units take where a device has them: around the edges
+/// Halves in blocks of whole pieces of 16, which kernels on matrix units take where a device has them: around the edges
 /// of their tiles (16, 32, 64 or 128 rows, 128 or 256 places, 16 or 32 tokens at a time) and of the choice
 /// between kernels, and sizes whose blocks stick out or whose features are no pieces of 8.
 #[test]
@@ -54,28 +54,28 @@ fn halves_in_pieces_of_16() {
         ([136, 264], [128, 128], 70),
         ([192, 32], [96, 32], 72),
     ];
-    for tested in devices() {
+    for (tested, dtype) in devices().iter().flat_map(|tested| halves(tested).iter().map(move |dtype| (tested, *dtype))) {
         for (sides, block, tokens) in cases {
             let blocks = sides[0].div_ceil(block[0]) * sides[1].div_ceil(block[1]);
             // All, so that rows are longer than a tile, or some.
             for count in [blocks, blocks.div_ceil(2)] {
                 let pattern = BlockPattern::random(sides, block, count, 3).unwrap();
-                let what = format!("{} {pattern} {tokens} tokens", tested.label);
-                let half = |seed, features| dense(&tested.device, seed, DenseShape::new(tokens, features).dtype(Dtype::F16));
+                let what = format!("{} {pattern} {tokens} tokens {dtype}", tested.label);
+                let half = |seed, features| dense(&tested.device, seed, DenseShape::new(tokens, features).dtype(dtype));
                 let (a, b) = (half(1, sides[0]), half(2, sides[1]));
                 let c = block_sddmm(&a, &b, &pattern).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!((c.dtype(), c.pattern()), (Dtype::F16, &pattern));
-                assert_product(&what, &full(&c), &full_dense(&a)[0].t(), &full_dense(&b)[0], Dtype::F16);
+                assert_eq!((c.dtype(), c.pattern()), (dtype, &pattern));
+                assert_product(&what, &full(&c), &full_dense(&a)[0].t(), &full_dense(&b)[0], dtype);
             }
         }
     }
 }
 
-/// Batches, layouts, parts of the tokens, pieces of operands beyond a binding, and results that are not f16, all of
-/// which round once.
+/// Batches, layouts, parts of the tokens, pieces of operands beyond a binding, and results of another type: each
+/// rounds once.
 #[test]
 fn halves_in_batches_and_parts() {
-    for tested in devices() {
+    for (tested, half) in devices().iter().flat_map(|tested| halves(tested).iter().map(move |half| (tested, *half))) {
         let options = Options { max_binding: Some(8192), ..tested.device.options() };
         let small = Device::open(&tested.info.id, options).unwrap();
         let pattern = BlockPattern::random([32, 64], [16, 32], 3, 3).unwrap();
@@ -86,14 +86,14 @@ fn halves_in_batches_and_parts() {
             (&tested.device, 2, 70, Layout::Columns),
             (&small, 1, 150, Layout::Rows),
         ] {
-            let what = format!("{} batch {batch} {tokens} tokens {layout:?}", tested.label);
-            let a = dense(device, 1, DenseShape::new(tokens, 32).batch(batch).dtype(Dtype::F16).layout(layout));
-            let b = dense(device, 2, DenseShape::new(tokens, 64).batch(batch).dtype(Dtype::F16));
+            let what = format!("{} batch {batch} {tokens} tokens {layout:?} {half}", tested.label);
+            let a = dense(device, 1, DenseShape::new(tokens, 32).batch(batch).dtype(half).layout(layout));
+            let b = dense(device, 2, DenseShape::new(tokens, 64).batch(batch).dtype(half));
             let c = block_sddmm(&a, &b, &pattern).unwrap();
             let (fa, fb) = (stacked(&full_dense(&a), tokens, 32).t(), stacked(&full_dense(&b), tokens, 64));
-            assert_eq!(c.dtype(), Dtype::F16);
-            assert_product(&what, &full(&c), &fa, &fb, Dtype::F16);
-            for dtype in [Dtype::F32, Dtype::Bf16] {
+            assert_eq!(c.dtype(), half);
+            assert_product(&what, &full(&c), &fa, &fb, half);
+            for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
                 let w = sparse(device, &pattern, 3, Layout::Rows).to_dtype(dtype).unwrap();
                 let (_, gw) = block_matmul_backward(&a, &w, &b).unwrap();
                 assert_eq!(gw.dtype(), dtype);
