@@ -4,7 +4,7 @@
 mod common;
 
 use bandsaw::{BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Semiring};
-use common::{Bound, Tested, check_value, devices, noise};
+use common::{Bound, check_value, devices, devices_and_halves, noise};
 
 #[path = "ops/block_add.rs"]
 mod block_add;
@@ -59,11 +59,6 @@ impl Full {
 
 /// The layouts that blocks can be in.
 const LAYOUTS: [Layout; 2] = [Layout::Rows, Layout::Columns];
-
-/// The storage types that a device's matrix units may take.
-fn halves(tested: &Tested) -> &'static [Dtype] {
-    if tested.info.backend == "cuda" { &[Dtype::F16, Dtype::Bf16] } else { &[Dtype::F16] }
-}
 
 /// Rows, columns, block and blocks of matrices at which kernels may go wrong: every class of block
 /// shape, edges that stick out, nothing stored, empty rows, everything stored, a single block.

@@ -27,6 +27,15 @@ DEVICE void add_product(float (&c)[4], const uint (&a)[4], uint b0, uint b1) {
     }
 }
 
+DEVICE float widened(__half x) { return __half2float(x); }
+DEVICE float widened(__nv_bfloat16 x) { return __bfloat162float(x); }
+
+template <class Half>
+DEVICE Half from_float(float x) {
+    if constexpr (is_brain<Half>) return __float2bfloat16_rn(x);
+    else return __float2half_rn(x);
+}
+
 // Two values rounded to the nearest, ties to even, the first in the lower half.
 template <class Half>
 DEVICE uint rounded(float low, float high) {

@@ -4,7 +4,7 @@ use bandsaw::{
     Activation, BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Semiring, block_linear, block_linear_backward,
 };
 
-use crate::{Bound, Full, assert_product, check_value, dense, devices, full, full_dense, halves, sparse, stacked, sum};
+use crate::{Bound, Full, assert_product, check_value, dense, devices, devices_and_halves, full, full_dense, sparse, stacked, sum};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Gelu];
 
@@ -132,12 +132,8 @@ fn gradients_are_those_of_the_parts() {
 /// The same of halves, on matrix units where a device has them: with slopes of 0 and 1 each gradient is rounded once.
 #[test]
 fn gradients_of_halves_in_pieces_of_16() {
-    let cases = |tested| {
-        let activations = [Activation::None, Activation::Relu];
-        halves(tested).iter().flat_map(move |dtype| activations.map(|activation| (tested, *dtype, activation)))
-    };
-    for (tested, dtype, activation) in devices().iter().flat_map(cases) {
-        for biased in [false, true] {
+    for (tested, dtype) in devices_and_halves() {
+        for (activation, biased) in [Activation::None, Activation::Relu].into_iter().flat_map(|a| [(a, false), (a, true)]) {
             let what = format!("{} {dtype} {activation:?}", tested.label);
             let pattern = BlockPattern::random([64, 96], [32, 32], 4, 2).unwrap();
             let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(dtype).unwrap();

@@ -5,7 +5,7 @@ use bandsaw::{
     block_matmul_left_backward,
 };
 
-use crate::{LAYOUTS, assert_product, dense, devices, full, full_dense, halves, patterns, sparse, stacked};
+use crate::{LAYOUTS, assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked};
 
 /// Around the edges of tiles and of the choice between kernels.
 fn tokens(n: usize) -> [usize; 2] {
@@ -180,7 +180,7 @@ fn halves_in_pieces_of_16() {
         ([128, 128], [128, 128], 64),
         ([96, 64], [32, 64], 300),
     ];
-    for (tested, dtype) in devices().iter().flat_map(|tested| halves(tested).iter().map(move |dtype| (tested, *dtype))) {
+    for (tested, dtype) in devices_and_halves() {
         for (sides, block, tokens) in cases {
             let [rows, columns]: [usize; 2] = sides;
             let count = (rows / block[0] * (columns / block[1])).div_ceil(2);

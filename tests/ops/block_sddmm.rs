@@ -2,7 +2,7 @@
 
 use bandsaw::{BlockPattern, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward};
 
-use crate::{assert_product, dense, devices, full, full_dense, halves, patterns, sparse, stacked};
+use crate::{assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked};
 
 #[test]
 fn products_at_blocks_are_the_dense_ones() {
@@ -54,7 +54,7 @@ fn halves_in_pieces_of_16() {
         ([136, 264], [128, 128], 70),
         ([192, 32], [96, 32], 72),
     ];
-    for (tested, dtype) in devices().iter().flat_map(|tested| halves(tested).iter().map(move |dtype| (tested, *dtype))) {
+    for (tested, dtype) in devices_and_halves() {
         for (sides, block, tokens) in cases {
             let blocks = sides[0].div_ceil(block[0]) * sides[1].div_ceil(block[1]);
             // All, so that rows are longer than a tile, or some.
@@ -75,7 +75,7 @@ fn halves_in_pieces_of_16() {
 /// rounds once.
 #[test]
 fn halves_in_batches_and_parts() {
-    for (tested, half) in devices().iter().flat_map(|tested| halves(tested).iter().map(move |half| (tested, *half))) {
+    for (tested, half) in devices_and_halves() {
         let options = Options { max_binding: Some(8192), ..tested.device.options() };
         let small = Device::open(&tested.info.id, options).unwrap();
         let pattern = BlockPattern::random([32, 64], [16, 32], 3, 3).unwrap();
