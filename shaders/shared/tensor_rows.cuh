@@ -28,11 +28,8 @@ DEVICE uint pack(float low, float high) {
     return rounded<Half>(low, high);
 }
 
-// Whether one of the two halves is infinite or NaN.
-template <class Half = half>
-DEVICE bool is_special(uint pair) {
-    return is_brain<Half> ? ((pair & 0x7f807f80) + 0x00800080) & 0x80008000 : ((pair & 0x7c007c00) + 0x04000400) & 0x80008000;
-}
+// Whether one of the two halves is infinite or NaN, or, in bf16, at least 2^121.
+DEVICE bool is_special(uint pair) { return ((pair & 0x7c007c00) + 0x04000400) & 0x80008000; }
 
 // COUNT rows from `first` on, 0 where there is none, on their way into the stage.
 template <int TILES, int COUNT, int THREADS, class Half>
@@ -204,7 +201,7 @@ DEVICE void put_rows(Half* matrix, int first, int rows, const float (&c)[MT][TIL
         int row = at / pieces, column = at % pieces * 8;
         if (first + row >= rows) break;
         uint4 words = *(const uint4*)(place + staged_at<TILES>(row, column));
-        if (is_special<Half>(words.x) | is_special<Half>(words.y) | is_special<Half>(words.z) | is_special<Half>(words.w)) exact(first + row, row, column, words);
+        if (is_special(words.x) | is_special(words.y) | is_special(words.z) | is_special(words.w)) exact(first + row, row, column, words);
         *(uint4*)(matrix + (first + row) * (TILES * 16) + column) = words;
     }
 }

@@ -45,8 +45,8 @@ pub(crate) static WALK: Kernel = Kernel {
 /// (SDDMM).
 ///
 /// A is batch × n × rows, B batch × n × cols, C has the given pattern. The sums are f32 in a fixed order;
-/// C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of f16 operands, but not on
-/// matrix units, and up to 8 copies of the result, f32, where it is small and the tokens are many.
+/// C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of halves, but not on matrix
+/// units, and up to 8 copies of the result, f32, where it is small and the tokens are many.
 ///
 /// From pytorch_block_sparse's wgrad.
 ///
