@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use buffer::{Buffer, Memory};
+pub use cpu::{Interpreted, Interpreter};
 pub use info::{Info, Options};
 pub(crate) use launch::Launch;
 
@@ -49,7 +50,7 @@ enum Backend {
 impl Device {
     /// The CPU, on all its cores. Always there; its kernels are the specification.
     pub fn cpu() -> Self {
-        Self::new(Backend::Cpu(cpu::Cpu), Options::default())
+        Self::new(Backend::Cpu(cpu::Cpu::default()), Options::default())
     }
 
     /// What `BANDSAW_DEVICE` names, else the best device present: an NVIDIA GPU through CUDA (with the
@@ -92,7 +93,7 @@ impl Device {
     /// [`Error::NoDevice`] with the list of those present; [`Error::Backend`] if the driver refuses.
     pub fn open(name: &str, options: Options) -> Result<Self> {
         if name == "cpu" {
-            return Ok(Self::new(Backend::Cpu(cpu::Cpu), options));
+            return Ok(Self::new(Backend::Cpu(cpu::Cpu::default()), options));
         }
         #[cfg(feature = "cuda")]
         if let Some(Ok(ordinal)) = if name == "cuda" { Some(Ok(0)) } else { name.strip_prefix("cuda:").map(str::parse) } {
@@ -191,6 +192,12 @@ impl Device {
         }
     }
 
+    /// A device with the CPU's memory, whose kernels are run from their WGSL by `run`; for the tests.
+    #[doc(hidden)]
+    pub fn interpreted(run: cpu::Interpreter, options: Options) -> Self {
+        Self::new(Backend::Cpu(cpu::Cpu::interpreted(run)), options)
+    }
+
     fn new(backend: Backend, options: Options) -> Self {
         Self(Arc::new(Inner { backend, options }))
     }
@@ -282,7 +289,7 @@ impl Device {
     /// of 32.
     pub(crate) fn has_matrix_units(&self) -> bool {
         match &self.0.backend {
-            Backend::Cpu(_) => false,
+            Backend::Cpu(cpu) => cpu.is_interpreted() && !self.0.options.portable,
             #[cfg(feature = "cuda")]
             Backend::Cuda(gpu) => gpu.has_matrix_units(),
             #[cfg(feature = "wgpu")]
@@ -388,9 +395,9 @@ impl Device {
         }
     }
 
-    /// Whether this is the CPU backend.
+    /// Whether this is the CPU backend, whose kernels are their definitions.
     pub(crate) fn is_cpu(&self) -> bool {
-        matches!(self.0.backend, Backend::Cpu(_))
+        matches!(&self.0.backend, Backend::Cpu(cpu) if !cpu.is_interpreted())
     }
 }
 

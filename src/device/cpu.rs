@@ -1,14 +1,39 @@
-//! The CPU backend: buffers are vectors, a launch calls the kernel's definition.
+//! The CPU backend: buffers are vectors, a launch calls the kernel's definition. Tests may put an interpreter of
+//! the kernels' WGSL in its place.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Info, Launch, Memory as AnyMemory};
+use super::{Buffer, Info, Launch, Memory as AnyMemory};
 use crate::expr::Expr;
+use crate::kernel::Kernel;
 use crate::{Error, Result};
 
 /// The CPU and all its cores.
-pub(crate) struct Cpu;
+#[derive(Default)]
+pub(crate) struct Cpu {
+    /// What runs the kernels' WGSL here instead of their definitions.
+    interpreter: Option<Interpreter>,
+}
+
+/// Runs a kernel's WGSL text; the tests have one.
+pub type Interpreter = fn(Interpreted<'_>);
+
+/// One run of a kernel, for an interpreter of its text.
+#[allow(missing_docs)]
+pub struct Interpreted<'a> {
+    pub kernel: &'static Kernel,
+    /// The text, with the expression's function.
+    pub source: String,
+    /// Values of its `override` constants.
+    pub constants: &'a [(&'static str, f64)],
+    pub params: &'a [u8],
+    /// The words of each input, and of each output, before the launch and after it.
+    pub inputs: &'a [Vec<u32>],
+    pub outputs: &'a mut [Vec<u32>],
+    /// Workgroups, counted along one line.
+    pub groups: u64,
+}
 
 /// Words that kernels see as `f32` or `u32`.
 #[derive(Clone)]
@@ -60,14 +85,27 @@ impl Args<'_> {
 pub type Outputs<'a, 'b> = &'a mut [&'b mut [u32]];
 
 impl Cpu {
+    pub fn interpreted(run: Interpreter) -> Self {
+        Self { interpreter: Some(run) }
+    }
+
+    /// Whether an interpreter runs the kernels.
+    pub fn is_interpreted(&self) -> bool {
+        self.interpreter.is_some()
+    }
+
     pub fn info(&self) -> Info {
         let threads = rayon::current_num_threads();
+        let (id, name, kind) = match self.interpreter {
+            None => ("cpu", format!("CPU, {threads} threads"), "cpu"),
+            Some(_) => ("interpreter", "interpreter of WGSL".into(), "software"),
+        };
         Info {
-            id: "cpu".into(),
-            name: format!("CPU, {threads} threads"),
-            backend: "cpu".into(),
+            id: id.into(),
+            name,
+            backend: id.into(),
             driver: format!("bandsaw {}", env!("CARGO_PKG_VERSION")),
-            kind: "cpu".into(),
+            kind: kind.into(),
             max_binding: isize::MAX as u64,
             max_buffer: isize::MAX as u64,
             workgroup_memory: 0,
@@ -102,7 +140,10 @@ impl Cpu {
     }
 
     pub fn launch(&self, launch: &Launch<'_>) -> Result<()> {
-        let memory = |buffer: &'_ super::Buffer| match &buffer.memory {
+        if let Some(run) = self.interpreter {
+            return self.interpret(run, launch);
+        }
+        let memory = |buffer: &'_ Buffer| match &buffer.memory {
             AnyMemory::Cpu(memory) => Ok((memory.clone(), buffer.offset / 4..(buffer.offset + buffer.bytes) / 4)),
             #[cfg(any(feature = "cuda", feature = "wgpu"))]
             _ => Err(buffer.of_another("cpu")),
@@ -117,6 +158,33 @@ impl Cpu {
         let mut guards: Vec<_> = outputs.iter().map(|(memory, range)| (write(memory), range.clone())).collect();
         let mut outputs: Vec<_> = guards.iter_mut().map(|(guard, range)| &mut guard[range.clone()]).collect();
         (launch.kernel.cpu)(&args, &mut outputs);
+        Ok(())
+    }
+
+    /// Buffers are copied, so that an input and an output may be views of one.
+    fn interpret(&self, run: Interpreter, launch: &Launch<'_>) -> Result<()> {
+        let copy = |buffer: &&Buffer| match &buffer.memory {
+            AnyMemory::Cpu(memory) => Ok(read(memory)[buffer.offset / 4..][..buffer.bytes / 4].to_vec()),
+            #[cfg(any(feature = "cuda", feature = "wgpu"))]
+            _ => Err(buffer.of_another("interpreter")),
+        };
+        let inputs = launch.inputs.iter().map(copy).collect::<Result<Vec<_>>>()?;
+        let mut outputs = launch.outputs.iter().map(copy).collect::<Result<Vec<_>>>()?;
+        run(Interpreted {
+            kernel: launch.kernel,
+            source: launch.kernel.source(launch.function.map(Expr::to_wgsl).as_deref()),
+            constants: launch.constants,
+            params: launch.params,
+            inputs: &inputs,
+            outputs: &mut outputs,
+            groups: launch.groups,
+        });
+        for (buffer, words) in launch.outputs.iter().zip(&outputs) {
+            #[allow(irrefutable_let_patterns)] // other backends may be left out
+            if let AnyMemory::Cpu(memory) = &buffer.memory {
+                self.write(memory, buffer.offset, bytemuck::cast_slice(words))?;
+            }
+        }
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The devices that tests run on: the CPU, and every wgpu adapter in each way of opening it.
+//! The devices that tests run on: the CPU, every wgpu adapter in each way of opening it, and an interpreter of
+//! the shaders.
 //!
 //! Two variables steer them:
 //!
@@ -7,11 +8,16 @@
 //!   `BANDSAW_TEST_ONLY=1`.
 //! - `BANDSAW_TEST_NO_GPU=1` allows that there is no wgpu adapter at all; without it that is a
 //!   failure, so that a machine without drivers does not pass by testing nothing.
+//!
+//! `interpreter` among the names runs everything on the interpreter too; otherwise it runs the tests of what no
+//! driver in software has, [`with_interpreter`].
 
 use std::io::Write;
 use std::sync::OnceLock;
 
 use bandsaw::{Device, Dtype, Info, Options};
+
+use super::interpreter;
 
 /// How a device was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +42,14 @@ pub struct Tested {
 impl Tested {
     fn open(info: &Info, variant: Variant) -> Self {
         let options = match variant {
-            Variant::Default => Options { poison: ["cpu", "cuda"].contains(&info.backend.as_str()), ..Options::default() },
+            Variant::Default => Options { poison: ["cpu", "cuda", "interpreter"].contains(&info.backend.as_str()), ..Options::default() },
             Variant::Portable => Options { portable: true, poison: true, ..Options::default() },
             Variant::Checked => Options { checked: true, poison: true, ..Options::default() },
         };
-        let device = Device::open(&info.id, options).unwrap_or_else(|error| panic!("{} {variant:?}: {error}", info.id));
+        let device = match info.backend.as_str() {
+            "interpreter" => interpreter::device(options),
+            _ => Device::open(&info.id, options).unwrap_or_else(|error| panic!("{} {variant:?}: {error}", info.id)),
+        };
         let label = format!("{} {} {variant:?}", info.id, info.backend);
         Self { device, info: info.clone(), variant, label }
     }
@@ -51,23 +60,36 @@ impl Tested {
     }
 }
 
+/// Every device and the interpreter, for tests of kernels that may run nowhere else.
+pub fn with_interpreter() -> impl Iterator<Item = &'static Tested> {
+    static INTERPRETER: OnceLock<Tested> = OnceLock::new();
+    let all = devices();
+    let there = all.iter().any(|tested| tested.info.backend == "interpreter");
+    // Who names devices and wants no others gets no other.
+    let wanted = !there && !set("BANDSAW_TEST_ONLY");
+    let open = || Tested::open(&interpreter::device(Options::default()).info(), Variant::Default);
+    all.iter().chain(wanted.then(|| INTERPRETER.get_or_init(open)))
+}
+
 /// Every device, opened once.
 pub fn devices() -> &'static [Tested] {
     static DEVICES: OnceLock<Vec<Tested>> = OnceLock::new();
     DEVICES.get_or_init(open_all)
 }
 
-/// Every device with each of the storage types that matrix units of its kind may take.
+/// Every device and the interpreter, with each of the storage types that matrix units of its kind may take.
 pub fn devices_and_halves() -> impl Iterator<Item = (&'static Tested, Dtype)> {
     let types = |tested: &Tested| if tested.info.backend == "cuda" { &[Dtype::F16, Dtype::Bf16][..] } else { &[Dtype::F16] };
-    devices().iter().flat_map(move |tested| types(tested).iter().map(move |dtype| (tested, *dtype)))
+    with_interpreter().flat_map(move |tested| types(tested).iter().map(move |dtype| (tested, *dtype)))
 }
 
 fn open_all() -> Vec<Tested> {
     let mut present = Device::all();
     let names = std::env::var("BANDSAW_TEST_DEVICES").unwrap_or_default();
+    if split(&names).any(|name| name == "interpreter") {
+        present.push(interpreter::device(Options::default()).info());
+    }
     require(&present, &names);
-    let set = |name| std::env::var(name).is_ok_and(|value| value == "1");
     let only = set("BANDSAW_TEST_ONLY");
     if only {
         present.retain(|info| split(&names).any(|name| fits(info, &name)));
@@ -82,7 +104,7 @@ fn open_all() -> Vec<Tested> {
         let variants: &[_] = match info.backend.as_str() {
             "cpu" => &[Variant::Default],
             // Without matrix units; there is no compiler that could inject checks.
-            "cuda" => &[Variant::Default, Variant::Portable],
+            "cuda" | "interpreter" => &[Variant::Default, Variant::Portable],
             _ => &[Variant::Default, Variant::Portable, Variant::Checked],
         };
         // The handle, not eprintln: that this ran must be seen for passing tests too.
@@ -90,6 +112,10 @@ fn open_all() -> Vec<Tested> {
         all.extend(variants.iter().map(|variant| Tested::open(info, *variant)));
     }
     all
+}
+
+fn set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "1")
 }
 
 fn split(names: &str) -> impl Iterator<Item = String> {

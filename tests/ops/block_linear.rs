@@ -4,7 +4,9 @@ use bandsaw::{
     Activation, BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Semiring, block_linear, block_linear_backward,
 };
 
-use crate::{Bound, Full, assert_product, check_value, dense, devices, devices_and_halves, full, full_dense, sparse, stacked, sum};
+use crate::{
+    Bound, Full, assert_product, check_value, dense, devices, devices_and_halves, full, full_dense, sparse, stacked, sum, with_interpreter,
+};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Gelu];
 
@@ -71,7 +73,7 @@ fn the_epilogue_is_bias_and_activation() {
 /// The same on matrix units, where a device has them.
 #[test]
 fn the_epilogue_in_pieces_of_16() {
-    for (tested, activation) in devices().iter().flat_map(|tested| ACTIVATIONS.map(|activation| (tested, activation))) {
+    for (tested, activation) in with_interpreter().flat_map(|tested| ACTIVATIONS.map(|activation| (tested, activation))) {
         let pattern = BlockPattern::random([64, 96], [32, 32], 4, 2).unwrap();
         let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(Dtype::F16).unwrap();
         let x = dense(&tested.device, 2, DenseShape::new(70, 96).dtype(Dtype::F16));

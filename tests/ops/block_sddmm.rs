@@ -2,7 +2,7 @@
 
 use bandsaw::{BlockPattern, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward};
 
-use crate::{assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked};
+use crate::{assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked, with_interpreter};
 
 #[test]
 fn products_at_blocks_are_the_dense_ones() {
@@ -107,7 +107,7 @@ fn halves_in_batches_and_parts() {
 /// infinite, one that comes back is not.
 #[test]
 fn nan_and_infinity_stay_in_their_entries() {
-    for tested in devices() {
+    for tested in with_interpreter() {
         for (block, tokens) in [([16, 16], 20), ([16, 16], 65), ([32, 32], 70), ([64, 32], 97), ([128, 128], 64), ([32, 32], 1100)] {
             let [r, c] = block;
             let pattern = BlockPattern::new([2 * r + 8, 2 * c + 8], block, &[[0, 1], [1, 0], [1, 1], [2, 0], [2, 2]]).unwrap();
@@ -148,7 +148,7 @@ fn nan_and_infinity_stay_in_their_entries() {
 
 #[test]
 fn runs_repeat_bit_for_bit() {
-    for tested in devices() {
+    for tested in with_interpreter() {
         for (block, tokens, dtype) in [([32, 32], 70, Dtype::F16), ([16, 32], 1700, Dtype::F16), ([16, 16], 1100, Dtype::F32)] {
             let pattern = BlockPattern::random([64, 64], block, 3, 3).unwrap();
             let (a, b) = (

@@ -34,7 +34,7 @@ fn table() -> Vec<Case> {
 
 #[test]
 fn pieces_of_16_are_the_definition() {
-    for tested in devices() {
+    for tested in with_interpreter() {
         for case in table() {
             case.check(&tested.device, &tested.label);
         }
@@ -55,7 +55,7 @@ fn no_numbers_in_pieces_of_16() {
         Operands { v: plain.v.with(at(40, f32::INFINITY)), ..plain.clone() },
         Operands { grad: plain.grad.with(at(30, f32::NAN)), ..plain.clone() },
     ];
-    for tested in devices() {
+    for tested in with_interpreter() {
         for (n, operands) in odd.iter().enumerate() {
             case.check_with(&tested.device, &format!("{} {n}", tested.label), operands);
         }
@@ -67,7 +67,7 @@ fn no_numbers_in_pieces_of_16() {
 fn gradients_of_any_size() {
     let case = Case::new("gradients", [60, 60, 16, 16], window(20, 20)).dtype(Dtype::F16);
     let plain = case.operands();
-    for tested in devices() {
+    for tested in with_interpreter() {
         for size in [1e-4, 3e4] {
             let before = plain.grad.clone();
             let grad = plain.grad.with(move |b, i, p| before.entry(b, i, p).map(|g| g as f32 * 0.5 * size));
