@@ -1,23 +1,21 @@
-// Y = act(X · V + bias) on tensor cores, V block-sparse, f16 with f32 sums, X and Y contiguous along
+// Y = act(X · V + bias) on tensor cores, V block-sparse, f16 or bf16 with f32 sums, X and Y contiguous along
 // features. A tile is of 128 tokens and up to 256 outputs, which are slices of SLICE, each in one block
 // column. The block rows of these columns together are gone along in steps of 16 terms, STEPS to a stage.
 // On Hopper X's part of a stage is staged once for all slices of a tile, V's for those that have a block
 // there, and matrix units take them all; elsewhere the slices follow one another.
 
-#include <cuda_fp16.h>
-
 #include "shared/block_list.cuh"
+#include "shared/halves.cuh"
 #include "shared/hopper.cuh"
 
-#define OPERANDS \
-    const __half *__restrict__ x, const __half *__restrict__ v, const uint *__restrict__ index, const float *__restrict__ bias, __half *__restrict__ y
+#define OPERANDS(Half) \
+    const Half *__restrict__ x, const Half *__restrict__ v, const uint *__restrict__ index, const float *__restrict__ bias, Half *__restrict__ y
 
 constexpr uint TOKENS = 128;
 
 #ifdef HOPPER
 #include "shared/block_matmul_hopper.cuh"
 #else
-#include "shared/tensor.cuh"
 
 constexpr uint THREADS = 256;
 constexpr uint STAGES = 3;
@@ -40,7 +38,7 @@ struct Sums {
     float c[HEIGHT / 16][WIDTH / 8][4];
 };
 
-template <uint SLICE, bool ALONG>
+template <class Half, uint SLICE, bool ALONG>
 DEVICE void add(Sums<SLICE, ALONG>& sums, const char* stage, uint mask) {
     using Own = Sums<SLICE, ALONG>;
     const uint lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -64,8 +62,8 @@ DEVICE void add(Sums<SLICE, ALONG>& sums, const char* stage, uint mask) {
             }
 #pragma unroll
             for (uint i = 0; i < Own::HEIGHT / 16; i++) {
-                mma_16x8x16(sums.c[i][j * 2], a[i], b[0], b[1]);
-                mma_16x8x16(sums.c[i][j * 2 + 1], a[i], b[2], b[3]);
+                add_product<Half>(sums.c[i][j * 2], a[i], b[0], b[1]);
+                add_product<Half>(sums.c[i][j * 2 + 1], a[i], b[2], b[3]);
             }
         }
     }
@@ -87,8 +85,8 @@ DEVICE void spread(const Sums<SLICE, ALONG>& sums, float* tile, uint pitch) {
 }
 
 // The sums of TOKENS tokens and a slice.
-template <uint SLICE, bool ALONG>
-DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, uint batch, uint t0, uint slice, uint all) {
+template <uint SLICE, bool ALONG, class Half>
+DEVICE void one_slice(const Params& p, OPERANDS(Half), char* memory, Shared& shared, uint batch, uint t0, uint slice, uint all) {
     using V = Panel<SLICE, ALONG>;
     const uint local = threadIdx.x;
     const uint in_block = p.width / SLICE;
@@ -98,8 +96,8 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
 
     // A thread brings the same piece of some lines; tokens beyond the last are the last.
     const uint x_line = local / 8, x_piece = local % 8, v_line = local / V::PIECES, v_piece = local % V::PIECES;
-    const __half* x0 = x + batch * p.x_batch + x_piece % 2 * 8;
-    const __half* v0 = v + (ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line % 16 * p.width + v_piece * 8);
+    const Half* x0 = x + batch * p.x_batch + x_piece % 2 * 8;
+    const Half* v0 = v + (ALONG ? v_line * p.depth + v_piece % 2 * 8 : v_line % 16 * p.width + v_piece * 8);
 
     start(shared.cursors, p, index, slice, all, in_block, SLICE * (ALONG ? p.depth : 1), local);
     for (uint row = 0; row * p.depth < p.inner; row += WINDOW) {
@@ -113,7 +111,7 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
         auto fetch = [&](uint stage) {
             char* to = memory + stage % STAGES * stage_bytes<SLICE>;
             if (x_step.row < list.count) {
-                const __half* from = x0 + (row + list.rows[x_step.row]) * p.depth + x_step.step * 16;
+                const Half* from = x0 + (row + list.rows[x_step.row]) * p.depth + x_step.step * 16;
 #pragma unroll
                 for (uint line = x_line; line < TOKENS; line += THREADS / 8) {
                     cp_async_16(to + spot<128>(line, x_piece), from + min(t0 + line, p.tokens - 1) * p.x_stride);
@@ -125,7 +123,7 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
                 constexpr uint APART = THREADS / V::PIECES;
                 const Step step = v_steps[ALONG ? 0 : n * APART % TERMS / 32];
                 if (step.row >= list.count) continue;
-                const __half* from = v0 + list.window[list.rows[step.row]].starts[0] + step.step * 16 * (ALONG ? 1 : p.width);
+                const Half* from = v0 + list.window[list.rows[step.row]].starts[0] + step.step * 16 * (ALONG ? 1 : p.width);
                 cp_async_16(to + spot<V::LINE>(v_line + n * APART, v_piece), from + (ALONG ? n * APART * p.depth : n * APART / TERMS * 64));
             }
             if (local < STEPS) ((unsigned char*)&shared.masks[stage % STAGES])[local] = mask_step.row < list.count;
@@ -136,7 +134,7 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
         };
 
         in_stages<STAGES>(stages, fetch, [&](uint stage) {
-            add(sums, memory + stage % STAGES * stage_bytes<SLICE>, shared.masks[stage % STAGES]);
+            add<Half>(sums, memory + stage % STAGES * stage_bytes<SLICE>, shared.masks[stage % STAGES]);
         });
         cp_async_wait<0>();
         __syncthreads();
@@ -153,18 +151,18 @@ DEVICE void one_slice(const Params& p, OPERANDS, char* memory, Shared& shared, u
         uint t = n / (SLICE / 8), o = n % (SLICE / 8) * 8, output = slice * SLICE + o;
         if (t0 + t >= p.tokens) continue;
         const float* from = tile + t * PITCH + o;
-        __half2 results[4];
+        uint words[4];
 #pragma unroll
         for (uint i = 0; i < 4; i++) {
-            results[i] = __floats2half2_rn(finish(p, bias, output + i * 2, from[i * 2]), finish(p, bias, output + i * 2 + 1, from[i * 2 + 1]));
+            words[i] = rounded<Half>(finish(p, bias, output + i * 2, from[i * 2]), finish(p, bias, output + i * 2 + 1, from[i * 2 + 1]));
         }
-        *(uint4*)(y + y_index(p, batch, t0 + t, output)) = *(const uint4*)results;
+        *(uint4*)(y + y_index(p, batch, t0 + t, output)) = uint4{words[0], words[1], words[2], words[3]};
     }
     __syncthreads();
 }
 
-template <uint SLICE, bool ALONG>
-DEVICE void product(const Params& p, OPERANDS) {
+template <uint SLICE, bool ALONG, class Half>
+DEVICE void product(const Params& p, OPERANDS(Half)) {
     extern __shared__ float4 memory[];
     __shared__ Shared shared;
     // Neighbours share tokens. The launch says how many slices make a tile, and may have fewer blocks than tiles.
@@ -179,13 +177,21 @@ DEVICE void product(const Params& p, OPERANDS) {
 }
 #endif
 
-#define ENTRY(slice, along) \
-    SHARED_BYTES(block_matmul_cooperative_##slice##_##along, shared_bytes<slice>) \
-    KERNEL(THREADS, 1) block_matmul_cooperative_##slice##_##along(PARAMS p, OPERANDS) { product<slice, along>(p, x, v, index, bias, y); }
+#define ENTRY(slice, along, brain, Half) \
+    SHARED_BYTES(block_matmul_cooperative_##slice##_##along##_##brain, shared_bytes<slice>) \
+    KERNEL(THREADS, 1) block_matmul_cooperative_##slice##_##along##_##brain(PARAMS p, OPERANDS(Half)) { \
+        product<slice, along>(p, x, v, index, bias, y); \
+    }
 
-ENTRY(32, 0)
-ENTRY(32, 1)
-ENTRY(64, 0)
-ENTRY(64, 1)
-ENTRY(128, 0)
-ENTRY(128, 1)
+#define ENTRIES(brain, Half) \
+    ENTRY(32, 0, brain, Half) \
+    ENTRY(32, 1, brain, Half) \
+    ENTRY(64, 0, brain, Half) \
+    ENTRY(64, 1, brain, Half) \
+    ENTRY(128, 0, brain, Half) \
+    ENTRY(128, 1, brain, Half)
+
+ENTRIES(0, __half)
+#ifndef HOPPER
+ENTRIES(1, __nv_bfloat16) // on Hopper too
+#endif

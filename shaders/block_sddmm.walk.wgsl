@@ -3,6 +3,8 @@
 
 override LANES: u32 = 1u;
 
+@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+
 var<workgroup> partial: array<f32, 128>;
 
 @compute @workgroup_size(128)

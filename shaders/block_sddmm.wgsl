@@ -16,6 +16,8 @@ override B_SIZE: u32 = DEPTH * B_PITCH;
 override A_SIDE: u32 = ROWS / 8u;
 override B_SIDE: u32 = PLACES / 8u;
 
+@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+
 var<workgroup> a_stage: array<vec4<f32>, A_SIZE>; // [token][row]
 var<workgroup> b_stage: array<vec4<f32>, B_SIZE>; // [token][place]
 var<workgroup> places: array<vec2<i32>, PLACES>;

@@ -1,5 +1,5 @@
 // The part of A·B that lies in a band, on tensor cores: A dense row-major, B a transpose (row-major itself,
-// p along a row), C a band in rows layout; all f16, sums f32. A block has 64 rows of A and goes along C's
+// p along a row), C a band in rows layout; all f16 or all bf16, sums f32. A block has 64 rows of A and goes along C's
 // band, 64 columns at a time; a warp has a quarter, 32 rows by 32 columns.
 //
 // C[i,j] lies at i · stride + j: neighbours in a row are neighbours in memory, and where the stride is a
@@ -16,18 +16,19 @@ const int OWN = 32;            // rows and columns of a warp
 const int PITCH = OWN + 8;     // of its rows on their way out
 
 // A warp's 32 × 32 of C leave where they lie in the band. It has slots outside the matrix too.
-DEVICE void store_piece(const Params& params, half* c, const half* place, int row, int j, bool whole) {
+template <class Half>
+DEVICE void store_piece(const Params& params, Half* c, const Half* place, int row, int j, bool whole) {
     int lane = threadIdx.x % 32;
     bool inside = (j >= row + OWN - 1 - params.c_lower) & (j + OWN - 1 <= row + params.c_upper);
     if (whole & inside & (j >= 0) & (j + OWN <= params.cols) & (row + OWN <= params.rows)) {
         // Four lanes have a row, each eight columns of it.
-        half* to = c + c_index(params, row + lane / 4, j + lane % 4 * 8);
-        const half* from = place + lane / 4 * PITCH + lane % 4 * 8;
+        Half* to = c + c_index(params, row + lane / 4, j + lane % 4 * 8);
+        const Half* from = place + lane / 4 * PITCH + lane % 4 * 8;
 #pragma unroll
         for (int n = 0; n < OWN; n += 8) *(uint4*)(to + n * params.c_stride) = *(const uint4*)(from + n * PITCH);
         return;
     }
-    half fill = __float2half_rn(params.fill);
+    Half fill = from_float<Half>(params.fill);
     bool column = (uint)(j + lane) < (uint)params.cols;
 #pragma unroll 4
     for (int n = 0; n < min(OWN, params.rows - row); n++) {
@@ -35,17 +36,17 @@ DEVICE void store_piece(const Params& params, half* c, const half* place, int ro
     }
 }
 
-template <int TILES>
-DEVICE void onto_band(const Params& params, const half* __restrict__ a, const half* __restrict__ b, half* __restrict__ c) {
+template <int TILES, class Half>
+DEVICE void onto_band(const Params& params, const Half* __restrict__ a, const Half* __restrict__ b, Half* __restrict__ c) {
     constexpr int D = TILES * 16, STAGE = COLUMNS * pitch_of<TILES>, STAGES = TILES <= 4 ? 3 : 2;
     __shared__ uint4 shared[(STAGES * STAGE + 4 * OWN * PITCH) / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
     int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32, warp = warp_index();
     int row = i0 + warp / 2 * OWN, column = warp % 2 * OWN;
-    const half* own_b = b + (size_t)batch * params.cols * D;
-    half* own_c = c + (size_t)batch * c_len(params);
-    half* stages = (half*)shared;
-    half* place = stages + STAGES * STAGE + warp * OWN * PITCH;
+    const Half* own_b = b + (size_t)batch * params.cols * D;
+    Half* own_c = c + (size_t)batch * c_len(params);
+    Half* stages = (Half*)shared;
+    Half* place = stages + STAGES * STAGE + warp * OWN * PITCH;
     uint left[2][TILES][4];
     load_rows<TILES>(left[0], a + (size_t)batch * params.rows * D, row, params.rows);
     load_rows<TILES>(left[1], a + (size_t)batch * params.rows * D, row + 16, params.rows);
@@ -72,8 +73,8 @@ DEVICE void onto_band(const Params& params, const half* __restrict__ a, const ha
 #pragma unroll
             for (int n = 0; n < OWN / 8; n++) {
                 uint* to = (uint*)(place + (m * 16 + lane / 4) * PITCH + n * 8) + lane % 4;
-                to[0] = pack(sums[m][n][0], sums[m][n][1]);
-                to[4 * PITCH] = pack(sums[m][n][2], sums[m][n][3]);
+                to[0] = pack<Half>(sums[m][n][0], sums[m][n][1]);
+                to[4 * PITCH] = pack<Half>(sums[m][n][2], sums[m][n][3]);
             }
         }
         __syncwarp();
@@ -81,11 +82,15 @@ DEVICE void onto_band(const Params& params, const half* __restrict__ a, const ha
     }
 }
 
-#define ONTO_BAND(TILES)                                                                                                                \
-    KERNEL(THREADS) matmul_cooperative_band_##TILES(PARAMS params, const half* __restrict__ a, const half* __restrict__ b,              \
-                                                    half* __restrict__ c) {                                                             \
+#define ENTRY(TILES, BRAIN, Half)                                                                                                       \
+    KERNEL(THREADS) matmul_cooperative_band_##TILES##_##BRAIN(PARAMS params, const Half* __restrict__ a, const Half* __restrict__ b,   \
+                                                              Half* __restrict__ c) {                                                   \
         onto_band<TILES>(params, a, b, c);                                                                                              \
     }
+
+#define ONTO_BAND(TILES)                                                                                                                \
+    ENTRY(TILES, 0, half)                                                                                                               \
+    ENTRY(TILES, 1, __nv_bfloat16)
 
 ONTO_BAND(1)
 ONTO_BAND(2)

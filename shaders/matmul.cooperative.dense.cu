@@ -1,4 +1,4 @@
-// C = A·B on tensor cores: A a band, B and C dense row-major; all f16, sums f32. A block has 64 rows of C, a
+// C = A·B on tensor cores: A a band, B and C dense row-major; all f16 or all bf16, sums f32. A block has 64 rows of C, a
 // warp 16, and goes along A's band with staged pieces of both.
 //
 // In rows layout A[i,p] lies at i · stride + p, in columns layout (ACROSS) at p · stride + i: where the stride
@@ -12,19 +12,20 @@ const int THREADS = 128;
 const int LINES = 64;
 
 // A piece of A that is staged as it is stored: lines of `wide` values, each line `stride` after the other.
+template <class Half>
 struct Piece {
-    const half* a;      // of one matrix
+    const Half* a;      // of one matrix
     int length, stride;
     bool whole;         // eight values at a time
 };
 
 // `count` lines from the one that begins at `at` on. Slots before and behind the matrix are none.
-template <int COUNT, int WIDE>
-DEVICE void stage_piece(half* to, const Piece& piece, int at) {
+template <int COUNT, int WIDE, class Half>
+DEVICE void stage_piece(Half* to, const Piece<Half>& piece, int at) {
     constexpr int pieces = WIDE / 8, lines = THREADS / pieces;
     int first = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
     at += first * piece.stride + column;
-    half* own = to + first * (WIDE + 8) + column;
+    Half* own = to + first * (WIDE + 8) + column;
     if (piece.whole) {
 #pragma unroll
         for (int n = 0; n < COUNT; n += lines) {
@@ -40,7 +41,7 @@ DEVICE void stage_piece(half* to, const Piece& piece, int at) {
 #pragma unroll
         for (int e = 0; e < 8; e++) {
             uint bits = 0;
-            if ((uint)(at + e) < (uint)piece.length) bits = __half_as_ushort(piece.a[at + e]);
+            if ((uint)(at + e) < (uint)piece.length) bits = ((const unsigned short*)piece.a)[at + e];
             words[e / 2] = e % 2 ? words[e / 2] | bits << 16 : bits;
         }
         *(uint4*)(own + n * (WIDE + 8)) = {words[0], words[1], words[2], words[3]};
@@ -48,28 +49,28 @@ DEVICE void stage_piece(half* to, const Piece& piece, int at) {
     }
 }
 
-template <int TILES, bool ACROSS>
-DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const half* __restrict__ b, half* __restrict__ c) {
+template <int TILES, bool ACROSS, class Half>
+DEVICE void onto_dense(const Params& params, const Half* __restrict__ a, const Half* __restrict__ b, Half* __restrict__ c) {
     constexpr int D = TILES * 16, COUNT = TILES <= 4 ? 64 : 32, STAGES = 2;
     constexpr int OF_A = ACROSS ? COUNT * (LINES + 8) : LINES * (COUNT + 8), STAGE = COUNT * pitch_of<TILES> + OF_A;
     __shared__ uint4 shared[STAGES * STAGE / 8];
     if (blockIdx.x >= params.batch * params.tiles) return;
     int batch = blockIdx.x / params.tiles, i0 = blockIdx.x % params.tiles * LINES, lane = threadIdx.x % 32, warp = warp_index();
     int row = i0 + warp * 16, length = a_len(params);
-    const half* own_a = a + (size_t)batch * length;
-    const half* own_b = b + (size_t)batch * params.inner * D;
-    half* stages = (half*)shared;
+    const Half* own_a = a + (size_t)batch * length;
+    const Half* own_b = b + (size_t)batch * params.inner * D;
+    Half* stages = (Half*)shared;
     float sums[1][TILES * 2][4];
 #pragma unroll
     for (int n = 0; n < TILES * 2; n++) sums[0][n][0] = sums[0][n][1] = sums[0][n][2] = sums[0][n][3] = 0;
 
     int start = i0 - params.a_lower, end = min(params.inner, i0 + LINES + params.a_upper);
     bool whole = (size_t)(own_a + a_index(params, i0, start)) % 16 == 0 && params.a_stride % 8 == 0;
-    const Piece piece = {own_a, length, params.a_stride, whole};
+    const Piece<Half> piece = {own_a, length, params.a_stride, whole};
     if (start < 0) start = start % COUNT;
     auto stage = [&](int n) {
         int p0 = start + n * COUNT;
-        half* to = stages + n % STAGES * STAGE;
+        Half* to = stages + n % STAGES * STAGE;
         if (p0 < end) {
             stage_rows<TILES, COUNT, THREADS>(to, own_b, p0, params.inner);
             if (ACROSS) stage_piece<COUNT, LINES>(to + COUNT * pitch_of<TILES>, piece, a_index(params, i0, p0));
@@ -85,8 +86,8 @@ DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const h
         stage(number + STAGES - 1);
         int p0 = start + number * COUNT;
         if ((p0 + COUNT <= row - params.a_lower) | (p0 > row + 15 + params.a_upper)) continue;
-        const half* values = stages + number % STAGES * STAGE;
-        const half* factors = values + COUNT * pitch_of<TILES>;
+        const Half* values = stages + number % STAGES * STAGE;
+        const Half* factors = values + COUNT * pitch_of<TILES>;
         uint left[1][COUNT / 16][4];
 #pragma unroll
         for (int k = 0; k < COUNT / 16; k++) {
@@ -116,23 +117,25 @@ DEVICE void onto_dense(const Params& params, const half* __restrict__ a, const h
         float x[8] = {};
 #pragma unroll 1
         for (int p = max(0, i - params.a_lower); p < min(params.inner, i + params.a_upper + 1); p++) {
-            add_eight(x, __half2float(own_a[a_index(params, i, p)]), own_b + p * D + column);
+            add_eight(x, widened(own_a[a_index(params, i, p)]), own_b + p * D + column);
         }
-        words = pack_eight(x);
+        words = pack_eight<Half>(x);
     };
     const float ones[1][2] = {{1, 1}};
     put_rows<TILES, 1>(c + (size_t)batch * params.rows * D, row, params.rows, sums, ones, stages + warp * 16 * pitch_of<TILES>, exact);
 }
 
-#define ONTO_DENSE(TILES)                                                                                                               \
-    KERNEL(THREADS) matmul_cooperative_dense_##TILES(PARAMS params, const half* __restrict__ a, const half* __restrict__ b,             \
-                                                     half* __restrict__ c) {                                                            \
-        onto_dense<TILES, false>(params, a, b, c);                                                                                      \
-    }                                                                                                                                   \
-    KERNEL(THREADS) matmul_cooperative_dense_##TILES##_1(PARAMS params, const half* __restrict__ a, const half* __restrict__ b,         \
-                                                         half* __restrict__ c) {                                                        \
-        onto_dense<TILES, true>(params, a, b, c);                                                                                       \
+#define ENTRY(TILES, ACROSS, BRAIN, Half)                                                                                               \
+    KERNEL(THREADS) matmul_cooperative_dense_##TILES##_##ACROSS##_##BRAIN(PARAMS params, const Half* __restrict__ a,                   \
+                                                                          const Half* __restrict__ b, Half* __restrict__ c) {           \
+        onto_dense<TILES, ACROSS>(params, a, b, c);                                                                                     \
     }
+
+#define ONTO_DENSE(TILES)                                                                                                               \
+    ENTRY(TILES, 0, 0, half)                                                                                                            \
+    ENTRY(TILES, 1, 0, half)                                                                                                            \
+    ENTRY(TILES, 0, 1, __nv_bfloat16)                                                                                                   \
+    ENTRY(TILES, 1, 1, __nv_bfloat16)
 
 ONTO_DENSE(1)
 ONTO_DENSE(2)

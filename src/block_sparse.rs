@@ -56,7 +56,7 @@ impl BlockSparse {
                 }
             }
         }
-        let new = Self::alloc(device, pattern)?;
+        let new = Self::alloc(device, pattern, Dtype::F32)?;
         device.write(&new.buffer, bytemuck::cast_slice(&data))?;
         Ok(new)
     }
@@ -77,12 +77,12 @@ impl BlockSparse {
         Self::from_slice(device, pattern, &data)
     }
 
-    /// A result in f32 and rows layout that a kernel is about to write.
-    pub(crate) fn alloc(device: &Device, pattern: &BlockPattern) -> Result<Self> {
+    /// A result in rows layout that a kernel is about to write.
+    pub(crate) fn alloc(device: &Device, pattern: &BlockPattern, dtype: Dtype) -> Result<Self> {
         let [r, c] = pattern.block();
         // Kernels that read four values at once want at least four.
-        let buffer = device.alloc((pattern.len() * r * c * 4).max(16))?;
-        Ok(Self { pattern: pattern.clone(), layout: Layout::Rows, dtype: Dtype::F32, buffer })
+        let buffer = device.alloc(dtype.buffer_bytes(pattern.len() * r * c).max(16))?;
+        Ok(Self { pattern: pattern.clone(), layout: Layout::Rows, dtype, buffer })
     }
 
     /// Which blocks are stored.

@@ -71,6 +71,8 @@ pub static ALL: &[&Kernel] = &[
     &block_sddmm::SCALAR,
     &block_sddmm::VEC4,
     &block_sddmm::WALK,
+    &block_sddmm::cooperative::KERNEL,
+    &block_sddmm::cooperative::SUMS,
     &block_sparse_matmul::KERNEL,
     &cast::WIDEN,
     &cast::NARROW,

@@ -140,7 +140,7 @@
 //! - Which device: [`Device::open`], the variable `BANDSAW_DEVICE`, [`Device::from_wgpu`] for one that
 //!   the program already has.
 //! - How a band is stored: [`Layout`]. Half precision, f16 and bf16: [`Dtype`]; window and block products and
-//!   attention of f16 matrices run on matrix units where a device has them.
+//!   attention of f16 matrices run on matrix units where a device has them, through CUDA products of bf16 too.
 //! - What can go wrong: [`Error`]. Operands stay usable after any error but a lost device.
 //!
 //! # Features

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "block_params.cuh"
+#include "panel.cuh"
 
 constexpr uint STEPS = 4, TERMS = 16 * STEPS; // of a stage; a step is 16 terms
 constexpr uint WINDOW = 128;                  // block rows
@@ -102,13 +103,6 @@ DEVICE Step next(Pace pace, Step at) {
         at.row++;
     }
     return at;
-}
-
-// Panels in shared memory: lines of 128 bytes or of 64, their 16-byte pieces permuted so that those above
-// each other are in different banks, as matrix units want them.
-template <uint LINE>
-DEVICE uint spot(uint line, uint piece) {
-    return line * LINE + (LINE == 128 ? piece ^ line % 8 : piece ^ line / 2 % 4) * 16;
 }
 
 // A stage's panel of a slice of V: for ALONG [output][term], else [term][output], 64 outputs side by side

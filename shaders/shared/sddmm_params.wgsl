@@ -21,7 +21,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read> index: array<u32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
 override FLAGS: u32 = 0u;
 override A_ALONG: bool = (FLAGS & 1u) != 0u;  // A is contiguous along the features

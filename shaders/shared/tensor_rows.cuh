@@ -1,13 +1,11 @@
-// Rows of TILES · 16 halves on tensor cores: how they are staged, multiplied, and leave. A warp has MT · 16
+// Rows of TILES · 16 halves, f16 or bf16, on tensor cores: how they are staged, multiplied, and leave. A warp has MT · 16
 // rows of the left operand.
 //
 // A staged row is 16 bytes longer than its values, an odd number of 16-byte pieces, so that eight rows
 // below each other lie in different banks; on a Hopper GPU rows of 64 are staged as its warpgroups want them.
 #pragma once
 
-#include <cuda_fp16.h>
-
-#include "tensor.cuh"
+#include "halves.cuh"
 #include "warpgroup.cuh"
 
 #ifdef HOPPER
@@ -25,23 +23,23 @@ constexpr int pitch_of = by_warpgroup<TILES> ? TILES * 16 : TILES * 16 + 8; // h
 template <int TILES>
 DEVICE int staged_at(int row, int column) { return row * pitch_of<TILES> + (by_warpgroup<TILES> ? column ^ row % 8 * 8 : column); }
 
+template <class Half = half>
 DEVICE uint pack(float low, float high) {
-    __half2 pair = __floats2half2_rn(low, high);
-    return *(uint*)&pair;
+    return rounded<Half>(low, high);
 }
 
-// Whether one of the two halves is infinite or NaN.
+// Whether one of the two halves is infinite or NaN, or, in bf16, at least 2^121.
 DEVICE bool is_special(uint pair) { return ((pair & 0x7c007c00) + 0x04000400) & 0x80008000; }
 
 // COUNT rows from `first` on, 0 where there is none, on their way into the stage.
-template <int TILES, int COUNT, int THREADS>
-DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
+template <int TILES, int COUNT, int THREADS, class Half>
+DEVICE void stage_rows(Half* to, const Half* matrix, int first, int rows) {
     constexpr int pieces = TILES * 2, all = COUNT * pieces;
     if constexpr (THREADS % pieces == 0 && all % THREADS == 0) {
         // Steps of whole rows: addresses a constant apart.
         int row = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
-        const half* from = matrix + (first + row) * (TILES * 16) + column;
-        half* at = to + staged_at<TILES>(row, column);
+        const Half* from = matrix + (first + row) * (TILES * 16) + column;
+        Half* at = to + staged_at<TILES>(row, column);
 #pragma unroll
         for (int n = 0; n < COUNT; n += THREADS / pieces) {
             cp_async_16(at + n * pitch_of<TILES>, from + n * (TILES * 16), (uint)(first + row + n) < (uint)rows);
@@ -57,8 +55,8 @@ DEVICE void stage_rows(half* to, const half* matrix, int first, int rows) {
 }
 
 // Sixteen rows as left operands, from memory. Beyond the last row it is repeated.
-template <int TILES>
-DEVICE void load_rows(uint (&a)[TILES][4], const half* matrix, int first, int rows) {
+template <int TILES, class Half>
+DEVICE void load_rows(uint (&a)[TILES][4], const Half* matrix, int first, int rows) {
     int lane = threadIdx.x % 32;
     const uint* low = (const uint*)(matrix + min(first + lane / 4, rows - 1) * (TILES * 16)) + lane % 4;
     const uint* high = (const uint*)(matrix + min(first + lane / 4 + 8, rows - 1) * (TILES * 16)) + lane % 4;
@@ -88,10 +86,10 @@ DEVICE void products_are_there(float (&c)[MT][NT][4]) {
 }
 
 // c = A · Bᵀ where B is NT · 8 staged rows.
-template <int TILES, int MT, int NT>
-DEVICE void times_rows(float (&c)[MT][NT][4], const uint (&a)[MT][TILES][4], const half* stage) {
+template <int TILES, int MT, int NT, class Half>
+DEVICE void times_rows(float (&c)[MT][NT][4], const uint (&a)[MT][TILES][4], const Half* stage) {
     int lane = threadIdx.x % 32;
-    const half* own = stage + (lane / 16 * 8 + lane % 8) * pitch_of<TILES> + lane / 8 % 2 * 8;
+    const Half* own = stage + (lane / 16 * 8 + lane % 8) * pitch_of<TILES> + lane / 8 % 2 * 8;
 #pragma unroll
     for (int m = 0; m < MT; m++) {
 #pragma unroll
@@ -105,8 +103,8 @@ DEVICE void times_rows(float (&c)[MT][NT][4], const uint (&a)[MT][TILES][4], con
             ldmatrix_x4(b, own + n * 8 * pitch_of<TILES> + k * 16);
 #pragma unroll
             for (int m = 0; m < MT; m++) {
-                mma_16x8x16(c[m][n], a[m][k], b[0], b[1]);
-                mma_16x8x16(c[m][n + 1], a[m][k], b[2], b[3]);
+                add_product<Half>(c[m][n], a[m][k], b[0], b[1]);
+                add_product<Half>(c[m][n + 1], a[m][k], b[2], b[3]);
             }
         }
     }
@@ -158,13 +156,13 @@ DEVICE void times_rows(float (&c)[MT][NT][4], const Left<TILES, MT>& left, const
 #endif
 }
 // c += A · B where B is KT · 16 staged rows.
-template <int TILES, int MT, int KT>
-DEVICE void add_rows(float (&c)[MT][TILES * 2][4], uint (&a)[MT][KT][4], const half* stage) {
+template <int TILES, int MT, int KT, class Half>
+DEVICE void add_rows(float (&c)[MT][TILES * 2][4], uint (&a)[MT][KT][4], const Half* stage) {
 #ifdef HOPPER
     if constexpr (by_warpgroup<TILES>) return add_staged(c[0], a[0], stage);
 #endif
     int lane = threadIdx.x % 32;
-    const half* own = stage + lane % 16 * pitch_of<TILES> + lane / 16 * 8;
+    const Half* own = stage + lane % 16 * pitch_of<TILES> + lane / 16 * 8;
 #pragma unroll
     for (int k = 0; k < KT; k++) {
 #pragma unroll
@@ -173,8 +171,8 @@ DEVICE void add_rows(float (&c)[MT][TILES * 2][4], uint (&a)[MT][KT][4], const h
             ldmatrix_x4_trans(b, own + k * 16 * pitch_of<TILES> + n * 16);
 #pragma unroll
             for (int m = 0; m < MT; m++) {
-                mma_16x8x16(c[m][n * 2], a[m][k], b[0], b[1]);
-                mma_16x8x16(c[m][n * 2 + 1], a[m][k], b[2], b[3]);
+                add_product<Half>(c[m][n * 2], a[m][k], b[0], b[1]);
+                add_product<Half>(c[m][n * 2 + 1], a[m][k], b[2], b[3]);
             }
         }
     }
@@ -183,8 +181,8 @@ DEVICE void add_rows(float (&c)[MT][TILES * 2][4], uint (&a)[MT][KT][4], const h
 // A warp's sums, each row times its factor, leave as rows from `first` on. `place` holds MT · 16 staged
 // rows of the warp's own. Where eight columns are not all finite, `exact` (line, its place in the warp, first
 // column, words) may set them.
-template <int TILES, int MT, typename Exact>
-DEVICE void put_rows(half* matrix, int first, int rows, const float (&c)[MT][TILES * 2][4], const float (&factors)[MT][2], half* place, Exact exact) {
+template <int TILES, int MT, class Half, typename Exact>
+DEVICE void put_rows(Half* matrix, int first, int rows, const float (&c)[MT][TILES * 2][4], const float (&factors)[MT][2], Half* place, Exact exact) {
     int lane = threadIdx.x % 32;
     constexpr int pieces = TILES * 2;
     __syncwarp();
@@ -193,8 +191,8 @@ DEVICE void put_rows(half* matrix, int first, int rows, const float (&c)[MT][TIL
 #pragma unroll
         for (int n = 0; n < pieces; n++) {
             uint* to = (uint*)(place + staged_at<TILES>(m * 16 + lane / 4, n * 8)) + lane % 4;
-            to[0] = pack(c[m][n][0] * factors[m][0], c[m][n][1] * factors[m][0]);
-            to[8 * pitch_of<TILES> / 2] = pack(c[m][n][2] * factors[m][1], c[m][n][3] * factors[m][1]);
+            to[0] = pack<Half>(c[m][n][0] * factors[m][0], c[m][n][1] * factors[m][0]);
+            to[8 * pitch_of<TILES> / 2] = pack<Half>(c[m][n][2] * factors[m][1], c[m][n][3] * factors[m][1]);
         }
     }
     __syncwarp();
@@ -209,9 +207,13 @@ DEVICE void put_rows(half* matrix, int first, int rows, const float (&c)[MT][TIL
 }
 
 // Adds a factor times eight halves.
-DEVICE void add_eight(float (&sums)[8], float factor, const half* eight) {
+template <class Half>
+DEVICE void add_eight(float (&sums)[8], float factor, const Half* eight) {
 #pragma unroll
-    for (int n = 0; n < 8; n++) sums[n] = fmaf(factor, __half2float(eight[n]), sums[n]);
+    for (int n = 0; n < 8; n++) sums[n] = fmaf(factor, widened(eight[n]), sums[n]);
 }
 
-DEVICE uint4 pack_eight(const float (&x)[8]) { return {pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7])}; }
+template <class Half = half>
+DEVICE uint4 pack_eight(const float (&x)[8]) {
+    return {pack<Half>(x[0], x[1]), pack<Half>(x[2], x[3]), pack<Half>(x[4], x[5]), pack<Half>(x[6], x[7])};
+}

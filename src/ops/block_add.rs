@@ -111,7 +111,7 @@ fn run(op: &'static str, a: &BlockSparse, b: Option<&BlockSparse>, pattern: &Blo
     let (device, a) = (a.device(), a.widened()?);
     let b = b.map(BlockSparse::widened).transpose()?;
     let b = b.as_ref().unwrap_or(&a);
-    let c = BlockSparse::alloc(device, pattern)?;
+    let c = BlockSparse::alloc(device, pattern, Dtype::F32)?;
     for buffer in [a.buffer(), b.buffer(), c.buffer()] {
         check_binding(op, "the block values' size in bytes", buffer)?;
     }

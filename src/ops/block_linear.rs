@@ -1,7 +1,7 @@
 //! A layer with block-sparse weights: product, bias and activation in one pass, and its gradients.
 
 use super::block_matmul::{Activation, Epilogue, check, check_gradient, in_dtype, run};
-use super::common::{Output, same_device, values, widened};
+use super::common::{Output, on_matrix_units, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params, ptx};
@@ -109,7 +109,10 @@ pub fn block_linear_backward(
         Error::Argument { op, got, allowed, .. } => Error::argument(op, "y", got, allowed),
         other => other,
     })?;
-    let mut gz = widened(&g.operand())?;
+    // Halves stay what they are where the slope is 0 or 1, for matrix units.
+    let dtype = g.shape().dtype;
+    let halves = on_matrix_units(w.device(), &[x.shape().dtype, w.dtype(), dtype]);
+    let mut gz = g.operand();
     if activation != Activation::None {
         let z = match activation {
             Activation::Gelu => {
@@ -118,12 +121,19 @@ pub fn block_linear_backward(
             }
             _ => widened(&y.operand())?,
         };
-        gz = before_activation(OP, activation, &z, &gz)?;
+        gz = before_activation(OP, activation, &z, &widened(&gz)?)?;
     }
+    gz = if halves && activation != Activation::Gelu { narrowed(&gz, dtype)? } else { widened(&gz)? };
     let gx = run(OP, &gz, w, Epilogue::default(), Layout::Rows)?;
-    let gw = super::block_sddmm::run(OP, &gz, &x.operand(), w.pattern())?;
-    let gb = bias.map(|bias| bias_gradient(OP, &gz, bias.shape())).transpose()?;
-    Ok(LinearGradients { x: in_dtype(gx, x.shape().dtype)?, w: gw.to_dtype(w.dtype())?, bias: gb })
+    let gw = super::block_sddmm::run(OP, &gz, &x.operand(), w.pattern(), w.dtype())?;
+    let gb = bias.map(|bias| bias_gradient(OP, &widened(&gz)?, bias.shape())).transpose()?;
+    Ok(LinearGradients { x: in_dtype(gx, x.shape().dtype)?, w: gw, bias: gb })
+}
+
+/// The same values as halves.
+fn narrowed(operand: &Operand, dtype: Dtype) -> Result<Operand> {
+    let buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, dtype)?;
+    Ok(Operand { buffer, dtype, ..operand.clone() })
 }
 
 /// Checks a layer's operands; the bias as kernels take it.

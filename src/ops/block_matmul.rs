@@ -169,8 +169,8 @@ pub fn block_matmul_backward(x: &Dense, w: &BlockSparse, g: &Dense) -> Result<(D
     check(OP, x, w)?;
     check_gradient(OP, &x.operand(), &g.operand(), w.pattern().cols())?;
     let gx = run(OP, &g.operand(), &w.t(), Epilogue::default(), Layout::Rows)?;
-    let gw = super::block_sddmm::run(OP, &x.operand(), &g.operand(), w.pattern())?;
-    Ok((in_dtype(gx, x.shape().dtype)?, gw.to_dtype(w.dtype())?))
+    let gw = super::block_sddmm::run(OP, &x.operand(), &g.operand(), w.pattern(), w.dtype())?;
+    Ok((in_dtype(gx, x.shape().dtype)?, gw))
 }
 
 /// The gradients of [`block_matmul_left`]: gw = G · Xᵀ at W's blocks, summed over the batch, and
@@ -196,8 +196,8 @@ pub fn block_matmul_left_backward(w: &BlockSparse, x: &Dense, g: &Dense) -> Resu
     check(OP, &xt, &w.t())?;
     check_gradient(OP, &xt.operand(), &gt.operand(), w.pattern().rows())?;
     let gx = run(OP, &gt.operand(), w, Epilogue::default(), Layout::Columns)?.t();
-    let gw = super::block_sddmm::run(OP, &gt.operand(), &xt.operand(), w.pattern())?;
-    Ok((gw.to_dtype(w.dtype())?, in_dtype(gx, x.shape().dtype)?))
+    let gw = super::block_sddmm::run(OP, &gt.operand(), &xt.operand(), w.pattern(), w.dtype())?;
+    Ok((gw, in_dtype(gx, x.shape().dtype)?))
 }
 
 /// Checks an upstream gradient: x's batch and tokens, the product's columns.

@@ -4,7 +4,7 @@ use super::common::{Output, check_binding, upload_words, values, widened};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
-use crate::{BlockPattern, BlockSparse, Dense, DenseShape, Error, Layout, Result, cpu};
+use crate::{BlockPattern, BlockSparse, Dense, DenseShape, Dtype, Error, Layout, Result, cpu};
 
 params! {
     /// What the kernels get.
@@ -51,7 +51,7 @@ pub fn block_from_dense(dense: &Dense, pattern: &BlockPattern) -> Result<BlockSp
         return Err(Error::argument(OP, "dense", got, format!("shape 1 × {} × {} (the pattern's)", pattern.rows(), pattern.cols())));
     }
     let d = widened(&d)?;
-    let w = BlockSparse::alloc(d.device(), pattern)?;
+    let w = BlockSparse::alloc(d.device(), pattern, Dtype::F32)?;
     let blocks: Vec<u32> = pattern.blocks().flatten().map(|side| side as u32).collect();
     let blocks = upload_words(d.device(), if blocks.is_empty() { &[0, 0] } else { &blocks })?;
     launch(OP, &FROM_DENSE, pattern, &d, 0, w.len(), [&d.buffer, &blocks, w.buffer()], w.len())?;

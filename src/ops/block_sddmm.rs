@@ -1,5 +1,7 @@
 //! The product of two dense batches at stored blocks only: the gradient of block-sparse weights.
 
+pub(crate) mod cooperative;
+
 use super::block_matmul::{LOADS, block_matmul};
 use super::common::{check_binding, same, same_device, values, widened};
 use super::tokens::{Tokens, pieces};
@@ -43,8 +45,8 @@ pub(crate) static WALK: Kernel = Kernel {
 /// (SDDMM).
 ///
 /// A is batch × n × rows, B batch × n × cols, C has the given pattern. The sums are f32 in a fixed order;
-/// C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of f16 operands, and up to 8
-/// copies of the result where it is small and the tokens are many.
+/// C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of halves, but not on matrix
+/// units, and up to 8 copies of the result, f32, where it is small and the tokens are many.
 ///
 /// From pytorch_block_sparse's wgrad.
 ///
@@ -71,7 +73,7 @@ pub fn block_sddmm(a: &Dense, b: &Dense, pattern: &BlockPattern) -> Result<Block
     same(OP, "b", "rows", b.rows, a.rows, "the rows of a")?;
     same(OP, "a", "columns", a.cols, pattern.rows(), "the rows of the pattern")?;
     same(OP, "b", "columns", b.cols, pattern.cols(), "the columns of the pattern")?;
-    run(OP, &a, &b, pattern)?.to_dtype(Dtype::of_result([a.dtype, b.dtype]))
+    run(OP, &a, &b, pattern, Dtype::of_result([a.dtype, b.dtype]))
 }
 
 /// The gradients of [`block_sddmm`]: ga = B · Gᵀ and gb = A · G.
@@ -94,22 +96,26 @@ pub fn block_sddmm_backward(a: &Dense, b: &Dense, g: &BlockSparse) -> Result<(De
     Ok((in_dtype(block_matmul(b, &g.t())?, a.shape().dtype)?, in_dtype(block_matmul(a, g)?, b.shape().dtype)?))
 }
 
-/// The checked product, f32.
-pub(crate) fn run(op: &'static str, a: &Operand, b: &Operand, pattern: &BlockPattern) -> Result<BlockSparse> {
-    let (a, b) = (widened(a)?, widened(b)?);
+/// The checked product, stored as `dtype`.
+pub(crate) fn run(op: &'static str, a: &Operand, b: &Operand, pattern: &BlockPattern, dtype: Dtype) -> Result<BlockSparse> {
+    let on_units = cooperative::suits(a, b, pattern, dtype);
+    let (a, b) = if on_units { (a.clone(), b.clone()) } else { (widened(a)?, widened(b)?) };
     let device = a.device();
-    let c = BlockSparse::alloc(device, pattern)?;
-    check_binding(op, "the block values' size in bytes", c.buffer())?;
     let pieces = pieces(op, &[&a, &b])?;
-    if pieces.is_empty() {
-        device.write(c.buffer(), &vec![0; c.buffer().bytes])?;
-        return Ok(c);
-    }
-    let index = pattern.upload(device, 0)?;
     let matrices: Vec<[Tokens; 2]> =
         pieces.iter().flat_map(|piece| (0..piece[0].batch).map(|b| [piece[0].matrix(b), piece[1].matrix(b)])).collect();
-    for (n, [a, b]) in matrices.iter().enumerate() {
-        let plan = Plan::new(a, b, pattern, matrices.len() == 1);
+    let plan = |[a, b]: &[Tokens; 2]| {
+        let alone = matrices.len() == 1;
+        if on_units { cooperative::plan(a, pattern, alone, dtype) } else { Plan::new(a, b, pattern, alone) }
+    };
+    let plans: Vec<Plan> = matrices.iter().map(plan).collect();
+    let c = BlockSparse::alloc(device, pattern, plans.first().map_or(Dtype::F32, |plan| plan.writes))?;
+    check_binding(op, "the block values' size in bytes", c.buffer())?;
+    if matrices.is_empty() {
+        device.write(c.buffer(), &vec![0; c.buffer().bytes])?;
+    }
+    let index = pattern.upload(device, 0)?;
+    for (n, ([a, b], plan)) in matrices.iter().zip(plans).enumerate() {
         let [height, width] = pattern.block();
         let params = Params {
             tokens: a.tokens,
@@ -143,7 +149,7 @@ pub(crate) fn run(op: &'static str, a: &Operand, b: &Operand, pattern: &BlockPat
             super::block_linear::column_sums(&copies, plan.parts as usize, c.len(), c.buffer())?;
         }
     }
-    Ok(c)
+    c.to_dtype(dtype)
 }
 
 /// Which kernel a sampled product takes, with which tile, and how many workgroups.
@@ -153,6 +159,8 @@ struct Plan {
     column_tiles: u32,
     parts: u32,
     part_tokens: u32,
+    /// What the kernel writes where there is one part.
+    writes: Dtype,
     constants: Vec<(&'static str, f64)>,
 }
 
@@ -166,7 +174,6 @@ const CUDA_FULL: usize = 2304;
 impl Plan {
     fn new(a: &Tokens, b: &Tokens, pattern: &BlockPattern, alone: bool) -> Self {
         let [height, width] = pattern.block();
-        let longest = pattern.row_starts().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0) as usize * width;
         let tokens = a.tokens as usize;
         if height < 8 || tokens <= 16 {
             let values = pattern.len() * height * width;
@@ -174,9 +181,10 @@ impl Plan {
             return Self {
                 kernel: &WALK,
                 row_tiles: 1,
-                column_tiles: (longest * height).div_ceil(128 / lanes) as u32,
+                column_tiles: (longest(pattern) * height).div_ceil(128 / lanes) as u32,
                 parts: 1,
                 part_tokens: a.tokens,
+                writes: Dtype::F32,
                 constants: vec![("LANES", lanes as f64)],
             };
         }
@@ -188,21 +196,31 @@ impl Plan {
             let [rows, places, stage] = Self::tile(height);
             (rows, places, ("DEPTH", stage as f64))
         };
-        let tiles = pattern.grid()[0] * height.div_ceil(rows) * longest.div_ceil(places);
-        // Small results are summed over parts of the tokens at once.
-        let length = pattern.len() * height * width;
-        let fits = (a.buffer.device.max_binding() / (4 * length.max(1))).max(1);
-        let full = if cuda { CUDA_FULL } else { FULL };
-        let parts = if alone && tiles > 0 { (full / tiles).clamp(1, 8).min(tokens / 512).min(fits).max(1) } else { 1 };
-        let part_tokens = tokens.div_ceil(parts).next_multiple_of(8);
         let fours = [height, width, a.contiguous(), b.contiguous(), a.stride as usize, b.stride as usize];
         Self {
             kernel: if fours.iter().all(|side| side.is_multiple_of(4)) { &VEC4 } else { &SCALAR },
-            row_tiles: height.div_ceil(rows) as u32,
-            column_tiles: longest.div_ceil(places) as u32,
+            constants: vec![("ROWS", rows as f64), ("PLACES", places as f64), constant],
+            ..Self::tiled(a, pattern, alone, [rows, places], if cuda { CUDA_FULL } else { FULL })
+        }
+    }
+
+    /// Tiles of so many rows and places. Small results are summed over parts of the tokens at once, as many as
+    /// make `full` workgroups.
+    fn tiled(a: &Tokens, pattern: &BlockPattern, alone: bool, [rows, places]: [usize; 2], full: usize) -> Self {
+        let ([height, width], tokens) = (pattern.block(), a.tokens as usize);
+        let (row_tiles, column_tiles) = (height.div_ceil(rows), longest(pattern).div_ceil(places));
+        let tiles = pattern.grid()[0] * row_tiles * column_tiles;
+        let fits = (a.buffer.device.max_binding() / (4 * (pattern.len() * height * width).max(1))).max(1);
+        let parts = if alone && tiles > 0 { (full / tiles).clamp(1, 8).min(tokens / 512).min(fits).max(1) } else { 1 };
+        let part_tokens = tokens.div_ceil(parts).next_multiple_of(8);
+        Self {
+            kernel: &SCALAR,
+            row_tiles: row_tiles as u32,
+            column_tiles: column_tiles as u32,
             parts: tokens.div_ceil(part_tokens) as u32,
             part_tokens: part_tokens as u32,
-            constants: vec![("ROWS", rows as f64), ("PLACES", places as f64), constant],
+            writes: Dtype::F32,
+            constants: Vec::new(),
         }
     }
 
@@ -221,4 +239,9 @@ impl Plan {
             () => [16, 256, 4],
         }
     }
+}
+
+/// Places of the longest block row.
+fn longest(pattern: &BlockPattern) -> usize {
+    pattern.row_starts().windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0) as usize * pattern.block()[1]
 }

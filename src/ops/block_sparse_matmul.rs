@@ -131,7 +131,7 @@ fn run(op: &'static str, a: &BlockSparse, b: &BlockSparse, pattern: &BlockPatter
     let pairs = upload_words(a.device(), &meetings(a.pattern(), b.pattern(), pattern))?;
     let blocks: Vec<u32> = pattern.blocks().flatten().map(|side| side as u32).collect();
     let (device, a, b) = (a.device(), a.widened()?, b.widened()?);
-    let c = BlockSparse::alloc(device, pattern)?;
+    let c = BlockSparse::alloc(device, pattern, Dtype::F32)?;
     for buffer in [a.buffer(), b.buffer(), c.buffer()] {
         check_binding(op, "the block values' size in bytes", buffer)?;
     }

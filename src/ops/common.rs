@@ -53,6 +53,12 @@ pub(crate) fn values(op: &'static str, argument: &'static str, operand: &Operand
     Ok(())
 }
 
+/// Whether the device has matrix units that take operands of these types, which are all one: f16, or on CUDA bf16.
+pub(crate) fn on_matrix_units(device: &Device, dtypes: &[Dtype]) -> bool {
+    let all = |dtype| dtypes.iter().all(|own| *own == dtype);
+    device.has_matrix_units() && (all(Dtype::F16) || device.is_cuda() && all(Dtype::Bf16))
+}
+
 /// The storage type of a result: that of the operands if it is the same half for all, else f32.
 pub(crate) fn result_dtype(operands: &[&Operand]) -> Dtype {
     Dtype::of_result(operands.iter().map(|operand| operand.dtype))

@@ -5,7 +5,7 @@ use crate::device::Buffer;
 use crate::operand::{MAX_LEN, Operand};
 use crate::{Error, Layout, Result};
 
-/// A part of a dense f32 batch.
+/// A part of a dense batch.
 pub(crate) struct Tokens {
     pub buffer: Buffer,
     pub batch: u32,
@@ -17,6 +17,8 @@ pub(crate) struct Tokens {
     pub stride: u32,
     /// Whether features are contiguous.
     pub along: bool,
+    /// Bytes of a value.
+    bytes: usize,
 }
 
 impl Tokens {
@@ -29,12 +31,13 @@ impl Tokens {
             batch_stride: operand.len() as u32,
             stride: operand.stride() as u32,
             along: operand.layout == Layout::Rows,
+            bytes: operand.dtype.bytes(),
         }
     }
 
     /// Matrix `n` alone.
     pub fn matrix(&self, n: u32) -> Self {
-        let bytes = self.batch_stride as usize * 4;
+        let bytes = self.batch_stride as usize * self.bytes;
         Self { buffer: self.buffer.view(n as usize * bytes, bytes), batch: 1, ..*self }
     }
 
@@ -67,7 +70,7 @@ pub(crate) fn pieces(op: &'static str, operands: &[&Operand]) -> Result<Vec<Vec<
     let cut = |start: usize| {
         let count = part.min(tokens - start);
         let cut = |operand: &&Operand| {
-            let bytes = operand.cols * 4;
+            let bytes = operand.cols * operand.dtype.bytes();
             let (mut new, buffer) = ((*operand).clone(), operand.buffer.view(start * bytes, count * bytes));
             (new.batch, new.rows, new.buffer) = (1, count, buffer);
             Tokens::new(&new)

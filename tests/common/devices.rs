@@ -15,7 +15,7 @@
 use std::io::Write;
 use std::sync::OnceLock;
 
-use bandsaw::{Device, Info, Options};
+use bandsaw::{Device, Dtype, Info, Options};
 
 use super::interpreter;
 
@@ -84,6 +84,12 @@ pub fn with_interpreter() -> impl Iterator<Item = &'static Tested> {
 pub fn devices() -> &'static [Tested] {
     static DEVICES: OnceLock<Vec<Tested>> = OnceLock::new();
     DEVICES.get_or_init(open_all)
+}
+
+/// Every device and the interpreter, with each of the storage types that matrix units of its kind may take.
+pub fn devices_and_halves() -> impl Iterator<Item = (&'static Tested, Dtype)> {
+    let types = |tested: &Tested| if tested.info.backend == "cuda" { &[Dtype::F16, Dtype::Bf16][..] } else { &[Dtype::F16] };
+    with_interpreter().flat_map(move |tested| types(tested).iter().map(move |dtype| (tested, *dtype)))
 }
 
 fn open_all() -> Vec<Tested> {

@@ -449,28 +449,34 @@ void wait_for_copies(int groups_left) {
     copies.finish(copies.group >= unsigned(groups_left) ? copies.group - groups_left : 0);
 }
 
-// 16 × 8 = (16 × 16) · (16 × 8), from the words of mma.m16n8k16.
-void multiply(float (&product)[16][8], const Slot (&slots)[32]) {
-    _Float16 a[16][16], b[16][8];
+// 16 × 8 = (16 × 16) · (16 × 8), from the words of mma.m16n8k16; their halves are bf16 if `brain`, else f16.
+void multiply(float (&product)[16][8], const Slot (&slots)[32], bool brain) {
+    auto widened = [&](unsigned word, int n) {
+        uint16_t half = word >> n * 16;
+        uint32_t bits = uint32_t(half) << 16;
+        float wide;
+        memcpy(&wide, &bits, sizeof wide);
+        _Float16 narrow;
+        memcpy(&narrow, &half, sizeof narrow);
+        return brain ? wide : float(narrow);
+    };
+    float a[16][16], b[16][8];
     for (int lane = 0; lane < 32; lane++) {
         int row = lane / 4, pair = lane % 4 * 2;
         const unsigned* word = slots[lane].word;
-        memcpy(&a[row][pair], &word[0], 4);
-        memcpy(&a[row + 8][pair], &word[1], 4);
-        memcpy(&a[row][pair + 8], &word[2], 4);
-        memcpy(&a[row + 8][pair + 8], &word[3], 4);
         for (int n = 0; n < 2; n++) {
-            memcpy(&b[pair + n][row], reinterpret_cast<const char*>(&word[4]) + n * 2, 2);
-            memcpy(&b[pair + 8 + n][row], reinterpret_cast<const char*>(&word[5]) + n * 2, 2);
+            a[row][pair + n] = widened(word[0], n);
+            a[row + 8][pair + n] = widened(word[1], n);
+            a[row][pair + 8 + n] = widened(word[2], n);
+            a[row + 8][pair + 8 + n] = widened(word[3], n);
+            b[pair + n][row] = widened(word[4], n);
+            b[pair + 8 + n][row] = widened(word[5], n);
         }
     }
-    float wide[16][8];
-    for (int k = 0; k < 16; k++)
-        for (int j = 0; j < 8; j++) wide[k][j] = b[k][j];
     for (int i = 0; i < 16; i++) {
         float sums[8] = {};
         for (int k = 0; k < 16; k++)
-            for (int j = 0; j < 8; j++) sums[j] += float(a[i][k]) * wide[k][j];
+            for (int j = 0; j < 8; j++) sums[j] += a[i][k] * b[k][j];
         memcpy(product[i], sums, sizeof sums);
     }
 }

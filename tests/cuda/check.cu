@@ -1,9 +1,6 @@
 // Kernels that check.py runs, on the emulation or on a GPU, to compare both with what CUDA promises.
 
-#include "shared/kernel.cuh"
-#if __has_include("shared/tensor.cuh")
-#include "shared/tensor.cuh"
-#endif
+#include "shared/halves.cuh"
 
 struct Params {
     uint count;
@@ -70,14 +67,9 @@ KERNEL(64) check_stuck(PARAMS params, const float* __restrict__ in, float* __res
 
 KERNEL(32) check_outside(PARAMS params, const float* __restrict__ in, float* __restrict__ out) { out[threadIdx.x] = in[params.count + threadIdx.x]; }
 
-#ifdef __CUDACC__
-#define HAS_TENSOR
-#elif __has_include("shared/tensor.cuh")
-#define HAS_TENSOR
-#endif
-#ifdef HAS_TENSOR
 // C (16 × 8) = A (16 × 16) · B (16 × 8), halves by rows; `out` is C, then what each ldmatrix gave.
-KERNEL(32) check_product(PARAMS params, const uint* __restrict__ in, uint* __restrict__ out) {
+template <class Half>
+DEVICE void product(const Params& params, const uint* __restrict__ in, uint* __restrict__ out) {
     __shared__ __align__(16) uint words[192];
     for (int n = threadIdx.x; n < 48; n += 32) cp_async_16(words + n * 4, in + n * 4, n * 4 < params.count);
     cp_async_commit();
@@ -90,10 +82,12 @@ KERNEL(32) check_product(PARAMS params, const uint* __restrict__ in, uint* __res
     ldmatrix_x4_trans(b, right + (lane % 16) * 4);
     ldmatrix_x4(plain, right + (lane % 16) * 4);
     float c[4] = {1, 2, 3, 4};
-    mma_16x8x16(c, a, b[0], b[1]);
+    add_product<Half>(c, a, b[0], b[1]);
     for (int n = 0; n < 4; n++) out[(lane / 4 + n / 2 * 8) * 8 + lane % 4 * 2 + n % 2] = __float_as_uint(c[n]);
     uint* to = out + 128 + lane * 8;
     for (int n = 0; n < 4; n++) to[n] = a[n];
     for (int n = 0; n < 2; n++) to[4 + n] = b[n], to[6 + n] = plain[n];
 }
-#endif
+
+KERNEL(32) check_product(PARAMS params, const uint* __restrict__ in, uint* __restrict__ out) { product<__half>(params, in, out); }
+KERNEL(32) check_product_brain(PARAMS params, const uint* __restrict__ in, uint* __restrict__ out) { product<__nv_bfloat16>(params, in, out); }

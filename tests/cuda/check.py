@@ -16,7 +16,7 @@ FLOAT, WORD = "f", "I"
 if len(sys.argv) > 1:
     PTX = open(sys.argv[1], "rb").read()
 else:
-    names = ["sum", "reverse", "no_barrier", "dynamic", "votes", "stuck", "outside", "product"]
+    names = ["sum", "reverse", "no_barrier", "dynamic", "votes", "stuck", "outside", "product", "product_brain"]
     PTX = b".version 8.0\n.target sm_80\n.global .align 4 .u32 check_dynamic_shared = 102400;\n"
     PTX += b"".join(b".visible .entry check_%s()\n" % name.encode() for name in names)
 EMULATED = len(sys.argv) == 1
@@ -93,15 +93,26 @@ def check_votes(gpu):
         assert got[n * 5 : n * 5 + 5] == want, (n, got[n * 5 : n * 5 + 5], want)
 
 
-def check_product(gpu):
+def pack_halves(values, brain):
+    """f16, or bf16: the upper halves of f32, the rest cut off."""
+    return b"".join(pack(FLOAT, [x])[2:] for x in values) if brain else pack("e", values)
+
+
+def unpack_halves(data, brain):
+    if not brain:
+        return list(struct.unpack(f"{len(data) // 2}e", data))
+    return [struct.unpack(FLOAT, b"\0\0" + data[n : n + 2])[0] for n in range(0, len(data), 2)]
+
+
+def check_product(gpu, brain):
     def random_half():
-        return struct.unpack("e", struct.pack("e", random.uniform(-2, 2)))[0]
+        return unpack_halves(pack_halves([random.uniform(-2, 2)], brain), brain)[0]
 
     a = [[random_half() for _ in range(16)] for _ in range(16)]
     b = [[random_half() for _ in range(8)] for _ in range(16)]
-    data = pack("e", sum(a, []) + sum(b, []))
+    data = pack_halves(sum(a, []) + sum(b, []), brain)
     for rows in (16, 8):  # of B: zeros where cp_async_16 was told not to copy
-        got = gpu.launch("check_product", 1, data, 128 + 256, WORD, count=128 + rows * 4)
+        got = gpu.launch("check_product" + "_brain" * brain, 1, data, 128 + 256, WORD, count=128 + rows * 4)
         sums = struct.unpack("128f", pack(WORD, got[:128]))
         for i in range(16):
             for j in range(8):
@@ -113,14 +124,15 @@ def check_product(gpu):
             right = b[:rows] + zero
             want = [a[row + i][pair + k + n] for k in (0, 8) for i in (0, 8) for n in (0, 1)]
             want += [right[pair + k + n][row] for k in (0, 8) for n in (0, 1)] + [right[row + k][pair + n] for k in (0, 8) for n in (0, 1)]
-            have = struct.unpack("16e", pack(WORD, got[128 + lane * 8 :][:8]))
-            assert list(have) == want, (lane, have, want)
+            have = unpack_halves(pack(WORD, got[128 + lane * 8 :][:8]), brain)
+            assert have == want, (lane, have, want)
 
 
 with Context() as gpu:
     check_threads(gpu)
     check_votes(gpu)
-    check_product(gpu)
+    check_product(gpu, False)
+    check_product(gpu, True)
 if EMULATED:
     values = pack(FLOAT, [1.0] * 64)
     for name, error in [("check_stuck", 719), ("check_outside", 700)]:

@@ -228,18 +228,19 @@ template <class T> static inline T __ldcs(const T* at) { return *at; }
 template <class T> static inline void __stcs(T* at, T value) { *at = value; }
 template <class T> static inline void __stcg(T* at, T value) { *at = value; }
 
-// What shaders/shared/tensor.cuh asks for.
+// What shaders/shared/tensor.cuh and halves.cuh ask for.
 
 namespace emulation {
-void multiply(float (&product)[16][8], const Slot (&slots)[32]);
+void multiply(float (&product)[16][8], const Slot (&slots)[32], bool brain);
 }
 
-static inline void emulate_mma_16x8x16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+// f16 factors, or bf16 if `brain`.
+static inline void emulate_mma_16x8x16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, bool brain = false) {
     emulation::show(emulation::Slot{a[0], a[1], a[2], a[3], b0, b1, 0, 0});
     emulation::join(~0u);
     emulation::Warp& warp = *emulation::here.warp;
     if (warp.product_join != warp.joins) {
-        emulation::multiply(warp.product, warp.slots[warp.turn ^ 1]);
+        emulation::multiply(warp.product, warp.slots[warp.turn ^ 1], brain);
         warp.product_join = warp.joins;
     }
     unsigned row = emulation::here.lane / 4, column = emulation::here.lane % 4 * 2;

@@ -4,7 +4,9 @@ use bandsaw::{
     Activation, BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Semiring, block_linear, block_linear_backward,
 };
 
-use crate::{Bound, Full, assert_product, check_value, dense, devices, full, full_dense, sparse, stacked, sum, with_interpreter};
+use crate::{
+    Bound, Full, assert_product, check_value, dense, devices, devices_and_halves, full, full_dense, sparse, stacked, sum, with_interpreter,
+};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Gelu];
 
@@ -124,6 +126,34 @@ fn gradients_are_those_of_the_parts() {
                 close(&format!("{what} w"), &full(&gradients.w), &gz.t(), &fx);
                 let ones = Full::new(1, fg.rows, |_, _| Some(1.0));
                 close(&format!("{what} bias"), &full_dense(gradients.bias.as_ref().unwrap())[0], &ones, &gz);
+            }
+        }
+    }
+}
+
+/// The same of halves, on matrix units where a device has them: with slopes of 0 and 1 each gradient is rounded once.
+#[test]
+fn gradients_of_halves_in_pieces_of_16() {
+    for (tested, dtype) in devices_and_halves() {
+        for (activation, biased) in [Activation::None, Activation::Relu].into_iter().flat_map(|a| [(a, false), (a, true)]) {
+            let what = format!("{} {dtype} {activation:?}", tested.label);
+            let pattern = BlockPattern::random([64, 96], [32, 32], 4, 2).unwrap();
+            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(dtype).unwrap();
+            let half = |seed, rows, cols, batch| dense(&tested.device, seed, DenseShape::new(rows, cols).batch(batch).dtype(dtype));
+            let (x, g, bias) = (half(2, 70, 96, 2), half(4, 70, 64, 2), half(3, 1, 64, 1));
+            let bias = biased.then_some(&bias);
+            let y = block_linear(&x, &w, bias, activation).unwrap();
+            let gradients = block_linear_backward(&x, &w, bias, activation, &y, &g).unwrap();
+            let (fx, fw, fg) = (stacked(&full_dense(&x), 70, 96), full(&w), stacked(&full_dense(&g), 70, 64));
+            let fy = stacked(&full_dense(&y), 70, 64);
+            let gz = Full::new(140, 64, |t, o| Some(fg.get(t, o)? * slope(activation, fy.get(t, o)?)));
+            assert_eq!((gradients.x.shape(), gradients.w.dtype()), (x.shape(), dtype));
+            assert_product(&format!("{what} x"), &stacked(&full_dense(&gradients.x), 70, 96), &gz, &fw, dtype);
+            assert_product(&format!("{what} w"), &full(&gradients.w), &gz.t(), &fx, dtype);
+            assert_eq!(gradients.bias.is_some(), biased);
+            if let Some(gradient) = gradients.bias {
+                let ones = Full::new(1, 140, |_, _| Some(1.0));
+                assert_product(&format!("{what} bias"), &full_dense(&gradient)[0], &ones, &gz, dtype);
             }
         }
     }

@@ -5,7 +5,7 @@ use bandsaw::{
     block_matmul_left_backward,
 };
 
-use crate::{LAYOUTS, assert_product, dense, devices, full, full_dense, patterns, sparse, stacked, with_interpreter};
+use crate::{LAYOUTS, assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked};
 
 /// Around the edges of tiles and of the choice between kernels.
 fn tokens(n: usize) -> [usize; 2] {
@@ -169,7 +169,7 @@ fn halves_give_halves() {
     }
 }
 
-/// f16 in blocks of whole pieces of 16: what kernels on matrix units take, where a device has them.
+/// Halves in blocks of whole pieces of 16: what kernels on matrix units take, where a device has them.
 /// The last tokens do not fill a tile.
 #[test]
 fn halves_in_pieces_of_16() {
@@ -180,19 +180,19 @@ fn halves_in_pieces_of_16() {
         ([128, 128], [128, 128], 64),
         ([96, 64], [32, 64], 300),
     ];
-    for tested in with_interpreter() {
+    for (tested, dtype) in devices_and_halves() {
         for (sides, block, tokens) in cases {
             let [rows, columns]: [usize; 2] = sides;
             let count = (rows / block[0] * (columns / block[1])).div_ceil(2);
             let pattern = BlockPattern::random(sides, block, count, 3).unwrap();
-            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(Dtype::F16).unwrap();
+            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(dtype).unwrap();
             for w in [w.t(), w] {
-                let what = format!("{} {} {tokens} tokens", tested.label, w.pattern());
-                let x = dense(&tested.device, 2, DenseShape::new(tokens, w.pattern().rows()).batch(2).dtype(Dtype::F16));
+                let what = format!("{} {} {tokens} tokens {dtype}", tested.label, w.pattern());
+                let x = dense(&tested.device, 2, DenseShape::new(tokens, w.pattern().rows()).batch(2).dtype(dtype));
                 let y = block_matmul(&x, &w).unwrap();
-                assert_eq!(y.shape().dtype, Dtype::F16);
+                assert_eq!(y.shape().dtype, dtype);
                 for (y, x) in full_dense(&y).iter().zip(full_dense(&x)) {
-                    assert_product(&what, y, &x, &full(&w), Dtype::F16);
+                    assert_product(&what, y, &x, &full(&w), dtype);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! Products of dense batches at stored blocks.
 
-use bandsaw::{BlockPattern, DenseShape, Device, Dtype, Layout, block_sddmm, block_sddmm_backward};
+use bandsaw::{BlockPattern, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward};
 
-use crate::{assert_product, dense, devices, full, full_dense, patterns, sparse, stacked};
+use crate::{assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked, with_interpreter};
 
 #[test]
 fn products_at_blocks_are_the_dense_ones() {
@@ -28,6 +28,136 @@ fn long_sums_are_cut_into_parts() {
         let b = dense(&tested.device, 2, DenseShape::new(700, 64).batch(2));
         let c = block_sddmm(&a, &b, &pattern).unwrap();
         assert_product(&tested.label, &full(&c), &stacked(&full_dense(&a), 700, 32).t(), &stacked(&full_dense(&b), 700, 64), Dtype::F32);
+    }
+}
+
+/// Halves in blocks of whole pieces of 16, which kernels on matrix units take where a device has them: around the edges
+/// of their tiles (16, 32, 64 or 128 rows, 128 or 256 places, 16 or 32 tokens at a time) and of the choice
+/// between kernels, and sizes whose blocks stick out or whose features are no pieces of 8.
+#[test]
+fn halves_in_pieces_of_16() {
+    let cases: [([usize; 2], [usize; 2], usize); 16] = [
+        ([32, 32], [16, 16], 63),
+        ([32, 320], [16, 16], 64),
+        ([64, 288], [16, 32], 65),
+        ([56, 72], [16, 16], 80),
+        ([52, 72], [16, 16], 80),
+        ([56, 70], [16, 16], 80),
+        ([64, 320], [32, 32], 95),
+        ([88, 104], [32, 32], 96),
+        ([96, 48], [48, 16], 97),
+        ([64, 160], [64, 32], 127),
+        ([120, 296], [64, 32], 128),
+        ([160, 48], [80, 48], 129),
+        ([112, 32], [112, 16], 66),
+        ([128, 256], [128, 128], 64),
+        ([136, 264], [128, 128], 70),
+        ([192, 32], [96, 32], 72),
+    ];
+    for (tested, dtype) in devices_and_halves() {
+        for (sides, block, tokens) in cases {
+            let blocks = sides[0].div_ceil(block[0]) * sides[1].div_ceil(block[1]);
+            // All, so that rows are longer than a tile, or some.
+            for count in [blocks, blocks.div_ceil(2)] {
+                let pattern = BlockPattern::random(sides, block, count, 3).unwrap();
+                let what = format!("{} {pattern} {tokens} tokens {dtype}", tested.label);
+                let half = |seed, features| dense(&tested.device, seed, DenseShape::new(tokens, features).dtype(dtype));
+                let (a, b) = (half(1, sides[0]), half(2, sides[1]));
+                let c = block_sddmm(&a, &b, &pattern).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!((c.dtype(), c.pattern()), (dtype, &pattern));
+                assert_product(&what, &full(&c), &full_dense(&a)[0].t(), &full_dense(&b)[0], dtype);
+            }
+        }
+    }
+}
+
+/// Batches, layouts, parts of the tokens, pieces of operands beyond a binding, and results of another type: each
+/// rounds once.
+#[test]
+fn halves_in_batches_and_parts() {
+    for (tested, half) in devices_and_halves() {
+        let options = Options { max_binding: Some(8192), ..tested.device.options() };
+        let small = Device::open(&tested.info.id, options).unwrap();
+        let pattern = BlockPattern::random([32, 64], [16, 32], 3, 3).unwrap();
+        for (device, batch, tokens, layout) in [
+            (&tested.device, 3, 30, Layout::Rows),
+            (&tested.device, 2, 700, Layout::Rows),
+            (&tested.device, 1, 2100, Layout::Rows),
+            (&tested.device, 2, 70, Layout::Columns),
+            (&small, 1, 150, Layout::Rows),
+        ] {
+            let what = format!("{} batch {batch} {tokens} tokens {layout:?} {half}", tested.label);
+            let a = dense(device, 1, DenseShape::new(tokens, 32).batch(batch).dtype(half).layout(layout));
+            let b = dense(device, 2, DenseShape::new(tokens, 64).batch(batch).dtype(half));
+            let c = block_sddmm(&a, &b, &pattern).unwrap();
+            let (fa, fb) = (stacked(&full_dense(&a), tokens, 32).t(), stacked(&full_dense(&b), tokens, 64));
+            assert_eq!(c.dtype(), half);
+            assert_product(&what, &full(&c), &fa, &fb, half);
+            for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+                let w = sparse(device, &pattern, 3, Layout::Rows).to_dtype(dtype).unwrap();
+                let (_, gw) = block_matmul_backward(&a, &w, &b).unwrap();
+                assert_eq!(gw.dtype(), dtype);
+                assert_product(&what, &full(&gw), &fa, &fb, dtype);
+            }
+        }
+    }
+}
+
+/// An infinity or NaN of one feature is in that feature's entries only, however tiles are padded; a sum beyond f16 is
+/// infinite, one that comes back is not.
+#[test]
+fn nan_and_infinity_stay_in_their_entries() {
+    for tested in with_interpreter() {
+        for (block, tokens) in [([16, 16], 20), ([16, 16], 65), ([32, 32], 70), ([64, 32], 97), ([128, 128], 64), ([32, 32], 1100)] {
+            let [r, c] = block;
+            let pattern = BlockPattern::new([2 * r + 8, 2 * c + 8], block, &[[0, 1], [1, 0], [1, 1], [2, 0], [2, 2]]).unwrap();
+            let what = format!("{} {pattern} {tokens} tokens", tested.label);
+            let last = tokens - 1;
+            let half = |features, entry: &dyn Fn(usize, usize) -> f32| {
+                Dense::from_fn(&tested.device, DenseShape::new(tokens, features).dtype(Dtype::F16), |_, t, i| entry(t, i)).unwrap()
+            };
+            let a = half(2 * r + 8, &|t, i| match (t, i) {
+                (0, 0) => f32::NAN,
+                (t, 1) if t == last => f32::INFINITY,
+                (t, i) if t == last && i == 2 * r + 7 => f32::NEG_INFINITY,
+                (3, 3) => 60000.0,
+                (5, 4) => 60000.0,
+                (6, 4) => -60000.0,
+                _ => 1.0,
+            });
+            let b = half(2 * c + 8, &|t, j| match (t, j) {
+                (t, j) if t == last && j == c + 1 => 0.0,
+                (t, 2) if t == last => f32::INFINITY,
+                (2, j) if j == 2 * c + 7 => f32::NAN,
+                (3 | 5 | 6, _) => 2.0,
+                _ => 1.0,
+            });
+            let mut got = full(&block_sddmm(&a, &b, &pattern).unwrap());
+            let (fa, fb) = (full_dense(&a)[0].t(), &full_dense(&b)[0]);
+            // Sums of 120000 are beyond f16, which the exact ones don't know.
+            for j in (0..fb.cols).filter(|j| got.get(3, *j).is_some()) {
+                assert_eq!(got.get(3, j), Some(f64::INFINITY), "{what}: (3, {j})");
+            }
+            got.stored[3 * fb.cols..4 * fb.cols].fill(false);
+            assert_product(&what, &got, &fa, fb, Dtype::F16);
+            assert!(got.get(1, c + 1).unwrap().is_nan() && got.get(1, c).unwrap().is_infinite(), "{what}: ∞ · 0, and ∞");
+            assert_eq!(got.get(4, c), Some(tokens as f64 - 1.0), "{what}: 120000 comes and goes");
+        }
+    }
+}
+
+#[test]
+fn runs_repeat_bit_for_bit() {
+    for tested in with_interpreter() {
+        for (block, tokens, dtype) in [([32, 32], 70, Dtype::F16), ([16, 32], 1700, Dtype::F16), ([16, 16], 1100, Dtype::F32)] {
+            let pattern = BlockPattern::random([64, 64], block, 3, 3).unwrap();
+            let (a, b) = (
+                dense(&tested.device, 1, DenseShape::new(tokens, 64).dtype(dtype)),
+                dense(&tested.device, 2, DenseShape::new(tokens, 64).dtype(dtype)),
+            );
+            let run = || -> Vec<u32> { block_sddmm(&a, &b, &pattern).unwrap().read().unwrap().into_iter().map(f32::to_bits).collect() };
+            assert_eq!(run(), run(), "{} {block:?}", tested.label);
+        }
     }
 }
 

@@ -34,9 +34,9 @@ impl Shape {
 
     fn tokens(self, device: &Device) -> Result<Dense> {
         match self.dtype {
-            Dtype::F16 => {
+            Dtype::F16 | Dtype::Bf16 => {
                 let mut next = random();
-                Dense::from_fn(device, DenseShape::new(self.tokens, self.side).dtype(Dtype::F16), |_, _, _| next())
+                Dense::from_fn(device, DenseShape::new(self.tokens, self.side).dtype(self.dtype), |_, _, _| next())
             }
             _ => dense(device, 1, self.tokens, self.side),
         }
@@ -97,6 +97,11 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
     cases.extend(DENSITIES.map(|density| by_w(shape(64, density))));
     for block in [32, 64, 128] {
         cases.extend(DENSITIES.map(|density| forward(half(block, density), FORWARD)));
+        cases.extend(DENSITIES.map(|density| by_w(half(block, density))));
+    }
+    for block in [32, 128] {
+        let brain = Shape { dtype: Dtype::Bf16, ..shape(block, 0.25) };
+        cases.extend([forward(brain, FORWARD), by_w(brain)]);
     }
     // Other block shapes, operations and numbers of tokens at one density.
     cases.extend([1, 4, 8, 16, 128].map(|block| forward(shape(block, 0.1), FORWARD)));

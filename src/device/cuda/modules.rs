@@ -57,9 +57,7 @@ impl Modules {
     fn load(&mut self, context: &Context, launch: &Launch<'_>) -> Result<Entry> {
         let kernel = launch.kernel;
         let fail = |message: &str| Error::Backend { device: context.name().into(), message: format!("{}: {message}", kernel.name) };
-        let ptx = if self.hopper { kernel.ptx.last() } else { kernel.ptx.first() }.ok_or_else(|| fail("no PTX"))?;
-        let mut names = entry_names(kernel, launch.constants);
-        let name = names.find(|name| ptx.contains(&format!(".entry {name}("))).ok_or_else(|| fail("the PTX has no such entry"))?;
+        let (ptx, name) = found(kernel, launch.constants, self.hopper).ok_or_else(|| fail("the PTX has no such entry"))?;
         let shared = format!("{name}_shared");
         let shared = ptx.contains(&format!(" {shared} =")).then_some(shared);
         let text = module_text(ptx, &name, launch.function.map(Expr::to_ptx).as_deref());
@@ -75,6 +73,15 @@ impl Modules {
         };
         load().map_err(|error| context.translate(0, error))
     }
+}
+
+/// The text that has the entry, and its name. Not all entries have code of their own for Hopper.
+fn found(kernel: &Kernel, constants: &[(&'static str, f64)], hopper: bool) -> Option<(&'static str, String)> {
+    let texts = if hopper { kernel.ptx } else { kernel.ptx.get(..1)? };
+    entry_names(kernel, constants).find_map(|name| {
+        let text = texts.iter().rev().find(|ptx| ptx.contains(&format!(".entry {name}(")))?;
+        Some((*text, name))
+    })
 }
 
 /// What an entry is called: the kernel's name and the values of its constants, of which the last may be
@@ -129,5 +136,22 @@ fn describe(
         }
         let threads = result::function::get_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?;
         Ok(Entry { function, threads: threads as u32, shared })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::found;
+    use crate::ops::block_matmul::cooperative::KERNEL;
+
+    /// bf16 has no code of its own for Hopper, and must not get that of f16.
+    #[test]
+    fn entries_without_code_for_hopper_take_that_for_all() {
+        let constants = |brain| [("SLICE", 64.0), ("ALONG", 1.0), ("BRAIN", brain), ("FLAGS", 5.0)];
+        let [all, hopper] = KERNEL.ptx else { panic!("two texts") };
+        for (brain, on_hopper, text) in [(0.0, false, all), (0.0, true, hopper), (1.0, false, all), (1.0, true, all)] {
+            let (ptx, name) = found(&KERNEL, &constants(brain), on_hopper).unwrap();
+            assert_eq!((ptx == *text, name), (true, format!("block_matmul_cooperative_64_1_{brain}")));
+        }
     }
 }

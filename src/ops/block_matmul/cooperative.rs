@@ -1,10 +1,10 @@
-//! Products of f16 tokens and f16 blocks on matrix units. Sums are f32, by the matrix unit's own order
+//! Products of f16 tokens and f16 blocks on matrix units, on CUDA of bf16 too. Sums are f32, by the matrix unit's own order
 //! and rounding: within 4 times the bound of a sum in f32.
 
 use super::{Epilogue, Plan, SCALAR, SHARED, launch};
 use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
-use crate::ops::common::{Output, parts};
+use crate::ops::common::{Output, on_matrix_units, parts};
 use crate::ops::tokens::Tokens;
 use crate::{BlockSparse, Dense, DenseShape, Dtype, Layout, Result};
 
@@ -15,19 +15,18 @@ pub(crate) static KERNEL: Kernel = Kernel {
     ..SCALAR
 };
 
-/// Whether these are f16 tokens and whole blocks of pieces that the kernel takes, contiguous along features.
+/// Whether these are halves and whole blocks of pieces that the kernel takes, contiguous along features.
 pub(crate) fn suits(x: &Operand, v: &BlockSparse, layout: Layout) -> bool {
     let [depth, width] = v.pattern().block();
-    let halves = x.dtype == Dtype::F16 && v.dtype() == Dtype::F16;
     let along = x.layout == Layout::Rows && layout == Layout::Rows;
     let pieces = depth.is_multiple_of(16) && width.is_multiple_of(32);
     let whole = v.pattern().rows().is_multiple_of(depth) && v.pattern().cols().is_multiple_of(width);
-    x.device().has_matrix_units() && halves && along && pieces && whole && x.rows >= 64 && !v.is_empty()
+    on_matrix_units(x.device(), &[x.dtype, v.dtype()]) && along && pieces && whole && x.rows >= 64 && !v.is_empty()
 }
 
 pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epilogue<'_>) -> Result<Dense> {
     let outputs = v.pattern().cols();
-    let (output, shape) = Output::stored(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).dtype(Dtype::F16))?;
+    let (output, shape) = Output::stored(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).dtype(x.dtype))?;
     crate::ops::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
     for part in parts(op, &[x, &output.operand])? {
         let (x, y) = (Tokens::new(&x.slice(part.clone())), Tokens::new(&output.operand.slice(part)));
@@ -67,6 +66,10 @@ fn cuda_plan(x: &Tokens, v: &BlockSparse, processors: u32) -> Plan {
         token_tiles,
         output_tiles: slices.div_ceil(256 / slice as u32).max(wanted),
         most_groups: u64::from(processors),
-        constants: vec![("SLICE", slice as f64), ("ALONG", f64::from(u8::from(v.layout() == Layout::Columns)))],
+        constants: vec![
+            ("SLICE", slice as f64),
+            ("ALONG", f64::from(u8::from(v.layout() == Layout::Columns))),
+            ("BRAIN", f64::from(u8::from(v.dtype() == Dtype::Bf16))),
+        ],
     }
 }

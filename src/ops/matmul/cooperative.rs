@@ -1,4 +1,4 @@
-//! Products of f16 operands on matrix units: dense · denseᵀ onto a band (the window product), and band ·
+//! Products of f16 operands, on CUDA of bf16 too, on matrix units: dense · denseᵀ onto a band (the window product), and band ·
 //! dense ("unwindow"), where the dense rows are whole pieces of 16 columns. Sums are f32, by the matrix
 //! unit's own order and rounding: within 4 times the bound of a sum in f32.
 
@@ -6,7 +6,7 @@ use super::{Params, SHARED, params};
 use crate::device::Launch;
 use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
-use crate::ops::common::{Output, fit, parts};
+use crate::ops::common::{Output, fit, on_matrix_units, parts};
 use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Layout, Result, Semiring, cpu};
 
 pub(crate) static BAND: Kernel = Kernel {
@@ -35,8 +35,7 @@ fn in_pieces(columns: usize) -> bool {
 }
 
 fn on_units(a: &Operand, b: &Operand, ring: Semiring) -> bool {
-    let halves = a.dtype == Dtype::F16 && b.dtype == Dtype::F16;
-    a.device().has_matrix_units() && halves && ring == Semiring::Sum && a.rows >= 16 && fit(&[a, b])
+    on_matrix_units(a.device(), &[a.dtype, b.dtype]) && ring == Semiring::Sum && a.rows >= 16 && fit(&[a, b])
 }
 
 /// Q·Kᵀ, both stored row by row, onto a band in rows layout.
@@ -63,9 +62,12 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: Dens
 }
 
 fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
-    // Where the second is left out, A is in rows layout.
-    let constants = [("TILES", (columns / 16) as f64), ("ACROSS", 1.0)];
-    let across = !a.dense && a.layout == Layout::Columns;
+    let flag = |name, yes| (name, f64::from(u8::from(yes)));
+    let mut constants = vec![("TILES", (columns / 16) as f64)];
+    constants.extend((!a.dense).then(|| flag("ACROSS", a.layout == Layout::Columns)));
+    if a.device().is_cuda() {
+        constants.push(flag("BRAIN", a.dtype == Dtype::Bf16));
+    }
     for part in parts(op, &[a, b, c])? {
         let (a, b, c) = (a.slice(part.clone()), b.slice(part.clone()), c.slice(part));
         let tiles = a.rows.div_ceil(LINES);
@@ -75,7 +77,7 @@ fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c
             inputs: &[&a.buffer, &b.buffer],
             outputs: &[&c.buffer],
             groups: (a.batch * tiles) as u64,
-            constants: &constants[..1 + usize::from(across)],
+            constants: &constants,
             function: None,
         })?;
     }
