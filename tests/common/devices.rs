@@ -46,10 +46,7 @@ impl Tested {
             Variant::Portable => Options { portable: true, poison: true, ..Options::default() },
             Variant::Checked => Options { checked: true, poison: true, ..Options::default() },
         };
-        let device = match info.backend.as_str() {
-            "interpreter" => interpreter::device(options),
-            _ => Device::open(&info.id, options).unwrap_or_else(|error| panic!("{} {variant:?}: {error}", info.id)),
-        };
+        let device = again(info, options);
         let label = format!("{} {} {variant:?}", info.id, info.backend);
         Self { device, info: info.clone(), variant, label }
     }
@@ -57,6 +54,14 @@ impl Tested {
     /// Whether the work runs on CPU cores, so that large cases must be smaller.
     pub fn software(&self) -> bool {
         self.info.kind == "software" || self.info.id == "cpu" || self.info.name == "CUDA emulation"
+    }
+}
+
+/// The device, opened with these options.
+pub fn again(info: &Info, options: Options) -> Device {
+    match info.backend.as_str() {
+        "interpreter" => interpreter::device(options),
+        _ => Device::open(&info.id, options).unwrap_or_else(|error| panic!("{} {options:?}: {error}", info.id)),
     }
 }
 

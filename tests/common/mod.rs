@@ -13,6 +13,6 @@ mod oracle;
 
 pub use bounds::{Bound, EPSILON, rounding};
 pub use cases::{Case, cases};
-pub use devices::{Tested, Variant, devices, devices_and_halves, with_interpreter};
+pub use devices::{Tested, Variant, again, devices, devices_and_halves, with_interpreter};
 pub use host::{Host, noise};
 pub use oracle::{Rows, check_banded, check_dense, check_value, outside_holds_fill};

@@ -2,7 +2,7 @@
 
 use bandsaw::{BlockPattern, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward};
 
-use crate::{assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked, with_interpreter};
+use crate::{again, assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked, with_interpreter};
 
 #[test]
 fn products_at_blocks_are_the_dense_ones() {
@@ -77,7 +77,7 @@ fn halves_in_pieces_of_16() {
 fn halves_in_batches_and_parts() {
     for (tested, half) in devices_and_halves() {
         let options = Options { max_binding: Some(8192), ..tested.device.options() };
-        let small = Device::open(&tested.info.id, options).unwrap();
+        let small = again(&tested.info, options);
         let pattern = BlockPattern::random([32, 64], [16, 32], 3, 3).unwrap();
         for (device, batch, tokens, layout) in [
             (&tested.device, 3, 30, Layout::Rows),
