@@ -94,7 +94,7 @@ fn check(tested: &Tested, dtype: Dtype) {
             // So small that some windows start where no binding may.
             for limit in [12000, 4500] {
                 let options = Options { max_binding: Some(limit), poison: true, ..tested.device.options() };
-                let device = Device::open(&tested.info.id, options).unwrap();
+                let device = tested.opened(options);
                 for ((name, want), (_, got)) in whole.iter().zip(all(&device, size, bands, layouts, dtype)) {
                     let what = format!("{}, bindings of {limit}: {name} of {size:?}, {bands:?}, {layouts:?}", tested.label);
                     assert_eq!(want.len(), got.len(), "{what}");

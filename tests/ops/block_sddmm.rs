@@ -77,7 +77,7 @@ fn halves_in_pieces_of_16() {
 fn halves_in_batches_and_parts() {
     for (tested, half) in devices_and_halves() {
         let options = Options { max_binding: Some(8192), ..tested.device.options() };
-        let small = Device::open(&tested.info.id, options).unwrap();
+        let small = tested.opened(options);
         let pattern = BlockPattern::random([32, 64], [16, 32], 3, 3).unwrap();
         for (device, batch, tokens, layout) in [
             (&tested.device, 3, 30, Layout::Rows),
