@@ -3,8 +3,9 @@ enable wgpu_cooperative_matrix;
 diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its number only
 
 
-// C = A·B on matrix units: A a band in rows layout, B and C dense row-major; all f16, sums f32. A
-// subgroup has 16 rows of C and goes along A's band, 16 p at a time.
+// C = A·B on matrix units: A a band, B and C dense row-major; all f16, sums f32. A subgroup has 16 rows
+// of C and goes along A's band, 16 p at a time. A's pieces are staged as they are stored: row by row, or
+// in columns layout (ACROSS) column by column.
 
 @group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
@@ -14,12 +15,13 @@ const GROUP = 128u;
 const LINES = 64;                   // rows of a workgroup, 16 to a subgroup
 const STAGED = 16u;                 // rows of B at once
 override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dense operand
+override ACROSS: bool = false;      // A in columns layout
 override ROW: u32 = TILES * 4u;     // vec4s of such a row
 override PITCH: u32 = ROW + 2u;     // of a staged one
 override STAGE: u32 = PITCH * STAGED;
 const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
 
-const WEIGHTS = 6u;                 // vec4s of a row of A's piece, in f16
+const WEIGHTS = 6u;                 // vec4s of a line of A's piece, in f16
 
 var<workgroup> stage: array<vec4<f16>, STAGE>;
 var<workgroup> weights: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
@@ -35,6 +37,13 @@ fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
 
 fn into_stage(at: u32, value: vec4<f16>) {
     if at < STAGED * ROW { stage[at / ROW * PITCH + at % ROW] = value; }
+}
+
+// A[i,p], which is at `at`, 0 outside.
+fn value_of_a(at: i32, i: i32, p: i32) -> f16 {
+    var value = f16();
+    if (p < params.inner) & in_band(i, p, params.a_lower, params.a_upper) { value = a[at]; }
+    return value;
 }
 
 // By bits, since compilers may take it that nothing is infinite.
@@ -77,8 +86,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let own_weights = local / 32u * 16u * WEIGHTS;
     let a0 = batch * a_len();
     let b_at = batch * params.inner * i32(ROW);
-    let column = i32(lane % 16u);
-    let first = row + i32(lane / 16u); // this invocation brings every other row of A
+    // This invocation brings every other row of A, in columns layout every other column; and of each one value.
+    let line = i32(lane / 16u);
+    let along = i32(lane % 16u);
+    let i = row + select(line, along, ACROSS);
+    let next_i = select(2, 0, ACROSS);
+    let next_p = select(0, 2, ACROSS);
     let slot = own_weights + lane / 16u * WEIGHTS + lane % 16u / 4u;
     let part = lane % 4u;
     let zero = vec4<f16>();
@@ -103,16 +116,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if TILES > 2u { b1 = line_of_b(b_at, start, local + 1u * GROUP); }
     if TILES > 4u { b2 = line_of_b(b_at, start, local + 2u * GROUP); }
     if TILES > 6u { b3 = line_of_b(b_at, start, local + 3u * GROUP); }
-    p = start + column;
-    a_at = a0 + a_index(first, p);
-    w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
-    w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
-    w2 = f16(); if (p < params.inner) & in_band(first + 4, p, params.a_lower, params.a_upper) { w2 = a[a_at + 4 * params.a_stride]; }
-    w3 = f16(); if (p < params.inner) & in_band(first + 6, p, params.a_lower, params.a_upper) { w3 = a[a_at + 6 * params.a_stride]; }
-    w4 = f16(); if (p < params.inner) & in_band(first + 8, p, params.a_lower, params.a_upper) { w4 = a[a_at + 8 * params.a_stride]; }
-    w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
-    w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
-    w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
+    p = start + select(along, line, ACROSS);
+    a_at = a0 + a_index(i, p);
+    w0 = value_of_a(a_at, i, p);
+    w1 = value_of_a(a_at + 2 * params.a_stride, i + 1 * next_i, p + 1 * next_p);
+    w2 = value_of_a(a_at + 4 * params.a_stride, i + 2 * next_i, p + 2 * next_p);
+    w3 = value_of_a(a_at + 6 * params.a_stride, i + 3 * next_i, p + 3 * next_p);
+    w4 = value_of_a(a_at + 8 * params.a_stride, i + 4 * next_i, p + 4 * next_p);
+    w5 = value_of_a(a_at + 10 * params.a_stride, i + 5 * next_i, p + 5 * next_p);
+    w6 = value_of_a(a_at + 12 * params.a_stride, i + 6 * next_i, p + 6 * next_p);
+    w7 = value_of_a(a_at + 14 * params.a_stride, i + 7 * next_i, p + 7 * next_p);
     for (var p0 = start; p0 < end; p0 += i32(STAGED)) {
         workgroupBarrier();
         into_stage(local, b0);
@@ -133,19 +146,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if TILES > 2u { b1 = line_of_b(b_at, p0 + i32(STAGED), local + 1u * GROUP); }
             if TILES > 4u { b2 = line_of_b(b_at, p0 + i32(STAGED), local + 2u * GROUP); }
             if TILES > 6u { b3 = line_of_b(b_at, p0 + i32(STAGED), local + 3u * GROUP); }
-            p = p0 + i32(STAGED) + column;
-            a_at = a0 + a_index(first, p);
-            w0 = f16(); if (p < params.inner) & in_band(first, p, params.a_lower, params.a_upper) { w0 = a[a_at + 0 * params.a_stride]; }
-            w1 = f16(); if (p < params.inner) & in_band(first + 2, p, params.a_lower, params.a_upper) { w1 = a[a_at + 2 * params.a_stride]; }
-            w2 = f16(); if (p < params.inner) & in_band(first + 4, p, params.a_lower, params.a_upper) { w2 = a[a_at + 4 * params.a_stride]; }
-            w3 = f16(); if (p < params.inner) & in_band(first + 6, p, params.a_lower, params.a_upper) { w3 = a[a_at + 6 * params.a_stride]; }
-            w4 = f16(); if (p < params.inner) & in_band(first + 8, p, params.a_lower, params.a_upper) { w4 = a[a_at + 8 * params.a_stride]; }
-            w5 = f16(); if (p < params.inner) & in_band(first + 10, p, params.a_lower, params.a_upper) { w5 = a[a_at + 10 * params.a_stride]; }
-            w6 = f16(); if (p < params.inner) & in_band(first + 12, p, params.a_lower, params.a_upper) { w6 = a[a_at + 12 * params.a_stride]; }
-            w7 = f16(); if (p < params.inner) & in_band(first + 14, p, params.a_lower, params.a_upper) { w7 = a[a_at + 14 * params.a_stride]; }
+            p = p0 + i32(STAGED) + select(along, line, ACROSS);
+            a_at = a0 + a_index(i, p);
+            w0 = value_of_a(a_at, i, p);
+            w1 = value_of_a(a_at + 2 * params.a_stride, i + 1 * next_i, p + 1 * next_p);
+            w2 = value_of_a(a_at + 4 * params.a_stride, i + 2 * next_i, p + 2 * next_p);
+            w3 = value_of_a(a_at + 6 * params.a_stride, i + 3 * next_i, p + 3 * next_p);
+            w4 = value_of_a(a_at + 8 * params.a_stride, i + 4 * next_i, p + 4 * next_p);
+            w5 = value_of_a(a_at + 10 * params.a_stride, i + 5 * next_i, p + 5 * next_p);
+            w6 = value_of_a(a_at + 12 * params.a_stride, i + 6 * next_i, p + 6 * next_p);
+            w7 = value_of_a(a_at + 14 * params.a_stride, i + 7 * next_i, p + 7 * next_p);
         }
         if (p0 + i32(STAGED) <= row - params.a_lower) | (p0 > row + 15 + params.a_upper) { continue; }
-        let w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        var w = coop_mat16x16<f16, A>();
+        if ACROSS {
+            w = coopLoad<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        } else {
+            w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        }
         c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[0u], PITCH), c0);
         if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[4u], PITCH), c1); }
         if TILES > 2u { c2 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[8u], PITCH), c2); }
@@ -156,15 +174,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if TILES > 7u { c7 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[28u], PITCH), c7); }
     }
 
-    let i = row + i32(lane / 2u);
+    let own_row = row + i32(lane / 2u);
     let held = own + lane / 2u * SCORES + lane % 2u * 2u;
     let to = lane % 2u * 2u;
-    subgroupBarrier(); coopStoreT(c0, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 0u); }
-    if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 4u); } }
-    if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 8u); } }
-    if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 12u); } }
-    if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 16u); } }
-    if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 20u); } }
-    if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 24u); } }
-    if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 28u); } }
+    subgroupBarrier(); coopStoreT(c0, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 0u); }
+    if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 4u); } }
+    if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 8u); } }
+    if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 12u); } }
+    if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 16u); } }
+    if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 20u); } }
+    if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 24u); } }
+    if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[own], SCORES); subgroupBarrier(); if own_row >= nominal { put(batch, own_row, held, to + 28u); } }
 }

@@ -45,10 +45,9 @@ pub(crate) fn suits_band(a: &Operand, b: &Operand, ring: Semiring, layout: Layou
     on_units(a, b, ring) && a.dense && b.dense && stored && in_pieces(a.cols)
 }
 
-/// A band in rows layout, on CUDA in columns layout too, times a dense matrix stored row by row.
+/// A band in either layout times a dense matrix stored row by row.
 pub(crate) fn suits_dense(a: &Operand, b: &Operand, ring: Semiring) -> bool {
-    let stored = b.layout == Layout::Rows && (a.layout == Layout::Rows || a.device().is_cuda());
-    on_units(a, b, ring) && !a.dense && b.dense && stored && in_pieces(b.cols)
+    on_units(a, b, ring) && !a.dense && b.dense && b.layout == Layout::Rows && in_pieces(b.cols)
 }
 
 pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, shape: BandedShape) -> Result<Banded> {
@@ -64,7 +63,7 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: Dens
 }
 
 fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
-    // Only CUDA has the second.
+    // The second is for a band in columns layout.
     let constants = [("TILES", (columns / 16) as f64), ("ACROSS", 1.0)];
     let across = !a.dense && a.layout == Layout::Columns;
     for part in parts(op, &[a, b, c])? {
