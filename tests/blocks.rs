@@ -4,7 +4,7 @@
 mod common;
 
 use bandsaw::{BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Semiring};
-use common::{Bound, again, check_value, devices, devices_and_halves, noise, with_interpreter};
+use common::{Bound, check_value, devices, devices_and_halves, noise, with_interpreter};
 
 #[path = "ops/block_add.rs"]
 mod block_add;

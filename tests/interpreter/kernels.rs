@@ -147,3 +147,18 @@ fn every_kernel_runs_and_gives_what_its_definition_gives() {
     let missing: Vec<_> = all.difference(&interpreter::launched()).copied().collect();
     assert!(missing.is_empty(), "never launched here: {}", missing.join(", "));
 }
+
+/// Nothing is widened on the way: both gradients of a window product of halves, and of a band times dense rows.
+#[test]
+fn gradients_of_halves_stay_on_matrix_units() {
+    fn only_units(launch: Interpreted<'_>) {
+        assert!(launch.kernel.needs_matrix_units(), "{} ran", launch.kernel.name);
+        interpreter::run(launch);
+    }
+    let device = Device::interpreted(only_units, Options::default());
+    let (q, k) = (dense(&device, [70, 32], 1, Dtype::F16), dense(&device, [70, 32], 2, Dtype::F16));
+    let g = banded(&device, [70, 70], [9, 20], 3, Dtype::F16);
+    window_matmul_backward(&q, &k, &g).unwrap();
+    let out = banded_matmul_dense(&g, &k, Semiring::Sum).unwrap();
+    banded_matmul_dense_backward(&g, &k, &out, &q, Semiring::Sum).unwrap();
+}

@@ -45,13 +45,13 @@ fn band_times_dense_in_pieces_of_16() {
             let (a, v) = (halves(2, rows, cols, Some(band), n as u64, dtype), halves(2, cols, depth, None, 50 + n as u64, dtype));
             let what = format!("{}, {dtype}: {rows} × {cols}, depth {depth}, band {band:?}", tested.label);
             // An infinite and a NaN value meet the padding of rows that don't reach them.
-            for odd in [false, true] {
+            for (odd, layout) in [false, true].into_iter().flat_map(|odd| LAYOUTS.map(|layout| (odd, layout))) {
                 let v = v.with(move |_, i, j| (odd && j == 5 && i % 16 == 9).then_some(if i == 9 { f32::INFINITY } else { f32::NAN }));
-                let left = a.banded(&tested.device, Layout::Rows, dtype, false);
+                let left = a.banded(&tested.device, layout, dtype, false);
                 let right = v.dense(&tested.device, Layout::Rows, dtype, false);
                 let got = banded_matmul_dense(&left, &right, Semiring::Sum).unwrap();
                 assert_eq!(got.shape().dtype, dtype);
-                check_dense(&what, &got, &a, &v, Semiring::Sum, &Rows::All);
+                check_dense(&format!("{what}, {layout:?}"), &got, &a, &v, Semiring::Sum, &Rows::All);
             }
         }
     }
