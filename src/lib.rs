@@ -174,6 +174,8 @@ pub use block_sparse::BlockSparse;
 pub use blocks::{BigBird, BlockPattern, Bsr};
 pub use dense::{Dense, DenseShape};
 pub use device::{Device, Info, Options};
+#[doc(hidden)]
+pub use device::{Traced, trace};
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use expr::{Expr, a, b};
