@@ -1,4 +1,4 @@
-//! Operations that between them launch every kernel with every value of its constants, on small matrices.
+//! Operations that between them launch every kernel with the values of its constants, on small matrices.
 
 use bandsaw::*;
 
@@ -24,15 +24,17 @@ fn dense(device: &Device, seed: u64, [batch, rows, cols]: [usize; 3]) -> Result<
     Dense::from_fn(device, DenseShape::new(rows, cols).batch(batch), |b, i, j| noise(seed, b, i, j))
 }
 
-/// Every number of columns of an invocation, with a window that slides and one that stands still.
+/// Every number of columns of an invocation, with a window that slides and one that stands still. The rings are
+/// one text each in all of these: beyond the first, the least and the most.
 fn products(device: &Device) -> Result<()> {
     for ring in RINGS {
-        for beside in [5, 12, 20, 30, 50] {
-            let (a, b) = (band(device, 1, 70, [2, 3], Layout::Rows)?, band(device, 2, 70, [beside, beside], Layout::Columns)?);
+        let all = ring == Semiring::Sum;
+        for beside in if all { &[5, 12, 20, 30, 50][..] } else { &[5, 50] } {
+            let (a, b) = (band(device, 1, 70, [2, 3], Layout::Rows)?, band(device, 2, 70, [*beside, *beside], Layout::Columns)?);
             banded_matmul(&a, &b, ring)?;
         }
-        for cols in [32, 48, 64, 96, 144] {
-            semiring_matmul(&dense(device, 3, [1, 20, 33])?, &dense(device, 4, [1, 33, cols])?, ring)?;
+        for cols in if all { &[32, 48, 64, 96, 144][..] } else { &[32, 144] } {
+            semiring_matmul(&dense(device, 3, [1, 20, 33])?, &dense(device, 4, [1, 33, *cols])?, ring)?;
         }
     }
     // The scales of (logsumexp, +) by wider and wider rows.
