@@ -67,7 +67,8 @@ fn is_first_of_two(launch: &Traced, next: Option<&Traced>) -> bool {
 fn variants(launches: &[Traced]) -> Vec<Vec<&Traced>> {
     const EACH: usize = 3;
     let mut all: Vec<Vec<&Traced>> = Vec::new();
-    for (n, launch) in launches.iter().enumerate().filter(|(n, launch)| !is_first_of_two(launch, launches.get(n + 1))) {
+    let whole = launches.iter().enumerate().filter(|(n, launch)| !is_first_of_two(launch, launches.get(n + 1)));
+    for (_, launch) in whole {
         let same = |other: &&Traced| other.source == launch.source && other.constants == launch.constants;
         match all.iter_mut().find(|variant| variant.iter().any(same)) {
             Some(variant) if variant.len() < EACH => variant.push(launch),
