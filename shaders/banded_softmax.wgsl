@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     tops[row.at] = top;
     sums[row.at] = sum;
     workgroupBarrier();
-    for (var half = row.lanes / 2u; half > 0u; half /= 2u) {
+    for (var half = lanes_of_row() / 2u; half > 0u; half /= 2u) {
         if row.lane < half {
             let other = tops[row.at + half];
             top = max(tops[row.at], other);

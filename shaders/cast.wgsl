@@ -9,12 +9,12 @@ struct Params { words: u32, values: u32, brain: u32 } // brain: 1 for bf16
 // The bits of an f32.
 fn widen(half: u32) -> u32 {
     if params.brain != 0u { return half << 16u; }
-    let exponent = half >> 10u & 31u;
+    let exponent = (half >> 10u) & 31u;
     let mantissa = half & 0x3ffu;
     let sign = (half & 0x8000u) << 16u;
     if exponent == 0u { return sign | bitcast<u32>(f32(mantissa) * 5.9604645e-8); }
-    if exponent == 31u { return sign | 0x7f800000u | mantissa << 13u; }
-    return sign | ((half & 0x7fffu) << 13u) + 0x38000000u;
+    if exponent == 31u { return sign | 0x7f800000u | (mantissa << 13u); }
+    return sign | (((half & 0x7fffu) << 13u) + 0x38000000u);
 }
 
 @compute @workgroup_size(128)

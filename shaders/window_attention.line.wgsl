@@ -12,14 +12,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let head = i32(index / params.tiles);
     let kv = head / i32(params.group);
     let m = Matrices(head, kv, key_end(kv));
-    let at = global_line(index % params.tiles, params.value_depth, local);
-    if at.line < 0 { return; }
+    let line = global_line(index % params.tiles, params.value_depth);
+    let c = column_of(index % params.tiles, params.value_depth, local);
+    if line < 0 { return; }
 
     // Every invocation's share of the keys, with its own largest score.
     var largest = minus_infinity();
     var share = 0.0;
     for (var j = i32(local); j < m.end; j += LANES) {
-        let x = score(m, at.line, j);
+        let x = score(m, line, j);
         let before = largest;
         largest = max(before, x);
         let relative = select(largest, 0.0, largest == minus_infinity());
@@ -36,8 +37,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     top = select(relative + log2(total), total, is_nan(total));
     if none { top = 0.0; }
 
-    let sum = line_sum(0.0, m, at.line, at.c, local);
-    let row = head * params.rows + at.line;
-    if at.c < params.value_depth { out[row * params.value_depth + at.c] = select(sum, 0.0, none); }
-    if at.c == 0 { lse[row] = select(top / LOG2_E, minus_infinity(), none); }
+    let sum = line_sum(0.0, m, line, c, local);
+    let row = head * params.rows + line;
+    if c < params.value_depth { out[row * params.value_depth + c] = select(sum, 0.0, none); }
+    if c == 0 { lse[row] = select(top / LOG2_E, minus_infinity(), none); }
 }

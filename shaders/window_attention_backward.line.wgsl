@@ -8,16 +8,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let matrix = i32(index / params.tiles);
     let kv = select(matrix, matrix / i32(params.group), LINES_ARE_QUERIES);
     let end = key_end(kv);
-    let at = global_line(index % params.tiles, result_width(), local);
-    if at.line < 0 { return; }
+    let line = global_line(index % params.tiles, result_width());
+    let c = column_of(index % params.tiles, result_width(), local);
+    if line < 0 { return; }
 
     // A key that is padding meets nobody.
     var sum = 0.0;
-    if LINES_ARE_QUERIES || at.line < end {
+    if LINES_ARE_QUERIES || line < end {
         for (var h = 0u; h < heads; h++) {
-            sum = line_sum(sum, Matrices(matrix * i32(heads) + i32(h), kv, end), at.line, at.c, local);
+            sum = line_sum(sum, Matrices(matrix * i32(heads) + i32(h), kv, end), line, c, local);
         }
     }
     let lines = select(params.keys, params.rows, LINES_ARE_QUERIES);
-    if at.c < result_width() { result[(matrix * lines + at.line) * result_width() + at.c] = sum; }
+    if c < result_width() { result[(matrix * lines + line) * result_width() + c] = sum; }
 }

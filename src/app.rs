@@ -59,7 +59,7 @@ enum Command {
     View(viewer::Args),
     /// Run every operation on sample matrices, check it, draw it
     Demo(demo::Args),
-    /// List devices and what they can do, or what a checkpoint holds
+    /// List devices and what they can do, or what a file holds
     Info(info::Args),
     /// Apply an operation to files
     Op(Box<op::Args>),

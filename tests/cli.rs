@@ -54,6 +54,15 @@ fn info_lists_the_cpu() -> Test {
 }
 
 #[test]
+fn info_describes_matrix_files() -> Test {
+    let folder = folder()?;
+    assert_eq!(fine(folder.path(), &["info", "a.mtx"])?, "a.mtx: 3 × 3, 4 stored, entries in lower 1, upper 0\n");
+    fine(folder.path(), &["op", "to-dense", "a.mtx", "-o", "a.npy"])?;
+    assert_eq!(fine(folder.path(), &["info", "a.npy"])?, "a.npy: 3 × 3, dense, f32, entries in lower 1, upper 0\n");
+    Ok(())
+}
+
+#[test]
 fn every_operation_runs() -> Test {
     let folder = folder()?;
     let lines: [&[&str]; 22] = [
@@ -121,7 +130,9 @@ fn a_product_of_files_is_the_product() -> Test {
 fn mistakes_are_told_in_one_line() -> Test {
     let folder = folder()?;
     std::fs::write(folder.path().join("cut.mtx"), &SMALL[..SMALL.len() - 7])?;
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
+        (&["render", "a.mtx", "-o", "c.jpg"], "error: c.jpg: unknown kind of picture, must end in .png"),
+        (&["info", "cut.mtx"], "error: cut.mtx:5: the file ends where entry 4 of 4 should be"),
         (&["op", "transpose", "none.mtx", "-o", "c.mtx"], "error: none.mtx: No such file or directory (os error 2)"),
         (&["op", "transpose", "cut.mtx", "-o", "c.mtx"], "error: cut.mtx:5: the file ends where entry 4 of 4 should be"),
         (&["op", "transpose", "a.mtx", "-o", "c.txt"], "error: c.txt: unknown kind of file, must end in .mtx or .npy"),

@@ -24,19 +24,21 @@ struct Row {
     end: i32,
     step: i32,
     lane: u32,
-    lanes: u32,
     at: u32,      // of its partial result
 }
+
+// Invocations that share a row. Not in `Row`, where it would no longer be known to be the same for all.
+fn lanes_of_row() -> u32 { return select(32u, 4u, (params.flags & 1u) != 0u); }
 
 fn row_of(group: u32, local: u32) -> Row {
     let columns = (params.flags & 1u) != 0u;
     var row: Row;
-    row.lanes = select(32u, 4u, columns);
-    let rows = 128u / row.lanes;
-    let nth = select(local / row.lanes, local % rows, columns);
-    row.lane = select(local % row.lanes, local / rows, columns);
-    row.at = nth * row.lanes + row.lane;
-    row.step = i32(row.lanes);
+    let lanes = lanes_of_row();
+    let rows = 128u / lanes;
+    let nth = select(local / lanes, local % rows, columns);
+    row.lane = select(local % lanes, local / rows, columns);
+    row.at = nth * lanes + row.lane;
+    row.step = i32(lanes);
     let line = group * rows + nth;
     row.batch = i32(line / params.lines);
     // Columns hold slots above and below the matrix, rows before and after it.

@@ -5,20 +5,17 @@ const LANES = 128;
 
 var<workgroup> weights: array<f32, 128>;
 
-struct Line {
-    line: i32,      // -1 if no line stands at the position
-    c: i32,         // this invocation's column
+// The line of a workgroup, for a result of `width` columns; -1 if none stands at the position. Apart from
+// the column, so that it is known to be the same for all invocations.
+fn global_line(in_matrix: u32, width: i32) -> i32 {
+    let position = i32(positions[in_matrix / u32(div_up(width, LANES))]);
+    let i = position - params.offset;
+    return select(select(-1, i, (i >= 0) & (i < params.rows)), position, !LINES_ARE_QUERIES);
 }
 
-// The line of a workgroup, for a result of `width` columns.
-fn global_line(in_matrix: u32, width: i32, local: u32) -> Line {
-    let chunks = u32(div_up(width, LANES));
-    let position = i32(positions[in_matrix / chunks]);
-    let i = position - params.offset;
-    var at: Line;
-    at.line = select(select(-1, i, (i >= 0) & (i < params.rows)), position, !LINES_ARE_QUERIES);
-    at.c = i32(in_matrix % chunks) * LANES + i32(local);
-    return at;
+// An invocation's column.
+fn column_of(in_matrix: u32, width: i32, local: u32) -> i32 {
+    return i32(in_matrix % u32(div_up(width, LANES))) * LANES + i32(local);
 }
 
 // `before` and the sum of weights times values, column c.

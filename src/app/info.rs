@@ -7,18 +7,24 @@ use bandsaw::{Device, Error, Info, Options, Result};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n  bandsaw info out.safetensors     what a checkpoint holds\n\n\
+    after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n  bandsaw info out.safetensors     what a checkpoint holds\n  bandsaw info assets/lund_a.mtx   size and band of a matrix\n\n\
     The name in front of each device is what --device and BANDSAW_DEVICE take; a * marks the one used by default."
 )]
 pub struct Args {
-    /// A checkpoint (.safetensors) to describe instead
+    /// A checkpoint (.safetensors) or a matrix file (.mtx, .npy) to describe instead
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, wanted: Option<&str>) -> Result<()> {
     if let Some(path) = &args.file {
-        return checkpoint(path);
+        return match super::matrix::describe_file(path)? {
+            Some(line) => {
+                super::print(&line);
+                Ok(())
+            }
+            None => checkpoint(path),
+        };
     }
     let default = Device::best().info().id;
     let all = match wanted {

@@ -199,6 +199,23 @@ pub fn readable(paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// What a matrix file holds, in one line; nothing for files of other kinds.
+pub fn describe_file(path: &Path) -> Result<Option<String>> {
+    let band = |band: Option<Band>| band.map_or_else(|| "all entries 0".into(), |band| format!("entries in {band}"));
+    let line = match kind(path) {
+        Ok(Kind::MatrixMarket) => {
+            let matrix = io::read_matrix_market(path)?;
+            format!("{} × {}, {} stored, {}", matrix.rows, matrix.cols, matrix.entries.len(), band(Some(matrix.band()?)))
+        }
+        Ok(Kind::Npy) => {
+            let matrix = io::read_npy_dense(&Device::cpu(), path)?;
+            format!("{}, {}", Matrix::Dense(matrix.clone()).describe(), band(find_band(&matrix)?))
+        }
+        Err(_) => return Ok(None),
+    };
+    Ok(Some(format!("{}: {line}\n", path.display())))
+}
+
 /// Whether a result can be written there, said before work begins.
 pub fn writable(path: &Path) -> Result<()> {
     kind(path).map(|_| ())

@@ -45,6 +45,10 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     readable(std::slice::from_ref(&args.file))?;
+    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("png"));
+    if output.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        return Err(Error::Io { path: output.display().to_string(), message: "unknown kind of picture, must end in .png".into() });
+    }
     let colors = args.colors.as_deref().map(colors::gradient).transpose()?;
     // Nothing to compute: a GPU would only be in the way.
     let matrix = Matrix::Banded(args.files.banded(&Device::cpu(), &args.file)?);
@@ -59,7 +63,6 @@ pub fn run(args: &Args) -> Result<()> {
     let name = || args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let title = args.title.clone().unwrap_or_else(name);
     let style = Style { view: args.view, pixels: args.pixels, colors, wide: args.wide };
-    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("png"));
     Figure::new(&title, &matrix, &matrix.read()?, args.index, style).draw().save(&output)?;
     super::print(&format!("{}: {}\n", output.display(), matrix.describe()));
     Ok(())

@@ -10,8 +10,8 @@ use super::{print, table};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
-    bandsaw sparsify model.safetensors --match 'mlp.*weight$' --density 0.5 --block 32x32 -o sparse.safetensors\n  \
-    bandsaw sparsify model.safetensors --match . --density 0.1 --block 16x16 --by random --seed 7 -o sparse.safetensors\n\n\
+    bandsaw sparsify a.safetensors --match 'mlp.*weight$' --density 0.5 --block 32x32 -o b.safetensors\n  \
+    bandsaw sparsify a.safetensors --match . --density 0.1 --block 16x16 --by random -o b.safetensors\n\n\
     Every matched 2-D weight becomes three tensors, NAME.block_values, NAME.block_indices and\n\
     NAME.block_shape; all others are copied. Kept values are not changed. `bandsaw info` shows the\n\
     result, and bandsaw::io::Checkpoint loads it.")]
