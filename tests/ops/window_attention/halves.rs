@@ -33,8 +33,8 @@ fn as_the_kernels_of_f32() {
             host.with(move |b, i, p| (b == 1 && i % 11 == 5 && p == 2).then(|| odd[(i / 11 + nth as usize) % 4])).rounded(dtype)
         };
         let hosts = [host(1, 6, 33, 7), host(2, 3, 31, 7), host(3, 3, 31, 5), host(4, 6, 33, 5)];
-        for max_binding in [None, Some(4096)] {
-            // A new device compiles its kernels anew, which takes software drivers long.
+        for max_binding in [None, Some(4096), Some(2048)] {
+            // Parts of two matrices, then of one; a new device compiles its kernels anew, which takes software drivers long.
             if max_binding.is_some() && tested.variant == Variant::Checked {
                 continue;
             }
