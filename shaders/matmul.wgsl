@@ -154,10 +154,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let a_at = a0 + a_index(ai, ap);
             let a_next = a_dv * params.a_stride;
             a_raw = pad;
-            if a_ok.x { a_raw.x = a[a_at]; }
-            if a_ok.y { a_raw.y = a[a_at + a_next]; }
-            if a_ok.z { a_raw.z = a[a_at + 2 * a_next]; }
-            if a_ok.w { a_raw.w = a[a_at + 3 * a_next]; }
+            if a_ok.x { a_raw.x = load_a(a_at); }
+            if a_ok.y { a_raw.y = load_a(a_at + a_next); }
+            if a_ok.z { a_raw.z = load_a(a_at + 2 * a_next); }
+            if a_ok.w { a_raw.w = load_a(a_at + 3 * a_next); }
 
             let moved = select(0, LANES, SLIDE & ((stage + 1) % per_step == 0) & (stage >= 0));
             let bp = p0 + DEPTH + b_p;
@@ -169,22 +169,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let b_from = vec4(bj - b_lo) + ramp * LANES;
             b_ok0 = vec4<u32>(b_from) < b_len;
             b_raw0 = pad;
-            if b_ok0.x { b_raw0.x = b[b_at]; }
-            if COLUMNS > 1 { if b_ok0.y { b_raw0.y = b[b_at + b_next]; } }
-            if COLUMNS > 2 { if b_ok0.z { b_raw0.z = b[b_at + 2 * b_next]; } }
-            if COLUMNS > 3 { if b_ok0.w { b_raw0.w = b[b_at + 3 * b_next]; } }
+            if b_ok0.x { b_raw0.x = load_b(b_at); }
+            if COLUMNS > 1 { if b_ok0.y { b_raw0.y = load_b(b_at + b_next); } }
+            if COLUMNS > 2 { if b_ok0.z { b_raw0.z = load_b(b_at + 2 * b_next); } }
+            if COLUMNS > 3 { if b_ok0.w { b_raw0.w = load_b(b_at + 3 * b_next); } }
             if COLUMNS > 4 {
                 b_ok1 = vec4<u32>(b_from + 4 * LANES) < b_len;
                 b_raw1 = pad;
-                if b_ok1.x { b_raw1.x = b[b_at + 4 * b_next]; }
-                if COLUMNS > 5 { if b_ok1.y { b_raw1.y = b[b_at + 5 * b_next]; } }
-                if COLUMNS > 6 { if b_ok1.z { b_raw1.z = b[b_at + 6 * b_next]; } }
-                if COLUMNS > 7 { if b_ok1.w { b_raw1.w = b[b_at + 7 * b_next]; } }
+                if b_ok1.x { b_raw1.x = load_b(b_at + 4 * b_next); }
+                if COLUMNS > 5 { if b_ok1.y { b_raw1.y = load_b(b_at + 5 * b_next); } }
+                if COLUMNS > 6 { if b_ok1.z { b_raw1.z = load_b(b_at + 6 * b_next); } }
+                if COLUMNS > 7 { if b_ok1.w { b_raw1.w = load_b(b_at + 7 * b_next); } }
             }
             if COLUMNS > 8 {
                 b_ok2 = vec4(u32(b_from.x + 8 * LANES) < b_len.x, false, false, false);
                 b_raw2 = pad;
-                if b_ok2.x { b_raw2.x = b[b_at + 8 * b_next]; }
+                if b_ok2.x { b_raw2.x = load_b(b_at + 8 * b_next); }
             }
         }
         if stage < 0 { continue; }

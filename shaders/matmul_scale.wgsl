@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> scale: array<f32>;
 
 override LANES: u32 = 32u; // 4 to 32, a power of two
@@ -35,7 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let start = line / params.rows * band_len(params.rows, params.cols, params.stride, params.flags);
         let end = min(params.cols, i + params.upper + 1);
         for (var j = max(0, i - params.lower) + lane; j < end; j += i32(LANES)) {
-            let value = a[start + band_index(i, j, params.stride, params.lower, params.upper, params.flags)];
+            let entry = start + band_index(i, j, params.stride, params.lower, params.upper, params.flags);
+            let value = value_of(a[word_of(entry)], entry);
             best = select(best, value, value > best);
         }
     }

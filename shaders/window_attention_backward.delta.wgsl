@@ -3,8 +3,8 @@
 struct Params { rows: u32, depth: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> out: array<f32>;
-@group(0) @binding(2) var<storage, read> grad: array<f32>;
+@group(0) @binding(1) var<storage, read> out: array<Stored>;
+@group(0) @binding(2) var<storage, read> grad: array<Stored>;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
 var<workgroup> partial: array<f32, 128>;
@@ -16,7 +16,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var sum = 0.0;
     if row < params.rows {
         for (var c = lane; c < params.depth; c += 16u) {
-            sum = fma(out[row * params.depth + c], grad[row * params.depth + c], sum);
+            let at = i32(row * params.depth + c);
+            sum = fma(value_of(out[word_of(at)], at), value_of(grad[word_of(at)], at), sum);
         }
     }
     partial[local] = sum;

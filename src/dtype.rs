@@ -29,7 +29,7 @@ impl Dtype {
         }
     }
 
-    /// Whether two values share a word, so that kernels compute on f32 copies.
+    /// Whether two values share a word: kernels unpack them, or get f32 copies.
     pub(crate) fn is_half(self) -> bool {
         matches!(self, Self::F16 | Self::Bf16)
     }

@@ -1,5 +1,6 @@
 //! A kernel: one computation in every language, and the one list of all of them.
 
+use crate::Dtype;
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::{banded_matvec, banded_move, banded_zip, cast, matmul, matmul_backward, matmul_double_backward, matmul_index};
 use crate::ops::{banded_softmax, window_attention, window_attention_backward};
@@ -40,6 +41,12 @@ impl Kernel {
         self.wgsl[0].starts_with("enable ")
     }
 
+    /// Whether it reads operands as halves: its shader has one of the files that unpack them. Only wgpu devices get
+    /// it; the others get the kernel of f32 and widened operands, so it has no PTX and the same definition.
+    pub fn reads_halves(&self) -> bool {
+        self.wgsl.contains(&LOADS[1]) || self.wgsl.contains(&LOADS[2])
+    }
+
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
     pub fn source(&self, function: Option<&str>) -> String {
         let mut text = self.wgsl.join("\n");
@@ -50,6 +57,37 @@ impl Kernel {
         text
     }
 }
+
+/// The shared files through which kernels read operands of a storage type: f32, f16 and bf16.
+pub(crate) const LOADS: [&str; 3] = [
+    include_str!("../shaders/shared/load_f32.wgsl"),
+    include_str!("../shaders/shared/load_f16.wgsl"),
+    include_str!("../shaders/shared/load_bf16.wgsl"),
+];
+
+/// One computation for each storage type of its operands, in the order of [`LOADS`].
+pub(crate) type Stored = [Kernel; 3];
+
+/// That of these for a storage type.
+pub(crate) fn for_dtype(kernels: &'static Stored, dtype: Dtype) -> &'static Kernel {
+    &kernels[match dtype {
+        Dtype::F32 | Dtype::U32 => 0,
+        Dtype::F16 => 1,
+        Dtype::Bf16 => 2,
+    }]
+}
+
+/// The members of a [`Stored`]: the WGSL text takes one of [`LOADS`] in addition.
+macro_rules! stored {
+    ($name:literal, [$($file:expr),+ $(,)?], $ptx:expr, { $($rest:tt)* }) => {
+        [
+            Kernel { name: $name, wgsl: &[$($file,)+ crate::kernel::LOADS[0]], ptx: $ptx, $($rest)* },
+            Kernel { name: concat!($name, ".f16"), wgsl: &[$($file,)+ crate::kernel::LOADS[1]], ptx: &[], $($rest)* },
+            Kernel { name: concat!($name, ".bf16"), wgsl: &[$($file,)+ crate::kernel::LOADS[2]], ptx: &[], $($rest)* },
+        ]
+    };
+}
+pub(crate) use stored;
 
 /// Every kernel there is; launching one that is missing here fails in debug builds.
 pub static ALL: &[&Kernel] = &[
@@ -77,11 +115,21 @@ pub static ALL: &[&Kernel] = &[
     &cast::WIDEN,
     &cast::NARROW,
     &cast::COPY,
-    &matmul::SUM,
-    &matmul::LOG,
-    &matmul::MAX,
-    &matmul::PRODMAX,
-    &matmul::SCALE,
+    &matmul::SUM[0],
+    &matmul::SUM[1],
+    &matmul::SUM[2],
+    &matmul::LOG[0],
+    &matmul::LOG[1],
+    &matmul::LOG[2],
+    &matmul::MAX[0],
+    &matmul::MAX[1],
+    &matmul::MAX[2],
+    &matmul::PRODMAX[0],
+    &matmul::PRODMAX[1],
+    &matmul::PRODMAX[2],
+    &matmul::SCALE[0],
+    &matmul::SCALE[1],
+    &matmul::SCALE[2],
     &matmul::cooperative::BAND,
     &matmul::cooperative::DENSE,
     &matmul_backward::LOG,
@@ -98,15 +146,33 @@ pub static ALL: &[&Kernel] = &[
     &window_attention::cooperative::STATS,
     &window_attention::cooperative::Q,
     &window_attention::cooperative::KV,
-    &window_attention::KERNEL,
-    &window_attention::KERNEL_LINE,
-    &window_attention_backward::DELTA,
-    &window_attention_backward::Q,
-    &window_attention_backward::Q_LINE,
-    &window_attention_backward::K,
-    &window_attention_backward::K_LINE,
-    &window_attention_backward::V,
-    &window_attention_backward::V_LINE,
+    &window_attention::KERNEL[0],
+    &window_attention::KERNEL[1],
+    &window_attention::KERNEL[2],
+    &window_attention::KERNEL_LINE[0],
+    &window_attention::KERNEL_LINE[1],
+    &window_attention::KERNEL_LINE[2],
+    &window_attention_backward::DELTA[0],
+    &window_attention_backward::DELTA[1],
+    &window_attention_backward::DELTA[2],
+    &window_attention_backward::Q[0],
+    &window_attention_backward::Q[1],
+    &window_attention_backward::Q[2],
+    &window_attention_backward::Q_LINE[0],
+    &window_attention_backward::Q_LINE[1],
+    &window_attention_backward::Q_LINE[2],
+    &window_attention_backward::K[0],
+    &window_attention_backward::K[1],
+    &window_attention_backward::K[2],
+    &window_attention_backward::K_LINE[0],
+    &window_attention_backward::K_LINE[1],
+    &window_attention_backward::K_LINE[2],
+    &window_attention_backward::V[0],
+    &window_attention_backward::V[1],
+    &window_attention_backward::V[2],
+    &window_attention_backward::V_LINE[0],
+    &window_attention_backward::V_LINE[1],
+    &window_attention_backward::V_LINE[2],
 ];
 
 /// Every kernel, for the tests.

@@ -143,7 +143,14 @@ impl Operand {
         let bytes = self.len() * self.dtype.bytes();
         let mut new = self.clone();
         new.batch = range.len();
-        new.buffer = self.buffer.view(range.start * bytes, range.len() * bytes);
+        // Up to the end of the last word, half of which may be another matrix's.
+        let end = (range.end * bytes).next_multiple_of(4);
+        new.buffer = self.buffer.view(range.start * bytes, end - range.start * bytes);
         new
+    }
+
+    /// Whether the values start where a word does, as kernels that read halves take it.
+    pub fn is_in_words(&self) -> bool {
+        self.buffer.offset.is_multiple_of(4)
     }
 }

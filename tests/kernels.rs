@@ -178,7 +178,8 @@ fn entries<'a>(kernel: &Kernel, ptx: &'a str) -> Vec<&'a str> {
 fn every_kernel_has_ptx() {
     let mut missing = Vec::new();
     for kernel in kernels() {
-        if kernel.ptx.is_empty() || kernel.ptx.iter().any(|ptx| entries(kernel, ptx).is_empty()) {
+        let none = kernel.reads_halves(); // on CUDA the kernel of f32 runs
+        if kernel.ptx.is_empty() != none || kernel.ptx.iter().any(|ptx| entries(kernel, ptx).is_empty()) {
             missing.push(kernel.name);
         }
     }

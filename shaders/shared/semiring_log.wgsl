@@ -25,7 +25,7 @@ fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var largest = minus_infinity();
     var nan = false;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
+        let value = load_a(a0 + a_index(i, p)) + load_b(b0 + b_index(p, j));
         nan = nan | is_nan(value);
         largest = select(largest, value, value > largest);
     }
@@ -33,7 +33,7 @@ fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     if abs(largest) > 3.4028234e38 { return largest; }
     var sum = 0.0;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        sum += exp(a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)] - largest);
+        sum += exp(load_a(a0 + a_index(i, p)) + load_b(b0 + b_index(p, j)) - largest);
     }
     return largest + log(sum);
 }

@@ -20,7 +20,7 @@ fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var best = minus_infinity();
     var nan = false;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        let value = a[a0 + a_index(i, p)] + b[b0 + b_index(p, j)];
+        let value = load_a(a0 + a_index(i, p)) + load_b(b0 + b_index(p, j));
         nan = nan | is_nan(value);
         best = select(best, value, value > best);
     }

@@ -17,7 +17,7 @@ fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
 fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var acc = 0.0;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        acc = fma(a[a0 + a_index(i, p)], b[b0 + b_index(p, j)], acc);
+        acc = fma(load_a(a0 + a_index(i, p)), load_b(b0 + b_index(p, j)), acc);
     }
     return acc;
 }

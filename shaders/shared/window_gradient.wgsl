@@ -1,10 +1,12 @@
 // The gradient of windowed attention: what every one of its kernels reads beside Q, K and V, and
 // the derivative of the loss with respect to one score.
 
-@group(0) @binding(5) var<storage, read> grad: array<f32>;   // of the result
+@group(0) @binding(5) var<storage, read> grad: array<Stored>; // of the result
 @group(0) @binding(6) var<storage, read> lse: array<f32>;
 @group(0) @binding(7) var<storage, read> delta: array<f32>;  // Σ grad · out of each row
 @group(0) @binding(8) var<storage, read_write> result: array<f32>;
+
+fn load_grad(at: i32) -> f32 { return value_of(grad[word_of(at)], at); }
 
 // Of a row's logsumexp in powers of two; a row that attends to nothing has no weight anywhere.
 fn row_top(m: Matrices, i: i32) -> f32 {
@@ -16,25 +18,25 @@ fn row_delta(m: Matrices, i: i32) -> f32 { return delta[m.head * params.rows + m
 
 fn q_at(m: Matrices, i: i32, p: i32) -> f32 {
     var x = 0.0;
-    if (i >= 0) & (p < params.depth) { x = q[(m.head * params.rows + i) * params.depth + p]; }
+    if (i >= 0) & (p < params.depth) { x = load_q((m.head * params.rows + i) * params.depth + p); }
     return x;
 }
 
 fn k_at(m: Matrices, j: i32, p: i32) -> f32 {
     var x = 0.0;
-    if (j >= 0) & (p < params.depth) { x = k[(m.kv * params.keys + j) * params.depth + p]; }
+    if (j >= 0) & (p < params.depth) { x = load_k((m.kv * params.keys + j) * params.depth + p); }
     return x;
 }
 
 fn v_at(m: Matrices, j: i32, p: i32) -> f32 {
     var x = 0.0;
-    if (j >= 0) & (p < params.value_depth) { x = v[(m.kv * params.keys + j) * params.value_depth + p]; }
+    if (j >= 0) & (p < params.value_depth) { x = load_v((m.kv * params.keys + j) * params.value_depth + p); }
     return x;
 }
 
 fn grad_at(m: Matrices, i: i32, p: i32) -> f32 {
     var x = 0.0;
-    if (i >= 0) & (p < params.value_depth) { x = grad[(m.head * params.rows + i) * params.value_depth + p]; }
+    if (i >= 0) & (p < params.value_depth) { x = load_grad((m.head * params.rows + i) * params.value_depth + p); }
     return x;
 }
 

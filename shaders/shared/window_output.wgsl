@@ -7,19 +7,19 @@ var<private> top: f32;
 
 fn left(which: u32, m: Matrices, line: i32, p: i32) -> f32 {
     var x = 0.0;
-    if (line >= 0) & (p < params.depth) { x = q[(m.head * params.rows + line) * params.depth + p]; }
+    if (line >= 0) & (p < params.depth) { x = load_q((m.head * params.rows + line) * params.depth + p); }
     return x;
 }
 
 fn right(which: u32, m: Matrices, partner: i32, p: i32) -> f32 {
     var x = 0.0;
-    if (partner >= 0) & (p < params.depth) { x = k[(m.kv * params.keys + partner) * params.depth + p]; }
+    if (partner >= 0) & (p < params.depth) { x = load_k((m.kv * params.keys + partner) * params.depth + p); }
     return x;
 }
 
 fn value(m: Matrices, partner: i32, c: i32) -> f32 {
     var x = 0.0;
-    if (partner >= 0) & (c < params.value_depth) { x = v[(m.kv * params.keys + partner) * params.value_depth + c]; }
+    if (partner >= 0) & (c < params.value_depth) { x = load_v((m.kv * params.keys + partner) * params.value_depth + c); }
     return x;
 }
 

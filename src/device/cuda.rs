@@ -230,10 +230,10 @@ impl Cuda {
             addresses[n] = memory.address + buffer.offset as u64;
             if !addresses[n].is_multiple_of(ALIGNMENT) {
                 let copy = self.alloc(buffer.bytes)?;
-                if n < launch.kernel.inputs {
-                    // SAFETY: both have this many bytes.
-                    self.check(unsafe { result::memcpy_dtod_async(copy.address, addresses[n], buffer.bytes, stream) })?;
-                } else {
+                // Outputs too: a kernel may write some lines and leave the others as they are.
+                // SAFETY: both have this many bytes.
+                self.check(unsafe { result::memcpy_dtod_async(copy.address, addresses[n], buffer.bytes, stream) })?;
+                if n >= launch.kernel.inputs {
                     back.push((addresses[n], copy.address, buffer.bytes));
                 }
                 addresses[n] = copy.address;

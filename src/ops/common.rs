@@ -209,10 +209,26 @@ pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
 /// A copy of f32 values in rows layout.
 pub(crate) fn in_rows(op: &'static str, operand: &Operand) -> Result<Operand> {
     let mut new = operand.clone();
-    new.layout = Layout::Rows;
+    (new.layout, new.dtype) = (Layout::Rows, operand.dtype.widened());
     new.buffer = operand.device().alloc(new.batch * new.len() * 4)?;
     super::banded_move::run(op, operand, &new, [0, 0], 0.0)?;
     Ok(new)
+}
+
+/// Operands as the kernel for their storage type reads them: as they are stored if that is the same half for all, the
+/// device's kernels read halves, and each part of the batch starts at a whole word; else widened.
+pub(crate) fn as_read<const N: usize>(operands: [&Operand; N], parts: &[Range<usize>]) -> Result<[Operand; N]> {
+    let device = operands[0].device();
+    let alike = operands.iter().all(|operand| operand.dtype == operands[0].dtype);
+    let in_words = |part: &Range<usize>| operands.iter().all(|operand| operand.slice(part.clone()).is_in_words());
+    if alike && !device.is_cpu() && !device.is_cuda() && parts.iter().all(in_words) {
+        return Ok(operands.map(Operand::clone));
+    }
+    let mut wide = operands.map(Operand::clone);
+    for operand in &mut wide {
+        *operand = widened(operand)?;
+    }
+    Ok(wide)
 }
 
 /// A result being made: f32 while kernels write it, its own storage type at the end.

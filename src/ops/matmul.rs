@@ -5,10 +5,12 @@ pub(crate) mod cooperative;
 
 use std::ops::Range;
 
-use super::common::{Output, Piece, fit, fits, in_rows, pieces, result_dtype, row_lanes, same, same_device, values, widened};
+use super::common::{
+    Output, Piece, as_read, fit, fits, in_rows, parts, pieces, result_dtype, row_lanes, same, same_device, values, widened,
+};
 use crate::cpu;
 use crate::device::Launch;
-use crate::kernel::{Kernel, params, ptx};
+use crate::kernel::{Kernel, Stored, for_dtype, params, ptx, stored};
 use crate::operand::{Operand, RowParams};
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Layout, Result, Semiring};
 
@@ -23,18 +25,15 @@ params! {
     }
 }
 
-/// A product kernel for each semiring.
+/// A product kernel for each semiring and storage type.
 macro_rules! product_kernels {
     ($($name:ident $text:literal $ptx:literal $file:literal $cpu:ident;)+) => {$(
-        pub(crate) static $name: Kernel = Kernel {
-            name: concat!("matmul.", $text),
-            wgsl: &[include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], SHARED[2], include_str!($file)],
-            ptx: ptx!($ptx),
-            cpu: cpu::matmul::$cpu,
-            params: Params::FIELDS,
-            inputs: 4,
-            outputs: 1,
-        };
+        pub(crate) static $name: Stored = stored!(
+            $text,
+            [include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], SHARED[2], include_str!($file)],
+            ptx!($ptx),
+            { cpu: cpu::matmul::$cpu, params: Params::FIELDS, inputs: 4, outputs: 1 }
+        );
     )+};
 }
 
@@ -46,21 +45,18 @@ pub(crate) const SHARED: [&str; 3] = [
 ];
 
 product_kernels! {
-    SUM "sum" "matmul.sum.sm_80" "../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG "log" "matmul.log.sm_80" "../../shaders/shared/semiring_log.wgsl" log;
-    MAX "max" "matmul.max.sm_80" "../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX "prodmax" "matmul.prodmax.sm_80" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+    SUM "matmul.sum" "matmul.sum.sm_80" "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG "matmul.log" "matmul.log.sm_80" "../../shaders/shared/semiring_log.wgsl" log;
+    MAX "matmul.max" "matmul.max.sm_80" "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX "matmul.prodmax" "matmul.prodmax.sm_80" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
-pub(crate) static SCALE: Kernel = Kernel {
-    name: "matmul_scale",
-    wgsl: &[include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
-    ptx: ptx!("matmul_scale.sm_80"),
-    cpu: cpu::matmul_scale::run,
-    params: RowParams::FIELDS,
-    inputs: 1,
-    outputs: 1,
-};
+pub(crate) static SCALE: Stored = stored!(
+    "matmul_scale",
+    [include_str!("../../shaders/matmul_scale.wgsl"), SHARED[1]],
+    ptx!("matmul_scale.sm_80"),
+    { cpu: cpu::matmul_scale::run, params: RowParams::FIELDS, inputs: 1, outputs: 1 }
+);
 
 /// The product of two banded batches, C\[i,j\] = ⊕ₚ A\[i,p\] ⊗ B\[p,j\].
 ///
@@ -77,8 +73,9 @@ pub(crate) static SCALE: Kernel = Kernel {
 /// entries; what lies outside a band takes no part. The result is f16 or bf16 if both operands are.
 /// `Sample` gives `Log`'s value here; the draw itself is [`banded_matmul_index`](crate::banded_matmul_index).
 ///
-/// Memory beside the result: `Log` takes one f32 per row of A and column of B; 16-bit operands and
-/// results take an f32 copy while the kernel runs.
+/// Memory beside the result: `Log` takes one f32 per row of A and column of B; a 16-bit result takes an
+/// f32 copy while the kernel runs, and so do 16-bit operands of two types or off wgpu. Those of one type are
+/// read as they are stored.
 ///
 /// From genbmm's `BandedMatrix.multiply` (there: otherᵀ · self), `multiply_log`, `multiply_max`.
 ///
@@ -197,7 +194,7 @@ pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, ring: Semiri
         return cooperative::onto_band(op, a, b, shape);
     }
     let (output, shape) = Output::banded(op, a.device(), shape)?;
-    product(op, &widened(a)?, &widened(b)?, &output.operand, ring)?;
+    product(op, a, b, &output.operand, ring)?;
     Ok(Banded::from_buffer(shape, output.finish()?))
 }
 
@@ -209,7 +206,7 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, ring: Semir
         return cooperative::onto_dense(op, a, b, shape);
     }
     let (output, shape) = Output::dense(op, a.device(), shape)?;
-    product(op, &widened(a)?, &widened(b)?, &output.operand, ring)?;
+    product(op, a, b, &output.operand, ring)?;
     Ok(Dense::from_buffer(shape, output.finish()?))
 }
 
@@ -222,7 +219,7 @@ pub(crate) fn check(op: &'static str, a: &Operand, b: &Operand) -> Result<()> {
     same(op, "b", "rows", b.rows, a.cols, "the columns of a")
 }
 
-/// Launches a product of f32 operands into `c`.
+/// Launches a product into `c`, which is f32.
 pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Result<()> {
     if c.layout == Layout::Columns {
         return product(op, &b.t(), &a.t(), &c.t(), ring);
@@ -235,6 +232,7 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
     if apart && b.dense && c.dense && b.layout == Layout::Columns {
         return product(op, a, &in_rows(op, b)?, c, ring);
     }
+    let [a, b] = &if apart { [widened(a)?, widened(b)?] } else { as_read([a, b], &parts(op, &[a, b, c])?)? };
     let device = a.device();
     let meeting = |rows: Range<usize>| {
         let inner = a.columns_met(&rows);
@@ -251,7 +249,7 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
         let plan = if device.is_cuda() { Plan::cuda(&a, &b, &c) } else { Plan::new(&a, &b, &c) };
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };
         device.launch(&Launch {
-            kernel: kernel(ring),
+            kernel: for_dtype(kernels(ring), a.dtype),
             params: bytemuck::bytes_of(&params),
             inputs: &[&a.buffer, &b.buffer, a_scale, b_scale],
             outputs: &[&c.buffer],
@@ -293,7 +291,7 @@ pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     let stored = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
     let lanes = if device.is_cuda() { row_lanes(a, a.batch * a.rows) } else { (stored / 4).next_power_of_two().clamp(4, 32) };
     device.launch(&Launch {
-        kernel: &SCALE,
+        kernel: for_dtype(&SCALE, a.dtype),
         params: bytemuck::bytes_of(&a.row_params()),
         inputs: &[&a.buffer],
         outputs: &[&scale],
@@ -304,7 +302,7 @@ pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
     Ok(scale)
 }
 
-fn kernel(ring: Semiring) -> &'static Kernel {
+fn kernels(ring: Semiring) -> &'static Stored {
     match ring {
         Semiring::Sum => &SUM,
         Semiring::Log | Semiring::Sample { .. } => &LOG,

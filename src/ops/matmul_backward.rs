@@ -1,16 +1,16 @@
 //! The gradients of products over a semiring.
 
-use super::common::{Output, parts, same, same_device, slot_groups, values, widened};
+use super::common::{Output, as_read, parts, same, same_device, slot_groups, values, widened};
 use super::matmul::{self, Params, SHARED, cooperative, params, product};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, ptx};
+use crate::kernel::{Kernel, LOADS, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Dense, DenseShape, Error, Layout, Result, Semiring, cpu};
 
 pub(crate) static LOG: Kernel = Kernel {
     name: "matmul_backward.log",
-    wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT],
     ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::log,
     params: Params::FIELDS,
@@ -20,7 +20,7 @@ pub(crate) static LOG: Kernel = Kernel {
 
 pub(crate) static WEIGHT: Kernel = Kernel {
     name: "matmul_backward.weight",
-    wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_backward.weight.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT],
     ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::weight,
     inputs: 4,
@@ -29,7 +29,7 @@ pub(crate) static WEIGHT: Kernel = Kernel {
 
 pub(crate) static EXP: Kernel = Kernel {
     name: "matmul_backward.exp",
-    wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_backward.exp.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT],
     ptx: ptx!("matmul_backward.sm_80"),
     cpu: cpu::matmul_backward::exp,
     inputs: 2,
@@ -38,7 +38,7 @@ pub(crate) static EXP: Kernel = Kernel {
 
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_backward.max",
-    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_MAX],
+    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT, PICK_MAX],
     ptx: ptx!("matmul_backward.pick.sm_80"),
     cpu: cpu::matmul_backward::max,
     inputs: 4,
@@ -47,7 +47,7 @@ pub(crate) static MAX: Kernel = Kernel {
 
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_backward.prodmax",
-    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT, PICK_PRODMAX],
+    wgsl: &[include_str!("../../shaders/matmul_backward.pick.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT, PICK_PRODMAX],
     ptx: ptx!("matmul_backward.pick.sm_80"),
     cpu: cpu::matmul_backward::prodmax,
     ..MAX
@@ -72,7 +72,8 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 /// `Sample` compute [`banded_matmul_index`](crate::banded_matmul_index) again.
 ///
 /// Memory beside the results: `Log` takes one f32 copy of C and two each of A and B, `Max`,
-/// `ProdMax` and `Sample` one index per entry of C; f16 and bf16 operands take an f32 copy.
+/// `ProdMax` and `Sample` one index per entry of C; f16 and bf16 results take an f32 copy, and so do operands,
+/// but for those of `Sum` on wgpu if a, b and g are of one type.
 ///
 /// From genbmm's `BandedMatrix.multiply*` and their autograd.
 ///
@@ -180,7 +181,7 @@ pub fn window_matmul_backward(q: &Dense, k: &Dense, g: &Banded) -> Result<(Dense
         return Ok((gq, gk));
     }
     let (gq, gk) = (gradient(OP, &q)?, gradient(OP, &k)?);
-    let [q, k, g] = [widened(&q)?, widened(&k)?, widened(&g)?];
+    let [q, k, g] = as_read([&q, &k, &g], &[])?;
     product(OP, &g, &k, &gq.operand, Semiring::Sum)?;
     product(OP, &g.t(), &q, &gk.operand, Semiring::Sum)?;
     Ok((Dense::from_buffer(shapes[0], gq.finish()?), Dense::from_buffer(shapes[1], gk.finish()?)))
@@ -253,12 +254,14 @@ fn backward(op: &'static str, operands: [&Operand; 4], ring: Semiring) -> Result
         return Ok((ga.operand().buffer, gb.operand().buffer));
     }
     let (ga, gb) = (gradient(op, operands[0])?, gradient(op, operands[1])?);
-    let [a, b, c, g] = [widened(operands[0])?, widened(operands[1])?, widened(operands[2])?, widened(operands[3])?];
+    let [a, b, c, g] = operands;
     if ring == Semiring::Sum {
+        let [a, b, g] = as_read([a, b, g], &[])?;
         product(op, &g, &b.t(), &ga.operand, ring)?;
         product(op, &a.t(), &g, &gb.operand, ring)?;
         return Ok((ga.finish()?, gb.finish()?));
     }
+    let [a, b, c, g] = [widened(a)?, widened(b)?, widened(c)?, widened(g)?];
     let all = [&a, &b, &c, &g, &ga.operand, &gb.operand];
     for part in parts(op, &all)? {
         let [a, b, c, g, ga, gb] = all.map(|operand| operand.slice(part.clone()));

@@ -5,13 +5,13 @@ use super::matmul::{Params, SHARED};
 use super::matmul_backward::{check, gradient, gradient_params, launch, same_structure};
 use super::matmul_index::GRADIENT;
 use crate::device::Buffer;
-use crate::kernel::{Kernel, ptx};
+use crate::kernel::{Kernel, LOADS, ptx};
 use crate::operand::Operand;
 use crate::{Banded, Dense, Result, cpu};
 
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "matmul_double_backward",
-    wgsl: &[include_str!("../../shaders/matmul_double_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_double_backward.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT],
     ptx: ptx!("matmul_double_backward.sm_80"),
     cpu: cpu::matmul_double_backward::run,
     params: Params::FIELDS,
@@ -21,7 +21,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 
 pub(crate) static MEAN: Kernel = Kernel {
     name: "matmul_double_backward.mean",
-    wgsl: &[include_str!("../../shaders/matmul_double_backward.mean.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_double_backward.mean.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT],
     ptx: ptx!("matmul_double_backward.sm_80"),
     cpu: cpu::matmul_double_backward::mean,
     inputs: 5,

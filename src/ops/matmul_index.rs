@@ -3,7 +3,7 @@
 use super::common::{in_rows, parts, widened};
 use super::matmul::{Params, SHARED, check, params};
 use crate::device::Launch;
-use crate::kernel::{Kernel, ptx};
+use crate::kernel::{Kernel, LOADS, ptx};
 use crate::operand::Operand;
 use crate::{Banded, BandedShape, Dense, DenseShape, Dtype, Error, Layout, Result, Semiring, cpu};
 
@@ -20,7 +20,7 @@ pub(crate) const PICK_PRODMAX: &str = include_str!("../../shaders/shared/pick_pr
 
 pub(crate) static MAX: Kernel = Kernel {
     name: "matmul_index.max",
-    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], PICK_MAX],
+    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], PICK_MAX],
     ptx: ptx!("matmul_index.sm_80"),
     cpu: cpu::matmul_index::max,
     params: Params::FIELDS,
@@ -30,7 +30,7 @@ pub(crate) static MAX: Kernel = Kernel {
 
 pub(crate) static PRODMAX: Kernel = Kernel {
     name: "matmul_index.prodmax",
-    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], PICK_PRODMAX],
+    wgsl: &[include_str!("../../shaders/matmul_index.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], PICK_PRODMAX],
     ptx: ptx!("matmul_index.sm_80"),
     cpu: cpu::matmul_index::prodmax,
     ..MAX
@@ -38,7 +38,7 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 
 pub(crate) static SAMPLE: Kernel = Kernel {
     name: "matmul_index.sample",
-    wgsl: &[include_str!("../../shaders/matmul_index.sample.wgsl"), SHARED[0], SHARED[1], SHARED[2], GRADIENT],
+    wgsl: &[include_str!("../../shaders/matmul_index.sample.wgsl"), SHARED[0], SHARED[1], SHARED[2], LOADS[0], GRADIENT],
     ptx: ptx!("matmul_index.sm_80"),
     cpu: cpu::matmul_index::sample,
     ..MAX

@@ -4,10 +4,10 @@ pub(crate) mod cooperative;
 
 use std::ops::Range;
 
-use super::common::{Output, parts, result_dtype, same, same_device, values, widened};
+use super::common::{Output, as_read, parts, result_dtype, same, same_device, values, widened};
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params, ptx};
+use crate::kernel::{Kernel, Stored, for_dtype, params, ptx, stored};
 use crate::operand::{ALIGNED, MAX_LEN, Operand};
 use crate::{Dense, DenseShape, Dtype, Error, Layout, Result, WindowAttention, cpu};
 
@@ -32,23 +32,19 @@ pub(crate) const TILE: &str = include_str!("../../shaders/shared/window_tile.wgs
 pub(crate) const LINE: &str = include_str!("../../shaders/shared/window_line.wgsl");
 const OUTPUT: &str = include_str!("../../shaders/shared/window_output.wgsl");
 
-pub(crate) static KERNEL: Kernel = Kernel {
-    name: "window_attention",
-    wgsl: &[include_str!("../../shaders/window_attention.wgsl"), PARAMS, OPERANDS, TILE, OUTPUT, matmul::SHARED[1]],
-    ptx: ptx!("window_attention.sm_80"),
-    cpu: cpu::window_attention::run,
-    params: Params::FIELDS,
-    inputs: 4,
-    outputs: 2,
-};
+pub(crate) static KERNEL: Stored = stored!(
+    "window_attention",
+    [include_str!("../../shaders/window_attention.wgsl"), PARAMS, OPERANDS, TILE, OUTPUT, matmul::SHARED[1]],
+    ptx!("window_attention.sm_80"),
+    { cpu: cpu::window_attention::run, params: Params::FIELDS, inputs: 4, outputs: 2 }
+);
 
-pub(crate) static KERNEL_LINE: Kernel = Kernel {
-    name: "window_attention.line",
-    wgsl: &[include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, OPERANDS, LINE, OUTPUT, matmul::SHARED[1]],
-    ptx: ptx!("window_attention.sm_80"),
-    cpu: cpu::window_attention::line,
-    ..KERNEL
-};
+pub(crate) static KERNEL_LINE: Stored = stored!(
+    "window_attention.line",
+    [include_str!("../../shaders/window_attention.line.wgsl"), PARAMS, OPERANDS, LINE, OUTPUT, matmul::SHARED[1]],
+    ptx!("window_attention.sm_80"),
+    { cpu: cpu::window_attention::line, params: Params::FIELDS, inputs: 4, outputs: 2 }
+);
 
 /// Attention in a window, O = softmax(scale · Q·Kᵀ)·V over the keys that each query attends to, and
 /// the logsumexp of each row of scaled scores; nothing of size n × width is made.
@@ -61,8 +57,9 @@ pub(crate) static KERNEL_LINE: Kernel = Kernel {
 /// All three are of one type, f32, f16 or bf16, and so is O; sums are f32. Scores of any size are fine:
 /// they are taken relative to the row's largest.
 ///
-/// Memory beside the result: 16-bit operands and results take an f32 copy, operands that are not
-/// row-major a copy.
+/// Memory beside the result: a 16-bit result takes an f32 copy off the matrix units, operands that are not
+/// row-major an f32 copy, and so do 16-bit operands on the CPU and through CUDA. On other GPUs those are read as they
+/// are stored.
 ///
 /// The online softmax is that of FlashAttention (Dao and others, 2022), the pattern Longformer's
 /// (Beltagy and others, 2020).
@@ -93,10 +90,16 @@ pub fn window_attention(q: &Dense, k: &Dense, v: &Dense, options: &WindowAttenti
     let units = cooperative::suits(&operands, options, cooperative::FORWARD_COLUMNS);
     let (out, shape) = if units { Output::stored(OP, device, shape)? } else { Output::dense(OP, device, shape)? };
     let (lse, lse_shape) = Output::dense(OP, device, DenseShape::new(rows, 1).batch(batch))?;
-    let problem = Problem::new(OP, &operands, options, units)?;
+    let read = if units { operands } else { row_majors(OP, operands.each_ref())? };
+    let mut problem = Problem::new(read, options)?;
     let [of_out, of_lse] = [&out.operand, &lse.operand].map(|operand| problem.grouped(operand));
     let cut = if units { problem.whole(OP, &[&of_out, &of_lse]) } else { problem.parts(OP, Lines::Queries, &[&of_out, &of_lse]) };
-    for part in cut? {
+    let cut = cut?;
+    if !cut.iter().all(|part| problem.is_in_words(part)) {
+        problem.widen()?;
+    }
+    let [main, line] = [&KERNEL, &KERNEL_LINE].map(|kernels| for_dtype(kernels, problem.q.dtype));
+    for part in cut {
         let results = [part.rows_of(&of_out), part.rows_of(&of_lse)];
         let results = results.each_ref();
         if units {
@@ -104,9 +107,10 @@ pub fn window_attention(q: &Dense, k: &Dense, v: &Dense, options: &WindowAttenti
             continue;
         }
         let params = problem.params(&part);
-        let [main, line] = [tiles(&params, params.rows, params.value_depth), line_tiles(&params, params.value_depth)];
-        problem.launch(&KERNEL, &part, Params { tiles: main, ..params }, params.batch, &[], &results, &[])?;
-        problem.launch(&KERNEL_LINE, &part, Params { tiles: line, ..params }, params.batch, &[], &results, &[])?;
+        let by_tiles = Params { tiles: tiles(&params, params.rows, params.value_depth), ..params };
+        problem.launch(main, &part, by_tiles, params.batch, &[], &results, &[])?;
+        let by_lines = Params { tiles: line_tiles(&params, params.value_depth), ..params };
+        problem.launch(line, &part, by_lines, params.batch, &[], &results, &[])?;
     }
     Ok((Dense::from_buffer(shape, out.finish()?), Dense::from_buffer(lse_shape, lse.finish()?)))
 }
@@ -173,12 +177,11 @@ impl Part {
     fn lines(&self, operand: &Operand, range: &Range<usize>) -> Buffer {
         let matrices = operand.slice(self.matrices.clone()).buffer;
         let row = operand.cols * operand.dtype.bytes();
-        if self.cut { matrices.view(range.start * row, range.len() * row) } else { matrices }
+        if self.cut { matrices.view(range.start * row, (range.len() * row).next_multiple_of(4)) } else { matrices }
     }
 }
 
-/// The operands as kernels want them: row-major, f32 unless it is for matrix units;
-/// query matrices that share keys side by side.
+/// The operands as kernels want them: row-major; query matrices that share keys side by side.
 pub(crate) struct Problem {
     pub q: Operand,
     pub k: Operand,
@@ -189,9 +192,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// `units`: for kernels on matrix units, which take operands as they are stored.
-    pub fn new(op: &'static str, operands: &[Operand; 3], options: &WindowAttention, units: bool) -> Result<Self> {
-        let [q, k, v] = operands;
+    /// Of q, k and v, each row-major.
+    pub fn new([q, k, v]: [Operand; 3], options: &WindowAttention) -> Result<Self> {
         let device = q.device();
         let mut globals: Vec<u32> = options.global.iter().map(|position| *position as u32).collect();
         globals.sort_unstable();
@@ -224,10 +226,22 @@ impl Problem {
             device.write(&buffer, bytemuck::cast_slice(&positions))?;
             Some(buffer)
         };
-        let [q, k, v] = if units { operands.clone() } else { [row_major(op, q)?, row_major(op, k)?, row_major(op, v)?] };
         let mut new = Self { q, k, v, positions, params };
         new.q = new.grouped(&new.q);
         Ok(new)
+    }
+
+    /// Whether q, k and v of a part start where a word does, as kernels that read halves take them.
+    pub fn is_in_words(&self, part: &Part) -> bool {
+        [part.rows_of(&self.q), part.keys_of(&self.k), part.keys_of(&self.v)].iter().all(|view| view.offset.is_multiple_of(4))
+    }
+
+    /// From halves to f32.
+    pub fn widen(&mut self) -> Result<()> {
+        for operand in [&mut self.q, &mut self.k, &mut self.v] {
+            *operand = widened(operand)?;
+        }
+        Ok(())
     }
 
     /// Matrices of queries in as many batch entries as there are matrices of keys.
@@ -317,6 +331,19 @@ impl Problem {
             function: None,
         })
     }
+}
+
+/// Operands as kernels off the matrix units read them: row-major, and as they are stored if they are that and kernels
+/// of their storage type run here; else f32.
+pub(crate) fn row_majors<const N: usize>(op: &'static str, operands: [&Operand; N]) -> Result<[Operand; N]> {
+    if operands.iter().all(|operand| operand.layout == Layout::Rows) {
+        return as_read(operands, &[]);
+    }
+    let mut copies = operands.map(Operand::clone);
+    for operand in &mut copies {
+        *operand = row_major(op, operand)?;
+    }
+    Ok(copies)
 }
 
 /// Row-major and f32: itself, or a copy.

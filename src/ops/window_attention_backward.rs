@@ -1,13 +1,13 @@
 //! The gradients of windowed attention.
 
-use super::common::Output;
+use super::common::{Output, widened};
 use super::matmul_backward::like;
 use super::window_attention::{
-    LINE, Lines, OPERANDS, PARAMS, Params, Problem, TILE, check, cooperative, line_tiles, row_major, same_dtype, tiles,
+    LINE, Lines, OPERANDS, PARAMS, Params, Problem, TILE, check, cooperative, line_tiles, row_major, row_majors, same_dtype, tiles,
 };
 use super::{banded_move, matmul};
 use crate::device::{Buffer, Launch};
-use crate::kernel::{Kernel, params, ptx};
+use crate::kernel::{Kernel, Stored, for_dtype, params, ptx, stored};
 use crate::operand::Operand;
 use crate::{Dense, Device, Dtype, Layout, Result, WindowAttention, cpu};
 
@@ -16,15 +16,12 @@ params! {
     DeltaParams { rows: u32, depth: u32 }
 }
 
-pub(crate) static DELTA: Kernel = Kernel {
-    name: "window_attention_backward.delta",
-    wgsl: &[include_str!("../../shaders/window_attention_backward.delta.wgsl"), matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::delta,
-    params: DeltaParams::FIELDS,
-    inputs: 2,
-    outputs: 1,
-};
+pub(crate) static DELTA: Stored = stored!(
+    "window_attention_backward.delta",
+    [include_str!("../../shaders/window_attention_backward.delta.wgsl"), matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::delta, params: DeltaParams::FIELDS, inputs: 2, outputs: 1 }
+);
 
 const MAIN: &str = include_str!("../../shaders/window_attention_backward.wgsl");
 const MAIN_LINE: &str = include_str!("../../shaders/window_attention_backward.line.wgsl");
@@ -34,57 +31,49 @@ const OF_K: &str = include_str!("../../shaders/shared/window_gradient_k.wgsl");
 const OF_V: &str = include_str!("../../shaders/shared/window_gradient_v.wgsl");
 
 /// The gradient of Q: tiles along the window, and lines of global positions.
-pub(crate) static Q: Kernel = Kernel {
-    name: "window_attention_backward.q",
-    wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_Q, matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::q,
-    params: Params::FIELDS,
-    inputs: 7,
-    outputs: 1,
-};
+pub(crate) static Q: Stored = stored!(
+    "window_attention_backward.q",
+    [MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::q, params: Params::FIELDS, inputs: 7, outputs: 1 }
+);
 
-pub(crate) static Q_LINE: Kernel = Kernel {
-    name: "window_attention_backward.q.line",
-    wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_Q, matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::q_line,
-    ..Q
-};
+pub(crate) static Q_LINE: Stored = stored!(
+    "window_attention_backward.q.line",
+    [MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_Q, matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::q_line, params: Params::FIELDS, inputs: 7, outputs: 1 }
+);
 
 /// The gradient of K.
-pub(crate) static K: Kernel = Kernel {
-    name: "window_attention_backward.k",
-    wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_K, matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::k,
-    ..Q
-};
+pub(crate) static K: Stored = stored!(
+    "window_attention_backward.k",
+    [MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_K, matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::k, params: Params::FIELDS, inputs: 7, outputs: 1 }
+);
 
-pub(crate) static K_LINE: Kernel = Kernel {
-    name: "window_attention_backward.k.line",
-    wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_K, matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::k_line,
-    ..Q
-};
+pub(crate) static K_LINE: Stored = stored!(
+    "window_attention_backward.k.line",
+    [MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_K, matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::k_line, params: Params::FIELDS, inputs: 7, outputs: 1 }
+);
 
 /// The gradient of V.
-pub(crate) static V: Kernel = Kernel {
-    name: "window_attention_backward.v",
-    wgsl: &[MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_V, matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::v,
-    ..Q
-};
+pub(crate) static V: Stored = stored!(
+    "window_attention_backward.v",
+    [MAIN, PARAMS, OPERANDS, TILE, GRADIENT, OF_V, matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::v, params: Params::FIELDS, inputs: 7, outputs: 1 }
+);
 
-pub(crate) static V_LINE: Kernel = Kernel {
-    name: "window_attention_backward.v.line",
-    wgsl: &[MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_V, matmul::SHARED[1]],
-    ptx: ptx!("window_attention_backward.sm_80"),
-    cpu: cpu::window_attention_backward::v_line,
-    ..Q
-};
+pub(crate) static V_LINE: Stored = stored!(
+    "window_attention_backward.v.line",
+    [MAIN_LINE, PARAMS, OPERANDS, LINE, GRADIENT, OF_V, matmul::SHARED[1]],
+    ptx!("window_attention_backward.sm_80"),
+    { cpu: cpu::window_attention_backward::v_line, params: Params::FIELDS, inputs: 7, outputs: 1 }
+);
 
 /// The gradients of [`window_attention`](crate::window_attention) by Q, K and V.
 ///
@@ -97,8 +86,8 @@ pub(crate) static V_LINE: Kernel = Kernel {
 /// ```
 ///
 /// where keys and values of a group sum over its heads. P is computed again from the logsumexp, so
-/// memory stays linear in n · d: beside the results one f32 for each row, and f32 copies of f16
-/// operands. The results have their operand's shape, layout and storage type. Sums always run in the
+/// memory stays linear in n · d: beside the results one f32 for each row, and off the matrix units f32 copies of
+/// 16-bit results; operands take a copy as in [`window_attention`](crate::window_attention). The results have their operand's shape, layout and storage type. Sums always run in the
 /// same order. A query that attends to nothing has gradient 0 and adds nothing.
 ///
 /// ```
@@ -149,27 +138,34 @@ pub fn window_attention_backward(
     if units {
         return on_matrix_units(OP, [q, k, v], [out, lse, grad_out], &operands, options);
     }
-    let problem = Problem::new(OP, &operands, options, false)?;
-    let [out, lse, grad] = [row_major(OP, &out.operand())?, row_major(OP, &lse.operand())?, row_major(OP, &grad_out.operand())?];
+    let lse = row_major(OP, &lse.operand())?;
+    let [of_q, of_k, of_v] = &operands;
+    let [of_q, of_k, of_v, out, grad] = row_majors(OP, [of_q, of_k, of_v, &out.operand(), &grad_out.operand()])?;
+    let mut problem = Problem::new([of_q, of_k, of_v], options)?;
     let delta = Operand { buffer: delta(&out, &grad)?, ..lse.clone() };
-    let [lse, grad, delta] = [lse, grad, delta].map(|operand| problem.grouped(&operand));
+    let [lse, mut grad, delta] = [lse, grad, delta].map(|operand| problem.grouped(&operand));
     let [gq, gk, gv] = [gradient(OP, q)?, gradient(OP, k)?, gradient(OP, v)?];
     let of_gq = problem.grouped(&gq.operand);
     let results = [&of_gq, &gk.operand, &gv.operand];
+    let all = [&lse, &grad, &delta, results[0], results[1], results[2]];
+    let cuts = [problem.parts(OP, Lines::Queries, &all)?, problem.parts(OP, Lines::Keys, &all)?];
+    if !cuts.iter().flatten().all(|part| problem.is_in_words(part) && part.rows_of(&grad).offset.is_multiple_of(4)) {
+        problem.widen()?;
+        grad = widened(&grad)?;
+    }
     for plan in plan(q.device(), &problem) {
-        let all = [&lse, &grad, &delta, results[0], results[1], results[2]];
-        for part in problem.parts(OP, plan.lines, &all)? {
+        for part in &cuts[plan.lines as usize] {
             let more = [&grad, &lse, &delta].map(|operand| part.rows_of(operand));
-            let (params, result) = (problem.params(&part), results[plan.of]);
+            let (params, result) = (problem.params(part), results[plan.of]);
             let (matrices, lines, result) = match plan.lines {
                 Lines::Queries => (params.batch, params.rows, part.rows_of(result)),
                 Lines::Keys => (part.matrices.len() as u32, params.keys, part.keys_of(result)),
             };
             let width = results[plan.of].cols as i32;
             let main = Params { tiles: tiles(&params, lines, width), ..params };
-            problem.launch(plan.kernel, &part, main, matrices, &more.each_ref(), &[&result], &[])?;
+            problem.launch(for_dtype(plan.kernel, problem.q.dtype), part, main, matrices, &more.each_ref(), &[&result], &[])?;
             let line = Params { tiles: line_tiles(&params, width), ..params };
-            problem.launch(plan.line, &part, line, matrices, &more.each_ref(), &[&result], &[])?;
+            problem.launch(for_dtype(plan.line, problem.q.dtype), part, line, matrices, &more.each_ref(), &[&result], &[])?;
         }
     }
     Ok((finish(OP, q, gq)?, finish(OP, k, gk)?, finish(OP, v, gv)?))
@@ -183,7 +179,7 @@ fn on_matrix_units(
     operands: &[Operand; 3],
     options: &WindowAttention,
 ) -> Result<(Dense, Dense, Dense)> {
-    let problem = Problem::new(op, operands, options, true)?;
+    let problem = Problem::new(operands.clone(), options)?;
     let (out, lse, grad) = (out.operand(), row_major(op, &lse.operand())?, grad.operand());
     let (stats, largest) = cooperative::stats(&out, &grad, &lse)?;
     let stats = Operand { buffer: stats, cols: 2, ..lse };
@@ -204,8 +200,8 @@ struct Plan {
     /// Which gradient: of q, k or v.
     of: usize,
     lines: Lines,
-    kernel: &'static Kernel,
-    line: &'static Kernel,
+    kernel: &'static Stored,
+    line: &'static Stored,
 }
 
 fn plan(_device: &Device, _problem: &Problem) -> [Plan; 3] {
@@ -226,12 +222,13 @@ fn delta(out: &Operand, grad: &Operand) -> Result<Buffer> {
     let part = (limit / (out.cols * 4) / 64 * 64).max(64);
     for start in (0..rows).step_by(part) {
         let count = part.min(rows - start);
-        let view = |buffer: &Buffer, width: usize| buffer.view(start * width * 4, count * width * 4);
+        let view =
+            |buffer: &Buffer, dtype: Dtype, width: usize| buffer.view(start * width * dtype.bytes(), dtype.buffer_bytes(count * width));
         device.launch(&Launch {
-            kernel: &DELTA,
+            kernel: for_dtype(&DELTA, out.dtype),
             params: bytemuck::bytes_of(&DeltaParams { rows: count as u32, depth: out.cols as u32 }),
-            inputs: &[&view(&out.buffer, out.cols), &view(&grad.buffer, out.cols)],
-            outputs: &[&view(&delta, 1)],
+            inputs: &[&view(&out.buffer, out.dtype, out.cols), &view(&grad.buffer, grad.dtype, out.cols)],
+            outputs: &[&view(&delta, Dtype::F32, 1)],
             groups: count.div_ceil(8) as u64,
             constants: &[],
             function: None,

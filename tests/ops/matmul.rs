@@ -2,6 +2,8 @@
 
 #[path = "matmul/errors.rs"]
 mod errors;
+#[path = "matmul/halves.rs"]
+mod halves;
 #[path = "matmul/large.rs"]
 mod large;
 #[path = "matmul/special.rs"]

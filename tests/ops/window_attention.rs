@@ -1,5 +1,7 @@
 //! `window_attention`: every option and their combinations, forward and gradients.
 
+#[path = "window_attention/halves.rs"]
+mod halves;
 #[path = "window_attention/units.rs"]
 mod units;
 

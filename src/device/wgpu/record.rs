@@ -166,9 +166,9 @@ impl Recorder {
             }
             let copy = View { memory: temporary(view.bytes)?, offset: 0, bytes: view.bytes };
             let original = std::mem::replace(view, View { memory: Arc::clone(&copy.memory), ..copy });
-            if input {
-                self.encoder().copy_buffer_to_buffer(original.memory.buffer(), original.offset, copy.memory.buffer(), 0, copy.bytes);
-            } else {
+            // Outputs too: a kernel of single lines, as attention's global ones, leaves the others as they are.
+            self.encoder().copy_buffer_to_buffer(original.memory.buffer(), original.offset, copy.memory.buffer(), 0, copy.bytes);
+            if !input {
                 back.push((copy, original));
             }
         }
