@@ -41,7 +41,7 @@ use matrix_view::{Gpu, Reader};
 pub use open::{Args, display, run};
 use session::Session;
 use state::{AUTOMATIC, Effect, Settings, State};
-use style::style;
+use style::{background, style};
 use worker::{Task, Worker};
 
 /// How the window begins.
@@ -53,6 +53,8 @@ pub struct Start {
     /// By `--play`, one after the other.
     pub commands: Vec<Command>,
     pub frame_times: Option<Instant>,
+    /// Whether the window has its background colour before it is drawn.
+    pub cleared: bool,
     /// What to say at once: why another window was closed.
     pub said: Option<String>,
     /// What another window would need to go on.
@@ -139,7 +141,7 @@ impl Viewer {
         let failed = |error: std::io::Error| Error::Backend { device: "cpu".into(), message: format!("no thread: {error}") };
         let worker = Worker::start(gpu.clone(), wake(ctx)).map_err(failed)?;
         let reader = || gpu.clone().map(|gpu| Reader::start(gpu, wake(ctx))).transpose().map_err(failed);
-        style(ctx);
+        style(ctx, start.cleared);
         let (labels, entries) = (reader()?, reader()?);
         let mut new = Self {
             state,
@@ -322,6 +324,10 @@ impl Viewer {
 impl eframe::App for Viewer {
     fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
         self.frame(ui, frame.info().cpu_usage);
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        background(visuals.dark_mode).to_normalized_gamma_f32()
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

@@ -37,12 +37,8 @@ impl FrameTimes {
 
     /// A matrix, and its product with itself, which is looked at.
     pub fn session(&self) -> Session {
-        let step = |id, operation: &str, inputs, parameters: BTreeMap<String, Value>| Step {
-            id,
-            operation: operation.into(),
-            inputs,
-            parameters,
-        };
+        let step =
+            |id, operation: &str, inputs, parameters: BTreeMap<String, Value>| Step { id, operation: operation.into(), inputs, parameters };
         let numbers = [("n", self.n), ("lower", self.side), ("upper", self.side)];
         let numbers = numbers.map(|(name, value)| (name.to_owned(), Value::Integer(value)));
         let factor = Reference { step: 1, transposed: false };

@@ -10,6 +10,7 @@ use eframe::egui::{self, ViewportCommand, ViewportId};
 use eframe::egui_wgpu::{RenderState, RendererOptions, ScreenDescriptor, WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
 use super::state::Settings;
+use super::style::background;
 use super::worker::WINDOW;
 use super::{Start, Viewer};
 
@@ -119,6 +120,7 @@ impl Screen {
         let shapes = ctx.tessellate(std::mem::take(&mut output.shapes), output.pixels_per_point);
         let screen = ScreenDescriptor { size_in_pixels: self.pixels, pixels_per_point: output.pixels_per_point };
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("off-screen") });
+        let [r, g, b, a] = background(ctx.theme() == egui::Theme::Dark).to_normalized_gamma_f32().map(f64::from);
         let mut renderer = renderer.write();
         for (id, images) in output.textures_delta.set.drain() {
             for image in images {
@@ -131,7 +133,7 @@ impl Screen {
             color_attachments: &[Some(wgpu::RenderPassColorAttachment {
                 view: &self.view,
                 resolve_target: None,
-                ops: wgpu::Operations { load: wgpu::LoadOp::Clear(wgpu::Color::BLACK), store: wgpu::StoreOp::Store },
+                ops: wgpu::Operations { load: wgpu::LoadOp::Clear(wgpu::Color { r, g, b, a }), store: wgpu::StoreOp::Store },
                 depth_slice: None,
             })],
             ..wgpu::RenderPassDescriptor::default()

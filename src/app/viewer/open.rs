@@ -76,6 +76,7 @@ pub fn run(args: &Args, device: Option<&str>, started: Instant) -> Result<ExitCo
         device: device.filter(|name| !name.is_empty()).map(str::to_owned),
         commands,
         frame_times: args.frame_times.then_some(started),
+        cleared: true,
         said: args.lost.as_ref().map(|why| format!("{why}. Going on with another device.")),
         left: Arc::clone(&left),
     };
