@@ -329,3 +329,34 @@ fn sparsify_tells_mistakes_and_leaves_no_file() -> Test {
     assert_eq!(bandsaw(folder.path(), &sparsify(&["--match", "a", "--density", "1", "--block", "2", "-o", "o"]))?.status.code(), Some(2));
     Ok(())
 }
+
+/// Where there is an adapter but no screen; without an adapter, the error of a device that is not there.
+#[test]
+fn frame_times_need_no_screen() -> Test {
+    let folder = folder()?;
+    let arguments = ["view", "--frame-times", "--size", "900,560"];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_bandsaw"));
+    for name in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
+        program.env_remove(name);
+    }
+    let output = program.args(arguments).current_dir(folder.path()).env("BANDSAW_DEVICE", "cpu").output()?;
+    if bandsaw::Device::all().iter().all(|device| !device.id.starts_with("wgpu")) {
+        assert!(std::env::var_os("BANDSAW_TEST_NO_GPU").is_some(), "no adapter: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("no device \"wgpu\""), "{}", text(&output.stderr));
+        return Ok(());
+    }
+    let report = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines: Vec<&str> = report.lines().collect();
+    assert!(lines.len() == 5 && lines[0].starts_with("drawn by ") && lines[0].ends_with("steps on cpu"), "{report}");
+    let products =
+        lines[1].split("240 frames, ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|number| number.parse::<u32>().ok());
+    assert!(products.is_some_and(|products| products > 0), "{report}");
+    for (line, name) in lines[2..].iter().zip(["first frame after ", "between frames: median ", "work for a frame: median "]) {
+        let number = line.strip_prefix(name).and_then(|rest| rest.split(' ').next()).and_then(|number| number.parse::<f64>().ok());
+        assert!(number.is_some_and(|number| number > 0.0), "{report}");
+    }
+    let wrong = fails(folder.path(), &["--device", "wgpu:none such", "view", "--frame-times", "--offscreen"])?;
+    assert!(wrong.contains("no device \"wgpu:none such\""), "{wrong}");
+    Ok(())
+}

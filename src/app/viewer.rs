@@ -8,6 +8,7 @@ mod export;
 mod frame_times;
 mod matrix_view;
 mod noise;
+mod offscreen;
 mod open;
 mod operations;
 mod origin;
@@ -28,6 +29,7 @@ use std::time::Instant;
 
 use bandsaw::{Error, Result};
 use eframe::egui::{self, Ui, ViewportCommand};
+use eframe::egui_wgpu::RenderState;
 use image::ImageEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 
@@ -39,7 +41,7 @@ use matrix_view::{Gpu, Reader};
 pub use open::{Args, display, run};
 use session::Session;
 use state::{AUTOMATIC, Effect, Settings, State};
-use style::style;
+use style::{background, style};
 use worker::{Task, Worker};
 
 /// How the window begins.
@@ -51,6 +53,8 @@ pub struct Start {
     /// By `--play`, one after the other.
     pub commands: Vec<Command>,
     pub frame_times: Option<Instant>,
+    /// Whether the window has its background colour before it is drawn.
+    pub cleared: bool,
     /// What to say at once: why another window was closed.
     pub said: Option<String>,
     /// What another window would need to go on.
@@ -101,23 +105,31 @@ type Shot = (PathBuf, Arc<egui::ColorImage>);
 const SETTINGS: &str = "settings";
 
 impl Viewer {
+    /// In a window of eframe's, with what it remembers.
     pub fn new(cc: &eframe::CreationContext<'_>, start: Start) -> Result<Self> {
-        let gpu = cc.wgpu_render_state.as_ref().map(|state| {
+        let scripted = !start.commands.is_empty() || start.frame_times.is_some();
+        let remembered = cc.storage.filter(|_| !scripted).and_then(|storage| eframe::get_value(storage, SETTINGS));
+        Self::over(&cc.egui_ctx, cc.wgpu_render_state.as_ref(), remembered.unwrap_or_default(), start)
+    }
+
+    /// Over whatever egui draws with.
+    pub fn over(ctx: &egui::Context, state: Option<&RenderState>, settings: Settings, start: Start) -> Result<Self> {
+        let gpu = state.map(|state| {
             // Without this, wgpu ends the program at any error.
             state.device.on_uncaptured_error(Arc::new(|error: wgpu::Error| tracing::error!("{error}")));
             Arc::new(Gpu::new(state))
         });
-        let scripted = !start.commands.is_empty() || start.frame_times.is_some();
-        let remembered = cc.storage.filter(|_| !scripted).and_then(|storage| eframe::get_value(storage, SETTINGS));
-        let settings: Settings = remembered.unwrap_or_default();
         let software = gpu.as_ref().is_none_or(|gpu| gpu.software);
         let usual = if software { "cpu" } else { worker::WINDOW };
         let device = start.device.or(settings.device.clone()).unwrap_or_else(|| usual.into());
         let mut state = State::new(settings, device);
-        let frame_times = start.frame_times.map(|started| FrameTimes::new(started, software));
+        let place = || {
+            let drawn = gpu.as_ref().map_or("nothing".into(), |gpu| gpu.shared.to_string());
+            format!("drawn by {drawn}, steps on {}", state.device)
+        };
+        let frame_times = start.frame_times.map(|started| FrameTimes::new(started, software, place()));
         if let Some(frame_times) = &frame_times {
             state.session = frame_times.session();
-            state.device = worker::WINDOW.into();
         }
         if let Some(said) = start.said {
             state.tell(true, said);
@@ -127,9 +139,9 @@ impl Viewer {
             move || ctx.request_repaint()
         };
         let failed = |error: std::io::Error| Error::Backend { device: "cpu".into(), message: format!("no thread: {error}") };
-        let worker = Worker::start(gpu.clone(), wake(&cc.egui_ctx)).map_err(failed)?;
-        let reader = || gpu.clone().map(|gpu| Reader::start(gpu, wake(&cc.egui_ctx))).transpose().map_err(failed);
-        style(&cc.egui_ctx);
+        let worker = Worker::start(gpu.clone(), wake(ctx)).map_err(failed)?;
+        let reader = || gpu.clone().map(|gpu| Reader::start(gpu, wake(ctx))).transpose().map_err(failed);
+        style(ctx, start.cleared);
         let (labels, entries) = (reader()?, reader()?);
         let mut new = Self {
             state,
@@ -149,7 +161,7 @@ impl Viewer {
         };
         new.evaluate(false);
         for file in start.files {
-            new.apply(&cc.egui_ctx, Command::Open(file));
+            new.apply(ctx, Command::Open(file));
         }
         Ok(new)
     }
@@ -273,10 +285,9 @@ impl Viewer {
             self.apply(ctx, command);
         }
     }
-}
 
-impl eframe::App for Viewer {
-    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
+    /// All of one frame; the last one took `work` seconds of this thread.
+    fn frame(&mut self, ui: &mut Ui, work: Option<f32>) {
         let ctx = ui.ctx().clone();
         self.looks(&ctx);
         self.receive(&ctx);
@@ -291,7 +302,7 @@ impl eframe::App for Viewer {
         };
         panels::show(ui, &mut context);
         if let Some(frame_times) = &mut self.frame_times {
-            out.push(frame_times.frame(frame.info().cpu_usage));
+            out.push(frame_times.frame(work));
             ctx.request_repaint();
         }
         for command in out {
@@ -302,6 +313,21 @@ impl eframe::App for Viewer {
         if self.gpu.is_some() {
             self.leave(None);
         }
+    }
+
+    /// Waits for what has been drawn.
+    fn drawn(&self) -> Result<()> {
+        self.gpu.as_ref().map_or(Ok(()), |gpu| gpu.shared.sync())
+    }
+}
+
+impl eframe::App for Viewer {
+    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
+        self.frame(ui, frame.info().cpu_usage);
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        background(visuals.dark_mode).to_normalized_gamma_f32()
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

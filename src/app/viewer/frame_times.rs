@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::command::Command;
-use super::session::{Session, Step, Value};
+use super::session::{Reference, Session, Step, StepId, Value};
 
 /// Frames before counting starts, and frames that count.
 const WARM_UP: usize = 30;
 const FRAMES: usize = 240;
+
+/// The step that is looked at.
+const PRODUCT: StepId = 2;
 
 pub struct FrameTimes {
     started: Instant,
@@ -21,32 +24,34 @@ pub struct FrameTimes {
     results: usize,
     n: i64,
     side: i64,
+    /// Where it runs and is drawn.
+    place: String,
 }
 
 impl FrameTimes {
-    pub fn new(started: Instant, software: bool) -> Self {
+    pub fn new(started: Instant, software: bool, place: String) -> Self {
         let (n, side) = if software { (512, 16) } else { (4096, 64) };
         let none = Vec::new;
-        Self { started, first: None, last: started, frames: 0, between: none(), work: none(), results: 0, n, side }
+        Self { started, first: None, last: started, frames: 0, between: none(), work: none(), results: 0, n, side, place }
     }
 
-    /// A random matrix, and its product with itself.
+    /// A matrix, and its product with itself, which is looked at.
     pub fn session(&self) -> Session {
-        let step = |id, operation: &str, parameters: BTreeMap<String, Value>| Step {
-            id,
-            operation: operation.into(),
-            inputs: Vec::new(),
-            parameters,
-        };
+        let step =
+            |id, operation: &str, inputs, parameters: BTreeMap<String, Value>| Step { id, operation: operation.into(), inputs, parameters };
         let numbers = [("n", self.n), ("lower", self.side), ("upper", self.side)];
         let numbers = numbers.map(|(name, value)| (name.to_owned(), Value::Integer(value)));
-        let steps = vec![step(1, "notebook", numbers.into_iter().collect())];
-        Session { steps, selected: Some(1), ..Session::new() }
+        let factor = Reference { step: 1, transposed: false };
+        let steps = vec![
+            step(1, "notebook", Vec::new(), numbers.into_iter().collect()),
+            step(PRODUCT, "banded_matmul", vec![factor; 2], BTreeMap::new()),
+        ];
+        Session { steps, selected: Some(PRODUCT), ..Session::new() }
     }
 
-    /// A result has come in.
-    pub fn result(&mut self) {
-        self.results += 1;
+    /// A step's result has come in.
+    pub fn result(&mut self, step: StepId) {
+        self.results += usize::from(step == PRODUCT);
     }
 
     /// Once a frame: what moves the slider, and at last the report and the end.
@@ -70,7 +75,8 @@ impl FrameTimes {
 
     fn report(&mut self) -> String {
         let mut text = format!(
-            "n = {}, {} diagonals, a slider dragged for {FRAMES} frames, {} results drawn\nfirst frame after {:.2} s\n",
+            "{}\nn = {}, {} diagonals, times itself; a slider dragged for {FRAMES} frames, {} products drawn\nfirst frame after {:.2} s\n",
+            self.place,
             self.n,
             2 * self.side + 1,
             self.results,

@@ -11,11 +11,11 @@ use eframe::egui;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 
 use super::command::Command;
-use super::{Left, Start, Viewer};
+use super::{Left, Start, Viewer, offscreen};
 
 #[derive(clap::Args, Default)]
 #[command(after_help = "Examples:\n  bandsaw view\n  bandsaw view assets/lund_a.mtx\n  bandsaw view session.json\n  \
-    bandsaw view --frame-times\n\n\
+    bandsaw view --frame-times\n  bandsaw --device wgpu:0 view --frame-times --offscreen\n\n\
     F1 in the window lists the keys. Settings are remembered; sessions are saved where you say.\n\
     --play takes a JSON list of commands, as in docs/viewer.md; settings are then left alone.")]
 pub struct Args {
@@ -27,6 +27,9 @@ pub struct Args {
     /// Drag a slider for some seconds, print how long frames took, and end
     #[arg(long)]
     frame_times: bool,
+    /// Measure without a screen, in a texture of the adapter that --device says; each frame is waited for
+    #[arg(long, requires = "frame_times")]
+    offscreen: bool,
     /// Size of the window in points
     #[arg(long, value_name = "WIDTH,HEIGHT", value_delimiter = ',', num_args = 1)]
     size: Vec<f32>,
@@ -51,7 +54,10 @@ fn no_window(message: impl ToString) -> Error {
 
 /// Shows the window until it is closed.
 pub fn run(args: &Args, device: Option<&str>, started: Instant) -> Result<ExitCode> {
-    display().map_err(no_window)?;
+    let offscreen = args.offscreen || args.frame_times && display().is_err();
+    if !offscreen {
+        display().map_err(no_window)?;
+    }
     let commands = match &args.play {
         None => Vec::new(),
         Some(path) => {
@@ -70,9 +76,13 @@ pub fn run(args: &Args, device: Option<&str>, started: Instant) -> Result<ExitCo
         device: device.filter(|name| !name.is_empty()).map(str::to_owned),
         commands,
         frame_times: args.frame_times.then_some(started),
+        cleared: true,
         said: args.lost.as_ref().map(|why| format!("{why}. Going on with another device.")),
         left: Arc::clone(&left),
     };
+    if offscreen {
+        return offscreen::run(size(args), start);
+    }
     let options = options(args);
     let app =
         move |cc: &eframe::CreationContext<'_>| -> std::result::Result<Box<dyn eframe::App>, _> { Ok(Box::new(Viewer::new(cc, start)?)) };
@@ -118,16 +128,16 @@ fn again(args: &Args, left: &Left, why: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
+fn size(args: &Args) -> [f32; 2] {
+    args.size[..].try_into().unwrap_or([1280.0, 800.0])
+}
+
 fn options(args: &Args) -> eframe::NativeOptions {
     let (scripted, lost) = (args.play.is_some() || args.frame_times, usize::from(args.lost.is_some()));
-    let size = match args.size[..] {
-        [width, height] => egui::vec2(width, height),
-        _ => egui::vec2(1280.0, 800.0),
-    };
     let viewport = egui::ViewportBuilder::default()
         .with_title("bandsaw")
         .with_app_id("bandsaw")
-        .with_inner_size(size)
+        .with_inner_size(size(args))
         .with_min_inner_size(egui::vec2(900.0, 560.0));
     let mut setup = WgpuSetupCreateNew::without_display_handle();
     setup.instance_descriptor.flags = wgpu::InstanceFlags::empty();

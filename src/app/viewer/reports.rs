@@ -21,7 +21,7 @@ impl Viewer {
                         continue;
                     }
                     if let (Some(frame_times), true) = (&mut self.frame_times, computed) {
-                        frame_times.result();
+                        frame_times.result(id);
                     }
                     let before = self.state.results.remove(&id);
                     let (mut times, last) = before.map(|shown| (shown.times, shown.last)).unwrap_or_default();

@@ -21,8 +21,14 @@ impl Viewer {
     }
 }
 
-/// Text that is easy to read, and the signs of formulas.
-pub fn style(ctx: &egui::Context) {
+/// What the window is cleared with: panels leave it as it is, since a renderer in software takes longer for
+/// egui's filled rectangles than for all else.
+pub fn background(dark: bool) -> egui::Color32 {
+    if dark { egui::Visuals::dark() } else { egui::Visuals::light() }.panel_fill
+}
+
+/// Text that is easy to read, and the signs of formulas. Panels fill the window where it is not `cleared`.
+pub fn style(ctx: &egui::Context, cleared: bool) {
     ctx.options_mut(|options| options.zoom_with_keyboard = false);
     let mut fonts = egui::FontDefinitions::default();
     if let Some(family) = fonts.families.get_mut(&egui::FontFamily::Proportional) {
@@ -36,6 +42,7 @@ pub fn style(ctx: &egui::Context) {
             style.text_styles.insert(kind, egui::FontId::proportional(size));
         }
         let dark = style.visuals.dark_mode;
+        style.visuals.panel_fill = if cleared { egui::Color32::TRANSPARENT } else { background(dark) };
         style.visuals.override_text_color = Some(egui::Color32::from_gray(if dark { 215 } else { 40 }));
         style.visuals.weak_text_color = Some(egui::Color32::from_gray(if dark { 160 } else { 95 }));
         style.spacing.slider_width = 120.0;

@@ -1,6 +1,11 @@
 // Draws a part of a matrix, or of its storage, straight from the buffer its values lie in: every pixel
 // finds the cells it covers and colours the one that stands out. `range` finds the least and the
 // greatest value for the colour scale.
+//
+// Renderers in software run both sides of every branch and divide integers one by one. So a pixel's loop has
+// one load and no division, and what blocks need is there only where there are blocks.
+
+override BLOCKS: bool = false;
 
 struct View {
     rows: i32,
@@ -8,7 +13,7 @@ struct View {
     lower: i32,
     upper: i32,
     width: i32,     // slots of one line of storage
-    flags: u32,     // 1 columns layout, 2 dense matrix, 4 the view shows storage, 8 the target is sRGB, 16 blocks
+    flags: u32,     // 1 columns layout, 2 dense matrix, 4 the view shows storage, 8 the target is sRGB
     dtype: u32,     // 0 f32, 1 f16, 2 u32, 3 bf16
     first: u32,     // the matrix's first value in the binding
     left: i32,      // the cell at the top left corner, and which part of it is cut off
@@ -54,18 +59,13 @@ struct Cell {
 // The value's bits as f32; NaN and infinity are told by their bits, since drivers may assume there are none.
 fn load(slot: u32) -> Cell {
     let at = view.first + slot;
-    if view.dtype == 3u {
-        return Cell(VALUE, data[at / 2u] >> (at & 1u) * 16u << 16u);
-    }
-    if view.dtype == 1u {
-        let both = unpack2x16float(data[at / 2u]);
-        return Cell(VALUE, bitcast<u32>(select(both.x, both.y, (at & 1u) != 0u)));
-    }
-    let word = data[at];
-    if view.dtype == 2u {
-        return Cell(select(VALUE, UNSTORED, word == 0xffffffffu), bitcast<u32>(f32(word)));
-    }
-    return Cell(VALUE, word);
+    let halves = (view.dtype & 1u) != 0u;
+    let word = data[select(at, at >> 1u, halves)];
+    let half = word >> select(0u, (at & 1u) * 16u, halves) & 0xffffu;
+    var bits = select(word, bitcast<u32>(f32(word)), view.dtype == 2u);
+    bits = select(bits, bitcast<u32>(unpack2x16float(half).x), view.dtype == 1u);
+    bits = select(bits, half << 16u, view.dtype == 3u);
+    return Cell(select(VALUE, UNSTORED, (view.dtype == 2u) & (word == 0xffffffffu)), bits);
 }
 
 fn lines() -> i32 { return select(view.rows, view.cols, (view.flags & 1u) != 0u); }
@@ -74,10 +74,8 @@ fn lines() -> i32 { return select(view.rows, view.cols, (view.flags & 1u) != 0u)
 fn inside(line: i32, k: i32) -> bool {
     let columns = (view.flags & 1u) != 0u;
     let partner = line + k - select(view.lower, view.upper, columns);
-    return partner >= 0 && partner < select(view.cols, view.rows, columns);
+    return (partner >= 0) & (partner < select(view.cols, view.rows, columns));
 }
-
-fn has_blocks() -> bool { return (view.flags & 16u) != 0u; }
 
 // Lines of blocks, and how many rows and columns of cells these are.
 fn block_lines() -> i32 {
@@ -130,24 +128,21 @@ fn block_inside(slot: u32) -> bool {
 }
 
 fn cell(x: i32, y: i32) -> Cell {
-    if has_blocks() { return block_cell(x, y); }
+    if BLOCKS { return block_cell(x, y); }
     let columns = (view.flags & 1u) != 0u;
-    if (view.flags & 4u) != 0u {
-        let line = select(y, x, columns);
-        let k = select(x, y, columns);
-        if !inside(line, k) { return Cell(OUTSIDE, 0u); }
-        return load(u32(line) * u32(view.width) + u32(k));
-    }
-    let line = u32(select(y, x, columns));
-    if (view.flags & 2u) != 0u { return load(line * u32(view.width) + u32(select(x, y, columns))); }
+    let banded = (view.flags & 6u) == 0u;
+    let line = select(y, x, columns);
     let diagonal = x - y;
-    if diagonal < -view.lower || diagonal > view.upper { return Cell(UNSTORED, 0u); }
-    return load(line * u32(view.width) + u32(select(diagonal + view.lower, view.upper - diagonal, columns)));
+    let k = select(select(x, y, columns), select(diagonal + view.lower, view.upper - diagonal, columns), banded);
+    let unstored = banded & ((diagonal < -view.lower) | (diagonal > view.upper));
+    let outside = ((view.flags & 4u) != 0u) & !inside(line, k);
+    let here = load(select(u32(line) * u32(view.width) + u32(k), 0u, unstored | outside));
+    return Cell(select(select(here.kind, OUTSIDE, outside), UNSTORED, unstored), here.bits);
 }
 
 fn size_of_grid() -> vec2<i32> {
     var size = vec2(view.cols, view.rows);
-    if has_blocks() {
+    if BLOCKS {
         let block = vec2(view.block_cols, view.block_rows);
         size = (size + block - 1) / block * block;
     }
@@ -178,6 +173,11 @@ fn covered(p: f32, corner: i32, part: f32, cells: f32) -> vec2<i32> {
     return vec2(first, max(first + 1, corner + i32(floor(part + (p + 1.0) * cells))));
 }
 
+// How far to go at a time, so that that many cells are looked at.
+fn stride(cells: i32) -> i32 {
+    return max(i32(ceil(f32(cells) / f32(view.samples) - 0.01)), 1);
+}
+
 struct Vertex {
     @builtin(position) position: vec4<f32>,
     @location(0) pixel: vec2<f32>,
@@ -198,16 +198,16 @@ fn fragment(@location(0) at: vec2<f32>) -> @location(0) vec4<f32> {
     if xs.y <= 0 || ys.y <= 0 || xs.x >= size.x || ys.x >= size.y { discard; }
 
     // The cell that stands out among those covered.
-    var best = Cell(select(UNSTORED, NOTHING, has_blocks()), 0u);
+    var best = Cell(select(UNSTORED, NOTHING, BLOCKS), 0u);
     let y0 = max(ys.x, 0);
     let y1 = min(ys.y, size.y);
-    let step_y = max((y1 - y0 + view.samples - 1) / view.samples, 1);
-    let banded = (view.flags & 22u) == 0u;
+    let step_y = stride(y1 - y0);
+    let banded = ((view.flags & 6u) == 0u) & !BLOCKS;
     for (var y = y0; y < y1; y += step_y) {
         // Of a row, only what the band stores there.
         let x0 = max(max(xs.x, 0), select(0, y - view.lower, banded));
         let x1 = min(min(xs.y, size.x), select(size.x, y + view.upper + 1, banded));
-        let step_x = max((x1 - x0 + view.samples - 1) / view.samples, 1);
+        let step_x = stride(x1 - x0);
         for (var x = x0; x < x1; x += step_x) {
             let here = cell(x, y);
             if rank(here) > rank(best) { best = here; }
@@ -225,7 +225,8 @@ fn color(best: Cell, pixel: vec2<f32>) -> vec3<f32> {
     if best.kind == NOTHING { return view.gap.xyz; }
     if best.kind == UNSTORED { return view.unstored.xyz; }
     if best.kind == OUTSIDE {
-        return select(view.outside.xyz, view.hatch.xyz, (i32(pixel.x) + i32(pixel.y)) % 6 == 0);
+        let along = pixel.x + pixel.y;
+        return select(view.outside.xyz, view.hatch.xyz, along - 6.0 * floor((along + 0.5) / 6.0) < 0.5);
     }
     let cross = small <= 0.2 && min(abs(part.x - part.y), abs(part.x + part.y - 1.0)) < small;
     let size = best.bits & 0x7fffffffu;
@@ -260,7 +261,7 @@ fn range(
     let dense = (view.flags & 2u) != 0u;
     for (var slot = group.x * 256u + local; slot < view.count; slot += groups.x * 256u) {
         var counts = dense;
-        if has_blocks() {
+        if BLOCKS {
             counts = block_inside(slot);
         } else if !dense {
             counts = inside(i32(slot / u32(view.width)) % lines(), i32(slot % u32(view.width)));

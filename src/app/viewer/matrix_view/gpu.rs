@@ -17,9 +17,10 @@ pub struct Gpu {
     pub shared: Device,
     pub software: bool,
     srgb: bool,
-    draw: wgpu::RenderPipeline,
+    /// Without blocks, and with.
+    draw: [wgpu::RenderPipeline; 2],
     draw_layout: wgpu::BindGroupLayout,
-    range: wgpu::ComputePipeline,
+    range: [wgpu::ComputePipeline; 2],
     range_layout: wgpu::BindGroupLayout,
     alignment: u64,
     max_binding: u64,
@@ -111,43 +112,46 @@ impl Gpu {
         let write = wgpu::BufferBindingType::Storage { read_only: false };
         let (range_pipeline, range_layout) =
             layout("range", &[entry(0, compute, uniform), entry(1, compute, read), entry(3, compute, write), entry(4, compute, read)]);
-        let draw = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+        let options = |constants| wgpu::PipelineCompilationOptions { constants, ..wgpu::PipelineCompilationOptions::default() };
+        let constants = [[("BLOCKS", 0.0)], [("BLOCKS", 1.0)]];
+        let targets = [Some(state.target_format.into())];
+        let draw = |constants| wgpu::RenderPipelineDescriptor {
             label: Some("draw"),
             layout: Some(&draw_pipeline),
             vertex: wgpu::VertexState {
                 module: &module,
                 entry_point: Some("vertex"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
+                compilation_options: options(constants),
                 buffers: &[],
             },
             fragment: Some(wgpu::FragmentState {
                 module: &module,
                 entry_point: Some("fragment"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                targets: &[Some(state.target_format.into())],
+                compilation_options: options(constants),
+                targets: &targets,
             }),
             primitive: wgpu::PrimitiveState::default(),
             depth_stencil: None,
             multisample: wgpu::MultisampleState::default(),
             multiview_mask: None,
             cache: None,
-        });
-        let range = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        };
+        let range = |constants| wgpu::ComputePipelineDescriptor {
             label: Some("range"),
             layout: Some(&range_pipeline),
             module: &module,
             entry_point: Some("range"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            compilation_options: options(constants),
             cache: None,
-        });
+        };
         Self {
             shared: Device::from_wgpu(&state.adapter, device.clone(), state.queue.clone()),
             queue: state.queue.clone(),
             software: state.adapter.get_info().device_type == wgpu::DeviceType::Cpu,
             srgb: state.target_format.is_srgb(),
-            draw,
+            draw: constants.each_ref().map(|constants| device.create_render_pipeline(&draw(constants))),
             draw_layout,
-            range,
+            range: constants.each_ref().map(|constants| device.create_compute_pipeline(&range(constants))),
             range_layout,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_binding: limits.max_storage_buffer_binding_size,
@@ -196,7 +200,6 @@ impl Gpu {
         (view.lower, view.upper, view.width) = (storage.lower as i32, storage.upper as i32, storage.width() as i32);
         view.flags = u32::from(storage.columns) | u32::from(storage.dense) << 1 | u32::from(self.srgb) << 3;
         if let Some(pattern) = &storage.blocks {
-            view.flags |= 16;
             [view.block_rows, view.block_cols] = pattern.block().map(|side| side as i32);
             view.blocks = pattern.len() as u32;
         }
@@ -254,7 +257,7 @@ impl Gpu {
                 wgpu::BindGroupEntry { binding: 4, resource: drawn.index.as_entire_binding() },
             ],
         });
-        Draw { pipeline: self.draw.clone(), group }
+        Draw { pipeline: self.draw[usize::from(drawn.storage.blocks.is_some())].clone(), group }
     }
 
     /// The range of values of as much of the batch as a binding takes.
@@ -284,7 +287,7 @@ impl Gpu {
         });
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        pass.set_pipeline(&self.range);
+        pass.set_pipeline(&self.range[usize::from(drawn.storage.blocks.is_some())]);
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(GROUPS as u32, 1, 1);
         drop(pass);
