@@ -7,7 +7,6 @@ pub(crate) mod cuda;
 pub(crate) mod file;
 mod info;
 mod launch;
-mod trace;
 #[cfg(feature = "wgpu")]
 pub(crate) mod wgpu;
 
@@ -18,7 +17,6 @@ pub(crate) use buffer::{Buffer, Memory};
 pub use cpu::{Interpreted, Interpreter};
 pub use info::{Info, Options};
 pub(crate) use launch::Launch;
-pub use trace::{Traced, trace};
 
 use crate::{Error, Result};
 
@@ -379,13 +377,13 @@ impl Device {
         if launch.groups == 0 {
             return Ok(());
         }
-        trace::traced(self, launch, || match &self.0.backend {
+        match &self.0.backend {
             Backend::Cpu(cpu) => cpu.launch(launch),
             #[cfg(feature = "cuda")]
             Backend::Cuda(gpu) => gpu.launch(launch),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu(gpu) => gpu.launch(launch),
-        })
+        }
     }
 
     /// Bytes that one operand may have.

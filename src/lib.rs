@@ -175,7 +175,7 @@ pub use blocks::{BigBird, BlockPattern, Bsr};
 pub use dense::{Dense, DenseShape};
 pub use device::{Device, Info, Options};
 #[doc(hidden)]
-pub use device::{Interpreted, Interpreter, Traced, trace};
+pub use device::{Interpreted, Interpreter};
 pub use dtype::Dtype;
 pub use error::{Error, Result};
 pub use expr::{Expr, a, b};

@@ -6,3 +6,5 @@ mod common;
 mod checks;
 #[path = "interpreter/kernels.rs"]
 mod kernels;
+#[path = "interpreter/work.rs"]
+mod work;

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use bandsaw::{Device, Interpreted, Options};
-use naga::{AddressSpace, StorageAccess};
+use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 use rayon::prelude::*;
 
 use machine::{Launch, Machine};
@@ -56,6 +56,17 @@ pub fn run(launch: Interpreted<'_>) {
     LAUNCHED.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.kernel.name);
     let Interpreted { kernel, source, constants, params, inputs, outputs, groups } = launch;
     interpret(kernel.name, &source, constants, params, inputs, outputs, groups);
+}
+
+/// Of each output of a text, in their order, whether it holds f32; else words.
+pub fn outputs_of_f32(name: &str, source: &str, constants: &[(&str, f64)]) -> Vec<bool> {
+    let module = &Program::get(name, source, constants).module;
+    let written = |space| matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE));
+    let mut outputs: Vec<_> = module.global_variables.iter().filter(|(_, variable)| written(variable.space)).collect();
+    outputs.sort_by_key(|(_, variable)| variable.binding.map(|at| at.binding));
+    let is_float = |ty| module.types[ty].inner.scalar().is_some_and(|scalar| scalar.kind == ScalarKind::Float);
+    let item = |ty| if let TypeInner::Array { base, .. } = module.types[ty].inner { base } else { ty };
+    outputs.into_iter().map(|(_, variable)| is_float(item(variable.ty))).collect()
 }
 
 /// Runs the entry point `main` of a text.

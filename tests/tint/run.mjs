@@ -1,4 +1,4 @@
-// Compiles and runs the launches in a folder, which tests/launches.rs wrote, through Dawn and its WGSL compiler
+// Compiles and runs the launches in a folder, which tests/interpreter wrote, through Dawn and its WGSL compiler
 // Tint, under WebGPU's default limits: node run.mjs PACKAGES FOLDER. See scripts/tint.
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -87,7 +87,7 @@ const fromBits = (bits) => {
     return float[0];
 };
 
-// The first words that differ, if any do; the same comparison as in tests/launches.rs.
+// The first words that differ, if any do; relative to the largest.
 function difference(got, wanted, isFloat, tolerance) {
     const sizes = wanted.map((bits) => Math.abs(fromBits(bits))).filter(Number.isFinite);
     const largest = sizes.reduce((x, y) => Math.max(x, y), 0);
