@@ -99,10 +99,10 @@ fn check(tested: &Tested, dtype: Dtype) {
                     let what = format!("{}, bindings of {limit}: {name} of {size:?}, {bands:?}, {layouts:?}", tested.label);
                     assert_eq!(want.len(), got.len(), "{what}");
                     for (at, (want, got)) in want.iter().zip(&got).enumerate() {
-                        // The scales of `Log` are those of the window, and a softmax in columns layout goes through rows;
-                        // all else is the same sum in the same order.
+                        // The scales of `Log` are those of the window, and a softmax in columns layout goes through rows,
+                        // and on CUDA more threads share a row if rows are few; all else is the same sum in the same order.
                         let by_rows = name.starts_with("softmax") && layouts[0] == Layout::Columns;
-                        let other_order = name.starts_with("Log") || by_rows;
+                        let other_order = name.starts_with("Log") || by_rows || tested.info.backend == "cuda";
                         let near = other_order && (want - got).abs() <= unit * want.abs().max(1.0);
                         assert!(want.to_bits() == got.to_bits() || near, "{what}: {got} at {at}, in one piece {want}");
                     }
