@@ -85,8 +85,8 @@ pub fn terms(stretches: &[Stretch]) -> Vec<(usize, [usize; 2])> {
     all.collect::<Vec<_>>().concat()
 }
 
-/// The formula with numbers, of the values of [`terms`].
-pub fn formula(origin: Origin, ring: &str, stretches: &[Stretch], values: &[f32], result: f32) -> Option<String> {
+/// The formula with numbers, of the operands' names and the values of [`terms`].
+pub fn formula(origin: Origin, ring: &str, names: &[&str], stretches: &[Stretch], values: &[f32], result: f32) -> Option<String> {
     let result = number(result);
     match (origin, stretches) {
         (Origin::Product | Origin::Rows, all) => {
@@ -110,8 +110,9 @@ pub fn formula(origin: Origin, ring: &str, stretches: &[Stretch], values: &[f32]
             })
         }
         (Origin::Same, [_, ..]) => {
-            let names = ["a", "b", "g"].iter().zip(values).map(|(name, value)| format!("{name} = {}", number(*value)));
-            Some(format!("{} gives {result}", names.collect::<Vec<_>>().join(", ")))
+            let name = |stretch: &Stretch| names.get(stretch.input).map_or(String::new(), |name| name.to_lowercase());
+            let given = stretches.iter().zip(values).map(|(stretch, value)| format!("{} = {}", name(stretch), number(*value)));
+            Some(format!("{} gives {result}", given.collect::<Vec<_>>().join(", ")))
         }
         (Origin::None, _) | (_, []) => None,
         (_, [one, ..]) => Some(format!("A[{}, {}] = {result}", one.rows.start, one.cols.start)),
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn formulas_read_well() {
         let stretches = [Stretch { input: 0, rows: 0..1, cols: 0..2 }, Stretch { input: 1, rows: 0..2, cols: 0..1 }];
-        let text = |ring| formula(Origin::Product, ring, &stretches, &[1.0, -2.0, 3.0, 4.0], -5.0);
+        let text = |ring| formula(Origin::Product, ring, &["A", "B"], &stretches, &[1.0, -2.0, 3.0, 4.0], -5.0);
         assert_eq!(text("sum").as_deref(), Some("1 · 3 + (−2) · 4 = (−5)"));
         assert_eq!(text("max").as_deref(), Some("max(1 + 3, (−2) + 4) = (−5)"));
     }

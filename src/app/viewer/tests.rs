@@ -3,6 +3,7 @@
 mod blocks;
 mod drawing;
 mod files;
+mod origins;
 mod steps;
 mod window;
 

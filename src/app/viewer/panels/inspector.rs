@@ -40,7 +40,8 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
     };
     let t = parameter(step, operation);
     let from = entry.map_or_else(Vec::new, |entry| stretches(operation.origin, &result.inputs, t, entry));
-    let values = values(x.entries.as_deref_mut(), state, step, result, index * storage.len(), slot, &from);
+    let at = slot.map(|slot| index * storage.len() + slot);
+    let numbers = numbers(x.entries.as_deref_mut(), state, step, result, at, &from);
     egui::Grid::new("entry").num_columns(2).spacing([12.0, 4.0]).min_col_width(72.0).show(ui, |ui| {
         let none = || "–".to_owned();
         let mut line = |name: &str, text: String| {
@@ -55,19 +56,19 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         });
         let unheld = if entry.is_some() { "not stored".to_owned() } else { none() };
         line("Slot", held.unwrap_or(unheld));
-        let value = match (pointed, slot, &values) {
+        let value = match (pointed, slot, numbers.as_ref().and_then(|numbers| numbers.entry)) {
             (Some(Pointed::Slot(_)), ..) => "outside the matrix".into(),
             (Some(_), None, _) if storage.blocks.is_some() => "0".into(),
             (Some(_), None, _) => format!("{} (the fill)", storage.fill),
-            (Some(_), Some(_), Some(values)) => values.first().map_or_else(none, |value| index_or_value(*value, storage.dtype)),
+            (Some(_), Some(_), Some(value)) => index_or_value(value, storage.dtype),
             _ => none(),
         };
         line("Value", value);
     });
-    let result_value = values.as_deref().and_then(|values| values.first().copied()).unwrap_or(storage.fill);
-    let ring = semiring(step, operation);
-    let numbers = values.as_deref().and_then(|values| values.get(usize::from(slot.is_some())..)).unwrap_or_default();
-    let text = formula(operation.origin, ring, &from, numbers, result_value).filter(|_| entry.is_some());
+    let text = numbers.filter(|_| entry.is_some()).and_then(|Numbers { entry, terms }| {
+        let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
+        formula(operation.origin, semiring(step, operation), &names, &from, &terms, entry.unwrap_or(storage.fill))
+    });
     ui.add_space(2.0);
     let text = text.unwrap_or_else(|| if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() });
     ui.add(egui::Label::new(RichText::new(text).small()).wrap());
@@ -99,35 +100,40 @@ fn semiring<'a>(step: &'a Step, operation: &Operation) -> &'a str {
     }
 }
 
-/// The entry's value if it is stored, then those of the formula's terms.
-fn values(
+/// What is written out: the entry's value if it is stored, and those of the formula's terms.
+#[derive(Default)]
+struct Numbers {
+    entry: Option<f32>,
+    terms: Vec<f32>,
+}
+
+/// `None` until they are read.
+fn numbers(
     reader: Option<&mut Reader>,
     state: &State,
     step: &Step,
     result: &Arc<Evaluated>,
-    start: usize,
-    slot: Option<usize>,
+    at: Option<usize>,
     from: &[Stretch],
-) -> Option<Vec<f32>> {
-    let mut wanted = Vec::new();
-    if let Some(slot) = slot {
-        wanted.push((Arc::clone(result), start + slot));
-    }
+) -> Option<Numbers> {
+    let mut wanted: Vec<_> = at.map(|at| (Arc::clone(result), at)).into_iter().collect();
+    // A term that its operand does not store is that operand's fill.
+    let mut terms_or_fills = Vec::new();
     for (input, [i, j]) in terms(from) {
         let reference = step.inputs.get(input)?;
         let operand = state.results.get(&reference.step)?.outcome.as_ref().ok()?;
         let drawn = operand.drawn.as_ref()?;
         let index = state.batch.min(drawn.storage.batch - 1);
         let place = if reference.transposed { [j, i] } else { [i, j] };
-        // What is not stored takes no part, and has no number.
-        if let Some(slot) = drawn.storage.slot(place) {
-            wanted.push((Arc::clone(operand), index * drawn.storage.len() + slot));
-        }
+        let slot = drawn.storage.slot(place);
+        terms_or_fills.push(slot.map_or(Some(drawn.storage.fill), |_| None));
+        wanted.extend(slot.map(|slot| (Arc::clone(operand), index * drawn.storage.len() + slot)));
     }
-    if wanted.is_empty() {
-        return None;
-    }
-    reader?.values(wanted).map(<[f32]>::to_vec)
+    let read = if wanted.is_empty() { &[] } else { reader?.values(wanted)? };
+    let mut read = read.iter().copied();
+    let entry = if at.is_some() { Some(read.next()?) } else { None };
+    let terms = terms_or_fills.into_iter().map(|fill| fill.or_else(|| read.next())).collect::<Option<_>>()?;
+    Some(Numbers { entry, terms })
 }
 
 /// Small views of the operands with what of them made the entry.
