@@ -9,14 +9,9 @@ use crate::app::colors::short;
 fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String {
     window.command(Command::Select(step));
     window.command(Command::Pin(Some(Pointed::Entry(entry))));
-    // Until its values are read.
-    for _ in 0..200 {
-        if let Some(node) = window.0.query_by_label_contains(part) {
-            return node.accesskit_node().value().unwrap_or_else(|| name(&node));
-        }
-        window.settle();
-    }
-    panic!("nothing says {part:?} of {entry:?}")
+    let mut found = window.0.query_all_by_label_contains(part);
+    let Some(node) = found.next() else { panic!("nothing says {part:?} of {entry:?}") };
+    node.accesskit_node().value().unwrap_or_else(|| name(&node))
 }
 
 fn stores(window: &Window, step: u32, entry: [usize; 2]) -> Option<usize> {
