@@ -11,6 +11,7 @@ mod sources;
 
 pub use arguments::{Arguments, Call};
 pub use block_sources::{Tensors, of_checkpoint};
+pub use products::window;
 
 use bandsaw::Result;
 
@@ -113,10 +114,22 @@ pub enum Origin {
     None,
     /// The same place.
     Same,
+    /// The same place of the first operand; the others say what is stored.
+    First,
     /// A row of the first operand and a column of the second.
     Product,
+    /// The same; the result is which p makes the entry.
+    Index,
     /// A row of the first and a row of the second.
     Rows,
+    /// A column of the first and a column of the second.
+    Columns,
+    /// A row of the first and a row of the second, and the third's entry of that column if there is a third.
+    Layer,
+    /// What is stored of the row.
+    Softmax,
+    /// A row of queries, the keys in its window, and a column of their values.
+    Attention,
     /// The place with row and column swapped.
     Transposed,
     /// The place (i + t, j).

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use bandsaw::{Device, WindowAttention};
+
 use super::matrix_view::Storage;
-use super::operations::Origin;
+use super::operations::{Arguments, Operation, Origin, window};
+use super::session::Step;
 use crate::app::colors::short;
 
 /// A stretch of an operand, as it went in.
@@ -14,8 +17,53 @@ pub struct Stretch {
     pub cols: Range<usize>,
 }
 
+/// What a step's parameters say about where entries come from.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Which matrix of the result's batch is looked at.
+    pub batch: usize,
+    pub t: i64,
+    pub ring: String,
+    pub scale: f32,
+    pub activation: String,
+    /// Who attends to whom, of attention.
+    pub window: Option<WindowAttention>,
+}
+
+impl Facts {
+    pub fn of(step: &Step, operation: &'static Operation, batch: usize) -> Self {
+        let device = Device::cpu();
+        let x = Arguments::new(&device, operation, step, &[]);
+        let text = |name| x.text(name).unwrap_or_default().to_owned();
+        let window = if operation.origin == Origin::Attention { window(&x).ok() } else { None };
+        let (t, scale) = (x.integer("t").unwrap_or_default(), x.real("scale").unwrap_or(1.0));
+        Self { batch, t, scale, ring: text("semiring"), activation: text("activation"), window }
+    }
+
+    /// Which matrix of an operand's batch goes into the one looked at: heads of attention may share keys and values.
+    pub fn batch_of(&self, input: usize) -> usize {
+        let shared = self.window.as_ref().map_or(1, |window| window.heads / window.kv_heads.max(1));
+        if input == 0 { self.batch } else { self.batch / shared.max(1) }
+    }
+
+    /// The keys that query i attends to.
+    fn keys(&self, i: usize, count: usize) -> Vec<Range<usize>> {
+        let Some(window) = &self.window else { return Vec::new() };
+        let entry = self.batch / window.heads.max(1);
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for j in (0..count).filter(|j| window.attends(entry, i, *j)) {
+            match runs.last_mut() {
+                Some(run) if run.end == j => run.end += 1,
+                _ => runs.push(j..j + 1),
+            }
+        }
+        runs
+    }
+}
+
 /// What of the operands makes entry (i, j) of the result.
-pub fn stretches(origin: Origin, inputs: &[Storage], t: i64, [i, j]: [usize; 2]) -> Vec<Stretch> {
+pub fn stretches(origin: Origin, inputs: &[Storage], facts: &Facts, [i, j]: [usize; 2]) -> Vec<Stretch> {
+    let t = facts.t;
     let one = |input: usize, i: i64, j: i64| {
         let storage = inputs.get(input)?;
         let inside = i >= 0 && j >= 0 && i < storage.rows as i64 && j < storage.cols as i64;
@@ -31,7 +79,8 @@ pub fn stretches(origin: Origin, inputs: &[Storage], t: i64, [i, j]: [usize; 2])
         // A slot further is a row further in columns layout, a column back in rows layout.
         (Origin::ShiftBand, [a, ..]) if a.columns => one(0, row + 2 * t, col).into_iter().collect(),
         (Origin::ShiftBand, _) => one(0, row, col - 2 * t).into_iter().collect(),
-        (Origin::Product, [a, b, ..]) => {
+        (Origin::First, _) => one(0, row, col).into_iter().collect(),
+        (Origin::Product | Origin::Index, [a, b, ..]) => {
             let meet = meeting(&cols_of_row(a, i), &rows_of_col(b, j));
             let of_a = meet.iter().map(|run| Stretch { input: 0, rows: i..i + 1, cols: run.clone() });
             of_a.chain(meet.iter().map(|run| Stretch { input: 1, rows: run.clone(), cols: j..j + 1 })).collect()
@@ -39,7 +88,30 @@ pub fn stretches(origin: Origin, inputs: &[Storage], t: i64, [i, j]: [usize; 2])
         (Origin::Rows, [q, k, ..]) => {
             vec![Stretch { input: 0, rows: i..i + 1, cols: 0..q.cols }, Stretch { input: 1, rows: j..j + 1, cols: 0..k.cols }]
         }
-        (Origin::Product | Origin::Rows, _) => Vec::new(),
+        (Origin::Columns, [a, b, ..]) => {
+            vec![Stretch { input: 0, rows: 0..a.rows, cols: i..i + 1 }, Stretch { input: 1, rows: 0..b.rows, cols: j..j + 1 }]
+        }
+        (Origin::Layer, [_, w, ..]) => {
+            let kept = cols_of_row(w, j);
+            let of_x = kept.iter().map(|run| Stretch { input: 0, rows: i..i + 1, cols: run.clone() });
+            let of_w = kept.iter().map(|run| Stretch { input: 1, rows: j..j + 1, cols: run.clone() });
+            of_x.chain(of_w).chain(one(2, 0, col)).collect()
+        }
+        // The entry itself, then what stands before and after it.
+        (Origin::Softmax, [a, ..]) => {
+            let stored = cols_of_row(a, i).into_iter().flat_map(|run| [run.start..run.end.min(j), run.start.max(j + 1)..run.end]);
+            let others = stored.filter(|run| !run.is_empty()).map(|cols| Stretch { input: 0, rows: i..i + 1, cols });
+            one(0, row, col).into_iter().chain(others).collect()
+        }
+        (Origin::Attention, [q, k, ..]) => {
+            let keys = facts.keys(i, k.rows);
+            let of_k = keys.iter().map(|run| Stretch { input: 1, rows: run.clone(), cols: 0..k.cols });
+            let of_v = keys.iter().map(|run| Stretch { input: 2, rows: run.clone(), cols: j..j + 1 });
+            [Stretch { input: 0, rows: i..i + 1, cols: 0..q.cols }].into_iter().chain(of_k).chain(of_v).collect()
+        }
+        (Origin::Product | Origin::Index | Origin::Rows | Origin::Columns | Origin::Layer | Origin::Softmax | Origin::Attention, _) => {
+            Vec::new()
+        }
     }
 }
 
@@ -76,45 +148,90 @@ fn meeting(a: &[Range<usize>], b: &[Range<usize>]) -> Vec<Range<usize>> {
 /// Terms of a formula that are written out.
 pub const TERMS: usize = 4;
 
-/// The entries that the formula needs, first operand first; each with its row and column.
+/// The entries that the formula needs, the first few of each operand, first operand first; each with its row and column.
 pub fn terms(stretches: &[Stretch]) -> Vec<(usize, [usize; 2])> {
-    let all = stretches.iter().map(|stretch| {
+    let mut all: Vec<(usize, [usize; 2])> = Vec::new();
+    for stretch in stretches {
+        let taken = all.iter().filter(|(input, _)| *input == stretch.input).count();
         let cells = stretch.rows.clone().flat_map(|i| stretch.cols.clone().map(move |j| [i, j]));
-        cells.take(TERMS).map(|cell| (stretch.input, cell)).collect::<Vec<_>>()
-    });
-    all.collect::<Vec<_>>().concat()
+        all.extend(cells.take(TERMS - taken).map(|cell| (stretch.input, cell)));
+    }
+    all
 }
 
-/// The formula with numbers, of the values of [`terms`].
-pub fn formula(origin: Origin, ring: &str, stretches: &[Stretch], values: &[f32], result: f32) -> Option<String> {
-    let result = number(result);
+/// An operand's part of a formula: how many entries, and the place and value of those written out.
+struct Part {
+    count: usize,
+    shown: Vec<([usize; 2], String)>,
+}
+
+impl Part {
+    fn of(input: usize, stretches: &[Stretch], values: &[f32]) -> Self {
+        let of_it = stretches.iter().filter(|stretch| stretch.input == input);
+        let all = terms(stretches);
+        let shown = all.iter().zip(values).filter(|((of, _), _)| *of == input).map(|((_, cell), value)| (*cell, number(*value)));
+        Self { count: of_it.map(|stretch| stretch.rows.len() * stretch.cols.len()).sum(), shown: shown.collect() }
+    }
+
+    /// With a word on those that are not written out.
+    fn rest(&self, mut parts: Vec<String>) -> Vec<String> {
+        if self.count > self.shown.len() {
+            parts.push(format!("… ({} terms)", self.count));
+        }
+        parts
+    }
+}
+
+/// The formula with numbers, of the operands' names and the values of [`terms`].
+pub fn formula(origin: Origin, facts: &Facts, names: &[&str], stretches: &[Stretch], values: &[f32], result: f32) -> Option<String> {
+    let ring = facts.ring.as_str();
+    let made = number(result);
+    let part = |input| Part::of(input, stretches, values);
+    let times = if matches!(ring, "log" | "max" | "sample") { "+" } else { "·" };
+    let [left, right] = [part(0), part(1)];
+    let products = left.shown.iter().zip(&right.shown).map(|((_, a), (_, b))| format!("{a} {times} {b}"));
     match (origin, stretches) {
-        (Origin::Product | Origin::Rows, all) => {
-            // Those of the first operand, then as many of the second.
-            let count: usize = all[..all.len() / 2].iter().map(|a| a.rows.len() * a.cols.len()).sum();
-            let (left, right) = values.split_at_checked(values.len() / 2)?;
-            if count == 0 || left.len() != right.len() {
-                return Some(format!("no term = {result}"));
-            }
-            let shown = left.len().min(TERMS);
-            let (left, right) = (&left[..shown], &right[..shown]);
-            let times = if matches!(ring, "log" | "max" | "sample") { "+" } else { "·" };
-            let mut parts: Vec<String> = left.iter().zip(right).map(|(a, b)| format!("{} {times} {}", number(*a), number(*b))).collect();
-            if count > left.len() {
-                parts.push(format!("… ({count} terms)"));
-            }
-            Some(match ring {
-                "log" | "sample" => format!("logsumexp({}) = {result}", parts.join(", ")),
-                "max" | "prodmax" => format!("max({}) = {result}", parts.join(", ")),
-                _ => format!("{} = {result}", parts.join(" + ")),
+        (Origin::None, _) => None,
+        (Origin::Index, _) if result >= u32::MAX as f32 => Some("no p: no term is above −∞".into()),
+        (Origin::Index, _) => {
+            let places = products.zip(&left.shown).map(|(product, ([_, p], _))| format!("{product} (p = {p})"));
+            let chosen = if ring == "sample" { "drawn from" } else { "the largest of" };
+            Some(format!("p = {result:.0}, {chosen} {}", left.rest(places.collect()).join(", ")))
+        }
+        (Origin::Product | Origin::Rows | Origin::Columns | Origin::Layer, _) => {
+            let mut parts = left.rest(products.collect());
+            parts.extend(part(2).shown.into_iter().map(|(_, bias)| bias).filter(|_| origin == Origin::Layer));
+            Some(match (ring, facts.activation.as_str()) {
+                _ if parts.is_empty() => format!("no term = {made}"),
+                ("log" | "sample", _) => format!("logsumexp({}) = {made}", parts.join(", ")),
+                ("max" | "prodmax", _) => format!("max({}) = {made}", parts.join(", ")),
+                (_, act @ ("relu" | "gelu")) => format!("{act}({}) = {made}", parts.join(" + ")),
+                _ => format!("{} = {made}", parts.join(" + ")),
             })
         }
-        (Origin::Same, [_, ..]) => {
-            let names = ["a", "b", "g"].iter().zip(values).map(|(name, value)| format!("{name} = {}", number(*value)));
-            Some(format!("{} gives {result}", names.collect::<Vec<_>>().join(", ")))
+        (Origin::Softmax, _) => {
+            let scale = if facts.scale == 1.0 { String::new() } else { format!("{} · ", number(facts.scale)) };
+            let parts: Vec<String> = left.shown.iter().map(|(_, a)| format!("exp({scale}{a})")).collect();
+            Some(format!("{} / ({}) = {made}", parts.first()?, left.rest(parts.clone()).join(" + ")))
         }
-        (Origin::None, _) | (_, []) => None,
-        (_, [one, ..]) => Some(format!("A[{}, {}] = {result}", one.rows.start, one.cols.start)),
+        (Origin::Attention, _) => {
+            let v = part(2);
+            let parts: Vec<String> = v.shown.iter().map(|([key, _], v)| format!("p({key}) · {v}")).collect();
+            Some(match v.count {
+                0 => format!("no key = {made}"),
+                1 => format!("{} = {made}, p = softmax of the row's score with 1 key", v.rest(parts).join(" + ")),
+                keys => format!("{} = {made}, p = softmax of the row's scores with {keys} keys", v.rest(parts).join(" + ")),
+            })
+        }
+        (_, []) => None,
+        (Origin::Same | Origin::First, _) => {
+            let name = |stretch: &Stretch| names.get(stretch.input).map_or(String::new(), |name| name.to_lowercase());
+            let given = stretches.iter().zip(values).map(|(stretch, value)| format!("{} = {}", name(stretch), number(*value)));
+            Some(format!("{} gives {made}", given.collect::<Vec<_>>().join(", ")))
+        }
+        (Origin::Transposed | Origin::ShiftRows | Origin::ShiftCols | Origin::ShiftBand, [one, ..]) => {
+            Some(format!("A[{}, {}] = {made}", one.rows.start, one.cols.start))
+        }
     }
 }
 
@@ -147,7 +264,7 @@ mod tests {
         let c = banded_matmul(&a, &a, Semiring::Sum)?;
         let storages = [Storage::of(&Matrix::Banded(a.clone())), Storage::of(&Matrix::Banded(a.clone()))];
         for (i, j) in (0..7).flat_map(|i| (0..7).map(move |j| (i, j))) {
-            let found = stretches(Origin::Product, &storages, 0, [i, j]);
+            let found = stretches(Origin::Product, &storages, &Facts::default(), [i, j]);
             let mut sum = 0.0;
             for p in found[..found.len() / 2].iter().flat_map(|stretch| stretch.cols.clone()) {
                 sum += a.get(0, i, p)? * a.get(0, p, j)?;
@@ -164,7 +281,7 @@ mod tests {
             let a = matrix(layout)?;
             let shifted = banded_shift_band(&a, 1)?;
             let storages = [Storage::of(&Matrix::Banded(a.clone()))];
-            let from = stretches(Origin::ShiftBand, &storages, 1, [2, 3]);
+            let from = stretches(Origin::ShiftBand, &storages, &Facts { t: 1, ..Facts::default() }, [2, 3]);
             let want = from.first().map_or(Ok(0.0), |from| a.get(0, from.rows.start, from.cols.start))?;
             assert_eq!(shifted.get(0, 2, 3)?, want);
         }
@@ -174,7 +291,10 @@ mod tests {
     #[test]
     fn formulas_read_well() {
         let stretches = [Stretch { input: 0, rows: 0..1, cols: 0..2 }, Stretch { input: 1, rows: 0..2, cols: 0..1 }];
-        let text = |ring| formula(Origin::Product, ring, &stretches, &[1.0, -2.0, 3.0, 4.0], -5.0);
+        let text = |ring: &str| {
+            let facts = Facts { ring: ring.into(), ..Facts::default() };
+            formula(Origin::Product, &facts, &["A", "B"], &stretches, &[1.0, -2.0, 3.0, 4.0], -5.0)
+        };
         assert_eq!(text("sum").as_deref(), Some("1 · 3 + (−2) · 4 = (−5)"));
         assert_eq!(text("max").as_deref(), Some("max(1 + 3, (−2) + 4) = (−5)"));
     }

@@ -135,6 +135,12 @@ pub fn list() -> impl Iterator<Item = (String, &'static str)> {
     ALL.iter().map(|shortcut| (shortcut.keys(), shortcut.what))
 }
 
+/// What there is to press.
+#[cfg(test)]
+pub fn all() -> impl Iterator<Item = (Modifiers, Key, &'static str)> {
+    ALL.iter().map(|shortcut| (shortcut.modifiers, shortcut.key, shortcut.what))
+}
+
 impl Shortcut {
     fn keys(&self) -> String {
         let mut text = String::new();

@@ -376,7 +376,7 @@ impl State {
     fn pin_next(&mut self, rows: i64, cols: i64) {
         let Some(shown) = self.shown() else { return };
         let storage = super::matrix_view::Storage::of(&shown.matrix);
-        let moved = |at: usize, by: i64, limit: usize| (at as i64 + by).clamp(0, limit as i64 - 1) as usize;
+        let moved = |at: usize, by: i64, limit: usize| (at as i64 + by).min(limit as i64 - 1).max(0) as usize;
         self.pinned = Some(match self.pinned {
             Some(Pointed::Entry([i, j])) => Pointed::Entry([moved(i, rows, storage.rows), moved(j, cols, storage.cols)]),
             _ => Pointed::Entry([0, 0]),

@@ -2,7 +2,9 @@
 
 mod blocks;
 mod drawing;
+mod every;
 mod files;
+mod origins;
 mod steps;
 mod window;
 
@@ -41,8 +43,9 @@ impl Window {
         while quiet < 4 {
             assert!(start.elapsed() < Duration::from_secs(60), "the window does not come to rest");
             self.0.step();
-            let viewer = self.0.state();
-            let busy = viewer.state.pending || viewer.state.comparing || viewer.exporting > 0;
+            let viewer = self.0.state_mut();
+            let reads = [&mut viewer.labels, &mut viewer.entries].into_iter().flatten().any(|reader| reader.waits());
+            let busy = viewer.state.pending || viewer.state.comparing || viewer.exporting > 0 || reads;
             quiet = if busy { 0 } else { quiet + 1 };
             std::thread::sleep(Duration::from_millis(3));
         }

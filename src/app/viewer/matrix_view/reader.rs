@@ -43,6 +43,15 @@ impl Reader {
         Ok(Self { ask: Some(ask), thread: Some(thread), answers, asked: 0, latest: None })
     }
 
+    /// Whether an answer is on its way.
+    #[cfg(test)]
+    pub fn waits(&mut self) -> bool {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.latest = Some(answer);
+        }
+        self.asked != self.latest.as_ref().map_or(0, |(key, _)| *key)
+    }
+
     /// The values, as soon as they are here; those asked for before are forgotten.
     pub fn values(&mut self, wanted: Wanted) -> Option<&[f32]> {
         let mut hasher = DefaultHasher::new();

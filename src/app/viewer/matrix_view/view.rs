@@ -15,7 +15,7 @@ use super::reader::Reader;
 use crate::app::colors::{Scale, short};
 use crate::app::viewer::command::Command;
 use crate::app::viewer::evaluate::Evaluated;
-use crate::app::viewer::state::State;
+use crate::app::viewer::state::{Settings, State};
 
 /// Points from which on values are written into the cells.
 const LABEL: Vec2 = vec2(36.0, 15.0);
@@ -93,8 +93,8 @@ pub fn matrix_view(
     arrangement.windows.iter().map(|window| window.rect.bottom()).fold(area.top(), f32::max)
 }
 
-/// One operand, small, with what of it made the entry.
-pub fn small_view(ui: &mut Ui, name: &str, side: f32, state: &State, gpu: &Gpu, drawn: &Drawn, marks: &[Marks]) {
+/// One matrix of an operand, small, with what of it made the entry.
+pub fn small_view(ui: &mut Ui, name: &str, side: f32, settings: &Settings, gpu: &Gpu, (drawn, index): (&Drawn, usize), marks: &[Marks]) {
     let storage = &drawn.storage;
     let [rows, cols] = storage.extent();
     let cell = f64::from(side / rows.max(cols) as f32).min(16.0);
@@ -102,8 +102,8 @@ pub fn small_view(ui: &mut Ui, name: &str, side: f32, state: &State, gpu: &Gpu, 
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, name));
     let window = Window { rect, stored: false, left: 0.0, top: 0.0, cell: [cell, cell] };
-    let scale = scale(&state.settings, &drawn.values);
-    paint(ui, gpu, drawn, state.batch.min(storage.batch - 1), &scale, &window);
+    let scale = scale(settings, &drawn.values);
+    paint(ui, gpu, drawn, index, &scale, &window);
     for mark in marks.iter().filter(|mark| !mark.rows.is_empty() && !mark.cols.is_empty()) {
         let painter = ui.painter_at(rect.expand(3.0));
         outline(&painter, &window, [mark.cols.start, mark.rows.start], [mark.cols.end, mark.rows.end], mark.color);

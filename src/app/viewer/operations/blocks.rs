@@ -54,7 +54,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("X"), blocks("W")],
         parameters: &[ACTIVATION],
         result: Kind::Dense,
-        origin: Origin::None,
+        origin: Origin::Layer,
         run: |x| Ok(Matrix::Dense(block_linear(x.dense(0)?, x.blocks(1)?, None, x.activation()?)?)),
         code: |x| x.own(&["None".into(), x.activation()]),
         ..OPERATION
@@ -66,7 +66,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("X"), blocks("W"), dense("b")],
         parameters: &[ACTIVATION],
         result: Kind::Dense,
-        origin: Origin::None,
+        origin: Origin::Layer,
         run: |x| Ok(Matrix::Dense(block_linear(x.dense(0)?, x.blocks(1)?, Some(x.dense(2)?), x.activation()?)?)),
         code: |x| format!("block_linear(&{}, &{}, Some(&{}), {})?", x.input(0), x.input(1), x.input(2), x.activation()),
         ..OPERATION
@@ -86,7 +86,7 @@ pub const ALL: &[Operation] = &[
         title: "A.t() · B at blocks",
         formula: "C[i,j] = Σ A[t,i] · B[t,j] over t, at the blocks of P",
         inputs: &[dense("A"), dense("B"), blocks("P")],
-        origin: Origin::None,
+        origin: Origin::Columns,
         run: |x| Ok(Matrix::Blocks(block_sddmm(x.dense(0)?, x.dense(1)?, x.blocks(2)?.pattern())?)),
         code: |x| of_pattern(x, "block_sddmm", 2),
         ..OPERATION
@@ -112,7 +112,7 @@ pub const ALL: &[Operation] = &[
         title: "On other blocks",
         formula: "A at the blocks of P, 0 where A has none",
         inputs: &[blocks("A"), blocks("P")],
-        origin: Origin::None,
+        origin: Origin::First,
         run: |x| Ok(Matrix::Blocks(block_select(x.blocks(0)?, x.blocks(1)?.pattern())?)),
         code: |x| of_pattern(x, "block_select", 1),
         ..OPERATION
@@ -157,7 +157,7 @@ pub const ALL: &[Operation] = &[
         title: "Dense at blocks",
         formula: "the entries of D at the blocks of P",
         inputs: &[dense("D"), blocks("P")],
-        origin: Origin::None,
+        origin: Origin::First,
         run: |x| Ok(Matrix::Blocks(block_from_dense(x.dense(0)?, x.blocks(1)?.pattern())?)),
         code: |x| of_pattern(x, "block_from_dense", 1),
         ..OPERATION

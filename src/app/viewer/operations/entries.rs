@@ -40,7 +40,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[banded("A")],
         parameters: &[real("scale", 1.0, 0.0, 10.0)],
         result: Kind::Banded,
-        origin: Origin::None,
+        origin: Origin::Softmax,
         square: false,
         run: |x| Ok(Matrix::Banded(banded_softmax(x.banded(0)?, x.real("scale")?)?)),
         code: |x| x.own(&[x.real("scale")]),

@@ -73,6 +73,7 @@ pub const ALL: &[Operation] = &[
         title: "Index of A · B",
         formula: "the p that makes C[i,j]",
         parameters: &[INDEX, SEED],
+        origin: Origin::Index,
         run: |x| Ok(Matrix::Banded(banded_matmul_index(x.banded(0)?, x.banded(1)?, x.ring()?)?)),
         code: |x| x.own(&[x.ring()]),
         ..PRODUCT
@@ -118,7 +119,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("Q"), dense("K"), dense("V")],
         parameters: &WINDOW,
         result: Kind::Dense,
-        origin: Origin::None,
+        origin: Origin::Attention,
         square: false,
         run: |x| Ok(Matrix::Dense(window_attention(x.dense(0)?, x.dense(1)?, x.dense(2)?, &window(x)?)?.0)),
         code: |x| format!("{}.0", x.own(&[window_code(x)])),
@@ -140,6 +141,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("A"), dense("B")],
         parameters: &[INDEX, SEED],
         result: Kind::Dense,
+        origin: Origin::Index,
         run: |x| Ok(Matrix::Dense(semiring_matmul_index(x.dense(0)?, x.dense(1)?, x.ring()?)?)),
         code: |x| x.own(&[x.ring()]),
         ..PRODUCT

@@ -7,9 +7,9 @@ use eframe::egui::{self, RichText, Ui};
 use super::Context;
 use crate::app::viewer::evaluate::Evaluated;
 use crate::app::viewer::matrix_view::{Marks, Pointed, Reader, small_view};
-use crate::app::viewer::operations::{Control, Operation, Origin};
-use crate::app::viewer::origin::{Stretch, formula, stretches, terms};
-use crate::app::viewer::session::{Step, Value};
+use crate::app::viewer::operations::{Operation, Origin};
+use crate::app::viewer::origin::{Facts, Stretch, formula, stretches, terms};
+use crate::app::viewer::session::Step;
 use crate::app::viewer::state::State;
 
 /// Points that an operand's picture takes.
@@ -38,9 +38,11 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         Some(Pointed::Entry(entry)) => (Some(entry), storage.slot(entry)),
         Some(Pointed::Slot(slot)) => (None, Some(slot)),
     };
-    let t = parameter(step, operation);
-    let from = entry.map_or_else(Vec::new, |entry| stretches(operation.origin, &result.inputs, t, entry));
-    let values = values(x.entries.as_deref_mut(), state, step, result, index * storage.len(), slot, &from);
+    let facts = Facts::of(step, operation, index);
+    // What is not stored comes from nothing.
+    let from = entry.filter(|_| slot.is_some()).map_or_else(Vec::new, |entry| stretches(operation.origin, &result.inputs, &facts, entry));
+    let at = slot.map(|slot| index * storage.len() + slot);
+    let numbers = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &from);
     egui::Grid::new("entry").num_columns(2).spacing([12.0, 4.0]).min_col_width(72.0).show(ui, |ui| {
         let none = || "–".to_owned();
         let mut line = |name: &str, text: String| {
@@ -55,23 +57,23 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         });
         let unheld = if entry.is_some() { "not stored".to_owned() } else { none() };
         line("Slot", held.unwrap_or(unheld));
-        let value = match (pointed, slot, &values) {
+        let value = match (pointed, slot, numbers.as_ref().and_then(|numbers| numbers.entry)) {
             (Some(Pointed::Slot(_)), ..) => "outside the matrix".into(),
             (Some(_), None, _) if storage.blocks.is_some() => "0".into(),
             (Some(_), None, _) => format!("{} (the fill)", storage.fill),
-            (Some(_), Some(_), Some(values)) => values.first().map_or_else(none, |value| index_or_value(*value, storage.dtype)),
+            (Some(_), Some(_), Some(value)) => index_or_value(value, storage.dtype),
             _ => none(),
         };
         line("Value", value);
     });
-    let result_value = values.as_deref().and_then(|values| values.first().copied()).unwrap_or(storage.fill);
-    let ring = semiring(step, operation);
-    let numbers = values.as_deref().and_then(|values| values.get(usize::from(slot.is_some())..)).unwrap_or_default();
-    let text = formula(operation.origin, ring, &from, numbers, result_value).filter(|_| entry.is_some());
+    let text = numbers.filter(|_| entry.is_some()).and_then(|Numbers { entry, terms }| {
+        let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
+        formula(operation.origin, &facts, &names, &from, &terms, entry?)
+    });
     ui.add_space(2.0);
     let text = text.unwrap_or_else(|| if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() });
     ui.add(egui::Label::new(RichText::new(text).small()).wrap());
-    operands(ui, x, step, operation, &from);
+    operands(ui, x, step, operation, &facts, &from);
 }
 
 fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
@@ -82,56 +84,45 @@ fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
     }
 }
 
-/// The t of a shift.
-fn parameter(step: &Step, operation: &Operation) -> i64 {
-    match (step.parameters.get("t"), operation.parameter("t").map(|known| known.control)) {
-        (Some(Value::Integer(t)), _) => *t,
-        (None, Some(Control::Integer { start, .. })) => start,
-        _ => 0,
-    }
+/// What is written out: the entry's value if it is stored, and those of the formula's terms.
+#[derive(Default)]
+struct Numbers {
+    entry: Option<f32>,
+    terms: Vec<f32>,
 }
 
-fn semiring<'a>(step: &'a Step, operation: &Operation) -> &'a str {
-    match (step.parameters.get("semiring"), operation.parameter("semiring").map(|known| known.control)) {
-        (Some(Value::Text(ring)), _) => ring,
-        (None, Some(Control::Choice(of))) => of.first().copied().unwrap_or_default(),
-        _ => "sum",
-    }
-}
-
-/// The entry's value if it is stored, then those of the formula's terms.
-fn values(
+/// `None` until they are read.
+fn numbers(
     reader: Option<&mut Reader>,
     state: &State,
     step: &Step,
     result: &Arc<Evaluated>,
-    start: usize,
-    slot: Option<usize>,
+    at: Option<usize>,
+    facts: &Facts,
     from: &[Stretch],
-) -> Option<Vec<f32>> {
-    let mut wanted = Vec::new();
-    if let Some(slot) = slot {
-        wanted.push((Arc::clone(result), start + slot));
-    }
+) -> Option<Numbers> {
+    let mut wanted: Vec<_> = at.map(|at| (Arc::clone(result), at)).into_iter().collect();
+    // A term that its operand does not store is that operand's fill.
+    let mut terms_or_fills = Vec::new();
     for (input, [i, j]) in terms(from) {
         let reference = step.inputs.get(input)?;
         let operand = state.results.get(&reference.step)?.outcome.as_ref().ok()?;
         let drawn = operand.drawn.as_ref()?;
-        let index = state.batch.min(drawn.storage.batch - 1);
+        let index = facts.batch_of(input).min(drawn.storage.batch - 1);
         let place = if reference.transposed { [j, i] } else { [i, j] };
-        // What is not stored takes no part, and has no number.
-        if let Some(slot) = drawn.storage.slot(place) {
-            wanted.push((Arc::clone(operand), index * drawn.storage.len() + slot));
-        }
+        let slot = drawn.storage.slot(place);
+        terms_or_fills.push(slot.map_or(Some(drawn.storage.fill), |_| None));
+        wanted.extend(slot.map(|slot| (Arc::clone(operand), index * drawn.storage.len() + slot)));
     }
-    if wanted.is_empty() {
-        return None;
-    }
-    reader?.values(wanted).map(<[f32]>::to_vec)
+    let read = if wanted.is_empty() { &[] } else { reader?.values(wanted)? };
+    let mut read = read.iter().copied();
+    let entry = if at.is_some() { Some(read.next()?) } else { None };
+    let terms = terms_or_fills.into_iter().map(|fill| fill.or_else(|| read.next())).collect::<Option<_>>()?;
+    Some(Numbers { entry, terms })
 }
 
 /// Small views of the operands with what of them made the entry.
-fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation, from: &[Stretch]) {
+fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation, facts: &Facts, from: &[Stretch]) {
     let (Some(gpu), false) = (x.gpu, operation.inputs.is_empty()) else { return };
     ui.add_space(6.0);
     if operation.origin != Origin::None {
@@ -151,10 +142,11 @@ fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation
             let marks: Vec<Marks> = from.iter().filter(|stretch| stretch.input == n).map(turn).collect();
             let place = x.state.session.place(reference.step).map_or(0, |place| place + 1);
             let name = format!("{} = step {place}{}", input.name, if reference.transposed { ".t()" } else { "" });
+            let index = facts.batch_of(n).min(drawn.storage.batch - 1);
             ui.vertical(|ui| {
                 ui.set_width(SIDE);
                 ui.small(&name);
-                small_view(ui, &format!("Operand {name}"), SIDE, x.state, gpu, drawn, &marks);
+                small_view(ui, &format!("Operand {name}"), SIDE, &x.state.settings, gpu, (drawn, index), &marks);
             });
             if n % 2 == 1 {
                 ui.end_row();

@@ -113,8 +113,9 @@ fn view(ui: &mut Ui, x: &mut Context<'_>) {
     }
     ui.separator();
     let scale = x.state.settings.text_scale;
-    enabled(ui, x, true, "Larger text", Command::TextScale(shortcuts::larger(scale)));
-    enabled(ui, x, true, "Smaller text", Command::TextScale(shortcuts::smaller(scale)));
+    item(ui, x, "Larger text", Command::TextScale(shortcuts::larger(scale)));
+    item(ui, x, "Smaller text", Command::TextScale(shortcuts::smaller(scale)));
+    item(ui, x, "Usual text", Command::TextScale(1.0));
 }
 
 fn device(ui: &mut Ui, x: &mut Context<'_>) {
