@@ -86,7 +86,7 @@ impl Device {
     /// Waits until everything recorded so far has run.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn sync(&self) -> Result<()> {
         match &self.0.backend {
             Backend::Cpu(_) => Ok(()),
@@ -110,7 +110,7 @@ impl Device {
     /// ```
     ///
     /// # Errors
-    /// What `work` returns, or [`Error::DeviceLost`].
+    /// What `work` returns, or [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
         match &self.0.backend {
             #[cfg(feature = "cuda")]
