@@ -65,10 +65,12 @@ fn info_describes_matrix_files() -> Test {
 #[test]
 fn every_operation_runs() -> Test {
     let folder = folder()?;
-    let lines: [&[&str]; 22] = [
+    let lines: [&[&str]; 24] = [
         &["matmul", "a.mtx", "a.mtx", "-o", "c.mtx"],
         &["matmul", "a.mtx", "a.mtx", "--transpose-b", "--semiring", "log", "-o", "c.npy"],
         &["semiring-matmul", "a.mtx", "a.mtx", "--semiring", "max", "-o", "c.mtx"],
+        &["matmul-index", "a.mtx", "a.mtx", "--semiring", "max", "-o", "p.npy"],
+        &["semiring-matmul-index", "a.mtx", "a.mtx", "--semiring", "sample", "--seed", "3", "-o", "p.npy"],
         &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "f16", "-o", "c.npy"],
         &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "bf16", "-o", "c.npy"],
         &["window-matmul", "a.mtx", "a.mtx", "--lower", "1", "--upper", "-1", "-o", "c.mtx"],

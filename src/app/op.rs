@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use bandsaw::{
     Band, Banded, Dense, Device, Error, Expr, Layout, Result, Semiring, WindowAttention as Options, banded_from_dense, banded_map,
-    banded_matmul, banded_matmul_dense, banded_matvec, banded_relayout, banded_resize, banded_shift_band, banded_shift_cols,
-    banded_shift_rows, banded_softmax, banded_to_dense, banded_zip, find_band, semiring_matmul, window_attention, window_matmul,
+    banded_matmul, banded_matmul_dense, banded_matmul_index, banded_matvec, banded_relayout, banded_resize, banded_shift_band,
+    banded_shift_cols, banded_shift_rows, banded_softmax, banded_to_dense, banded_zip, find_band, semiring_matmul, semiring_matmul_index,
+    window_attention, window_matmul,
 };
 
 use super::matrix::{LayoutName, readable, writable};
@@ -16,8 +17,12 @@ use super::{Files, Matrix};
 enum Operation {
     /// A · B, both band matrices, over --semiring
     Matmul,
+    /// The p that makes each entry of A · B, for --semiring max, prodmax or sample
+    MatmulIndex,
     /// A · B, both dense, over --semiring
     SemiringMatmul,
+    /// The p that makes each entry of it
+    SemiringMatmulIndex,
     /// A · V, V dense, over --semiring
     MatmulDense,
     /// A · x, x a dense column
@@ -68,6 +73,7 @@ enum Ring {
 #[command(after_help = "Examples:\n  \
     bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
     bandsaw op matmul a.mtx a.mtx --transpose-b --semiring max -o c.npy\n  \
+    bandsaw op matmul-index a.mtx b.mtx --semiring max -o through.npy\n  \
     bandsaw op zip a.mtx b.mtx --expr '(a + b) / 2' -o mean.mtx\n  \
     bandsaw op map a.mtx --expr 'clamp(a, -1, 1)' -o clamped.mtx\n  \
     bandsaw op shift-cols a.mtx --by -1 -o shifted.mtx\n  \
@@ -183,7 +189,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     use Operation::*;
     let (count, allowed) = match args.operation {
         WindowAttention => (3, "three files"),
-        Matmul | SemiringMatmul | MatmulDense | Matvec | WindowMatmul | Zip => (2, "two files"),
+        Matmul | MatmulIndex | SemiringMatmul | SemiringMatmulIndex | MatmulDense | Matvec | WindowMatmul | Zip => (2, "two files"),
         _ => (1, "one file"),
     };
     if args.inputs.len() != count {
@@ -208,6 +214,14 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         Matmul => {
             let (a, b) = (banded(0)?, banded(1)?);
             timed(&|| banded_matmul(&a, &b, args.ring()).map(Matrix::Banded))
+        }
+        MatmulIndex => {
+            let (a, b) = (banded(0)?, banded(1)?);
+            timed(&|| banded_matmul_index(&a, &b, args.ring()).map(Matrix::Banded))
+        }
+        SemiringMatmulIndex => {
+            let (a, b) = (dense(0)?, dense(1)?);
+            timed(&|| semiring_matmul_index(&a, &b, args.ring()).map(Matrix::Dense))
         }
         SemiringMatmul => {
             let (a, b) = (dense(0)?, dense(1)?);
