@@ -13,4 +13,4 @@ SHARED_BYTES(matmul_sum_9_1, Slide65::BYTES)
 SHARED_BYTES(matmul_sum_17_1, Slide129::BYTES)
 
 KERNEL(128, 4) matmul_sum_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
-KERNEL(128, 4) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }
+KERNEL(128, 3) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -1,12 +1,12 @@
 // Any product: a block computes 64 rows by 16 · COLUMNS columns of C, and runs over just the k at which the
 // bands of its rows and columns meet. Four warps have 32 × 8 · COLUMNS each, a thread 8 × COLUMNS.
 //
-// Both operands go through the stage as [k][line], lines being rows of A and columns of B, 8 k at a time:
-// what a thread multiplies at one k it reads 4 values at once. The next stage's values are on their way
-// from memory, in registers, while one is worked off.
+// Both operands go through a stage, lines being rows of A and columns of B. The next stage's values are on their way
+// from memory, in registers, while one is worked off. What a stage looks like, and how it is multiplied, is
+// said in matmul_sums.cuh.
 #pragma once
 
-#include "matmul_params.cuh"
+#include "matmul_sums.cuh"
 
 struct Span {
     int first, end;
@@ -48,11 +48,12 @@ struct Tile {
     static constexpr int GROUP = 128;
     static constexpr int ROWS = 64;
     static constexpr int WIDTH = 16 * COLUMNS;
-    static constexpr int DEPTH = 8;
-    static constexpr int A_PITCH = ROWS + 4, B_PITCH = WIDTH + 4; // 4 k apart, another bank
-    static constexpr int STAGE = DEPTH * (A_PITCH + B_PITCH);
+    typedef Sums<ROWS, WIDTH> Own;
+    static constexpr int DEPTH = Own::DEPTH;
+    static constexpr int PITCH = WIDTH + 4; // of C on its way out; 4 rows apart, another bank
+    static constexpr int STAGE = Own::A_SIZE + Own::B_SIZE;
     static constexpr int A_PASSES = ROWS * DEPTH / 4 / GROUP, B_PASSES = WIDTH * DEPTH / 4 / GROUP;
-    static constexpr int SIZE = 2 * STAGE > ROWS * B_PITCH ? 2 * STAGE : ROWS * B_PITCH;
+    static constexpr int SIZE = 2 * STAGE > ROWS * PITCH ? 2 * STAGE : ROWS * PITCH;
 
     const Params& params;
     Lines a, b;
@@ -106,20 +107,8 @@ struct Tile {
         return ring_stage(value, scale);
     }
 
-    template <int PITCH>
-    METHOD void put(bool along, float* to, float4 w) const {
-        if (along) {
-            to[0] = w.x;
-            to[PITCH] = w.y;
-            to[2 * PITCH] = w.z;
-            to[3 * PITCH] = w.w;
-        } else {
-            *(float4*)to = w;
-        }
-    }
-
-    template <int COUNT, int PASSES, int PITCH>
-    METHOD void store(const Lines& lines, const float4 (&v)[PASSES], float* tile, int line0, int k0) {
+    template <int COUNT, int PASSES>
+    METHOD void store(const Lines& lines, const float4 (&v)[PASSES], float* stage, int line0, int k0) {
         computed_here(line0);
         computed_here(k0);
 #pragma unroll
@@ -132,7 +121,7 @@ struct Tile {
             w.y = (p.first <= 1) & (p.end > 1) ? ready(w.y, RING_SCALES ? scale[step] : 0) : ring_pad();
             w.z = (p.first <= 2) & (p.end > 2) ? ready(w.z, RING_SCALES ? scale[2 * step] : 0) : ring_pad();
             w.w = (p.first <= 3) & (p.end > 3) ? ready(w.w, RING_SCALES ? scale[3 * step] : 0) : ring_pad();
-            put<PITCH>(lines.along, tile + (p.k - k0) * PITCH + p.line - line0, w);
+            Own::template put<COUNT>(lines.along, stage, Own::template slot<COUNT>(lines.along, p.line - line0, p.k - k0), w);
         }
     }
 
@@ -144,32 +133,31 @@ struct Tile {
         for (int n = 0; n < PASSES; n++) v[n] = *(const float4*)(from + n * further);
     }
 
-    template <int COUNT, int PASSES, int PITCH>
-    METHOD void store_all(const Lines& lines, const float4 (&v)[PASSES], float* slot, int line) {
-        int further = lines.along ? GROUP / (DEPTH / 4) : GROUP / (COUNT / 4) * PITCH;
+    template <int COUNT, int PASSES>
+    METHOD void store_all(const Lines& lines, const float4 (&v)[PASSES], float* stage, int slot, int line) {
+        int lines_on = lines.along ? GROUP / (DEPTH / 4) : 0;
+        int further = lines.along ? Own::template slot<COUNT>(true, lines_on, 0) : Own::template slot<COUNT>(false, 0, GROUP / (COUNT / 4));
         int step = lines.along ? 0 : 1;
 #pragma unroll
         for (int n = 0; n < PASSES; n++) {
-            const float* scale = lines.scale + line + (lines.along ? n * further : 0);
+            const float* scale = lines.scale + line + n * lines_on;
             float4 w = v[n];
             w.x = ready(w.x, RING_SCALES ? scale[0] : 0);
             w.y = ready(w.y, RING_SCALES ? scale[step] : 0);
             w.z = ready(w.z, RING_SCALES ? scale[2 * step] : 0);
             w.w = ready(w.w, RING_SCALES ? scale[3 * step] : 0);
-            put<PITCH>(lines.along, slot + n * further, w);
+            Own::template put<COUNT>(lines.along, stage, slot + n * further, w);
         }
     }
 
     METHOD void run(const float* all_a, const float* all_b, int* any_tainted) {
         if (t == 0) *any_tainted = 0;
         int lane = t % 32, warp = t / 32;
-        // In a half of a warp, neighbours share rows and those two apart columns. A thread's rows are 4 and
-        // 4, 16 apart, its columns by fours, 32 apart.
         int wi = warp / 2 * 32, wj = warp % 2 * 8 * COLUMNS;
-        int row = wi + ((lane >> 1 & 1) + (lane >> 2 & 2)) * 4;
-        int column = wj + ((lane & 1) + (lane >> 1 & 2) + (lane >> 2 & 4)) * 4;
         int warp_first = max(a.first(i0 + wi), b.first(j0 + wj));
         int warp_end = min(a.end(i0 + wi + 31), b.end(j0 + wj + 8 * COLUMNS - 1));
+        bool beside = (j0 + wj > i0 + wi + 31 + params.c_upper) | (j0 + wj + 8 * COLUMNS <= i0 + wi - params.c_lower);
+        if (beside & !(params.flags & 32)) warp_end = warp_first; // C has none of the warp's entries
 
         int first = max(a.first(i0), b.first(j0));
         int end = min(a.end(i0 + ROWS - 1), b.end(j0 + WIDTH - 1));
@@ -180,12 +168,7 @@ struct Tile {
         b.vectors = b.vectors & b.aligned(b.along ? first : j0);
         int stages = max(0, (end - first + DEPTH - 1) / DEPTH);
 
-        float acc[COLUMNS][8];
-#pragma unroll
-        for (int e = 0; e < COLUMNS; e++) {
-#pragma unroll
-            for (int r = 0; r < 8; r++) acc[e][r] = ring_start();
-        }
+        Own sums(wi, wj, a.along, b.along);
         // Beside a band lie other values, which may be read but not used.
         Span full_a = a.full(i0, ROWS, DEPTH), full_b = b.full(j0, WIDTH, DEPTH);
         Span read_a = a.readable(i0, ROWS, DEPTH), read_b = b.readable(j0, WIDTH, DEPTH);
@@ -193,8 +176,8 @@ struct Tile {
         Place place_a = place<ROWS>(a, 0, i0, first), place_b = place<WIDTH>(b, 0, j0, first);
         const float* next_a = a.values + (a.along ? place_a.line * a.stride + place_a.k : place_a.k * a.stride + place_a.line);
         const float* next_b = b.values + (b.along ? place_b.line * b.stride + place_b.k : place_b.k * b.stride + place_b.line);
-        int slot_a = (place_a.k - first) * A_PITCH + place_a.line - i0;
-        int slot_b = (place_b.k - first) * B_PITCH + place_b.line - j0 + DEPTH * A_PITCH;
+        int slot_a = Own::template slot<ROWS>(a.along, place_a.line - i0, place_a.k - first);
+        int slot_b = Own::template slot<WIDTH>(b.along, place_b.line - j0, place_b.k - first);
         float4 from_a[A_PASSES], from_b[B_PASSES];
 #pragma unroll 1
         for (int n = -1; n < stages; n++) {
@@ -210,71 +193,57 @@ struct Tile {
                 next_a += DEPTH * (a.along ? 1 : a.stride);
                 next_b += DEPTH * (b.along ? 1 : b.stride);
             }
-            if ((n >= 0) & (k0 < warp_end) & (next > warp_first)) {
-                const float* tile_a = memory + (n & 1) * STAGE + row;
-                const float* tile_b = memory + (n & 1) * STAGE + DEPTH * A_PITCH + column;
-#pragma unroll
-                for (int k = 0; k < DEPTH; k++) {
-                    float4 x[2], y[COLUMNS / 4];
-#pragma unroll
-                    for (int n = 0; n < 2; n++) x[n] = *(const float4*)(tile_a + k * A_PITCH + 16 * n);
-#pragma unroll
-                    for (int n = 0; n < COLUMNS / 4; n++) y[n] = *(const float4*)(tile_b + k * B_PITCH + 32 * n);
-#pragma unroll
-                    for (int e = 0; e < COLUMNS; e++) {
-                        float ye = e % 4 == 0 ? y[e / 4].x : e % 4 == 1 ? y[e / 4].y : e % 4 == 2 ? y[e / 4].z : y[e / 4].w;
-#pragma unroll
-                        for (int n = 0; n < 2; n++) {
-                            acc[e][4 * n] = ring_mac(acc[e][4 * n], x[n].x, ye);
-                            acc[e][4 * n + 1] = ring_mac(acc[e][4 * n + 1], x[n].y, ye);
-                            acc[e][4 * n + 2] = ring_mac(acc[e][4 * n + 2], x[n].z, ye);
-                            acc[e][4 * n + 3] = ring_mac(acc[e][4 * n + 3], x[n].w, ye);
-                        }
-                    }
-                }
-            }
+            if ((n >= 0) & (k0 < warp_end) & (next > warp_first)) sums.multiply(memory + (n & 1) * STAGE);
             if (n + 1 < stages) {
-                float* stage = memory + (n + 1 & 1) * STAGE;
-                if (full_a.has(next)) store_all<ROWS, A_PASSES, A_PITCH>(a, from_a, stage + slot_a, place_a.line);
-                else store<ROWS, A_PASSES, A_PITCH>(a, from_a, stage, i0, next);
-                if (full_b.has(next)) store_all<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + slot_b, place_b.line);
-                else store<WIDTH, B_PASSES, B_PITCH>(b, from_b, stage + DEPTH * A_PITCH, j0, next);
+                float *to_a = memory + (n + 1 & 1) * STAGE, *to_b = to_a + Own::A_SIZE;
+                if (full_a.has(next)) store_all<ROWS>(a, from_a, to_a, slot_a, place_a.line);
+                else store<ROWS>(a, from_a, to_a, i0, next);
+                if (full_b.has(next)) store_all<WIDTH>(b, from_b, to_b, slot_b, place_b.line);
+                else store<WIDTH>(b, from_b, to_b, j0, next);
             }
             __syncthreads();
         }
         if (RING_LOOKS & tainted) atomicOr(any_tainted, 1);
 
-        // Through shared memory, so that warps write rows. Neighbouring columns change places there, which puts
-        // a sum and the value of B it is multiplied with into different banks of registers in the loop above.
-#pragma unroll
-        for (int r = 0; r < 8; r++) {
-            float* to = memory + (row + r / 4 * 16 + r % 4) * B_PITCH + column;
-#pragma unroll
-            for (int e = 0; e < COLUMNS; e += 4) *(float4*)(to + 8 * e) = make_float4(acc[e + 1][r], acc[e][r], acc[e + 3][r], acc[e + 2][r]);
-        }
+        // Through shared memory, so that warps write rows.
+        sums.spread(memory, PITCH);
         __syncthreads();
         bool all = *any_tainted, dense = params.flags & 32;
         bool redo = false;
+        bool side_by_side = !((params.c_stride & 3) | ((size_t)(c + c_index(params, i0, j0)) & 15));
 #pragma unroll 1
         for (int r = warp; r < min(ROWS, params.rows - i0); r += GROUP / 32) {
             int i = i0 + r;
             int lower = dense ? 0 : i - params.c_lower, upper = dense ? params.cols - 1 : i + params.c_upper;
-            const float* sums = memory + r * B_PITCH;
+            const float* line = memory + r * PITCH;
             float* to = c + c_index(params, i, j0);
             float row_scale = RING_SCALES ? a.scale[i] : 0;
-            auto store = [&](int n) {
-                to[n] = ring_finish(sums[n ^ 1], RING_SCALES ? row_scale + b.scale[j0 + n] : 0);
-                redo |= all | !ring_is_exact(sums[n ^ 1]);
+            auto finished = [&](float sum, int n) {
+                redo |= all | !ring_is_exact(sum);
+                return ring_finish(sum, RING_SCALES ? row_scale + b.scale[j0 + n] : 0);
             };
             if ((j0 >= max(lower, 0)) & (j0 + WIDTH - 1 <= min(upper, params.cols - 1))) {
+                if (side_by_side) {
+                    // WIDTH / 32 columns, which lie aligned.
+                    if constexpr (WIDTH == 128) {
+                        float4 v = *(const float4*)(line + lane * 4);
+                        int n = lane * 4;
+                        *(float4*)(to + n) = make_float4(finished(v.y, n), finished(v.x, n + 1), finished(v.w, n + 2), finished(v.z, n + 3));
+                    } else {
+                        float2 v = *(const float2*)(line + lane * 2);
+                        int n = lane * 2;
+                        *(float2*)(to + n) = make_float2(finished(v.y, n), finished(v.x, n + 1));
+                    }
+                } else {
 #pragma unroll
-                for (int n = 0; n < WIDTH; n += 32) store(lane + n);
+                    for (int n = lane; n < WIDTH; n += 32) to[n] = finished(line[n ^ 1], n);
+                }
             } else {
 #pragma unroll 1
                 for (int n = lane; n < WIDTH; n += 32) {
                     int j = j0 + n;
                     if ((j < lower) | (j > upper)) continue;
-                    if ((uint)j < (uint)params.cols) store(n);
+                    if ((uint)j < (uint)params.cols) to[n] = finished(line[n ^ 1], n);
                     else to[n] = params.fill;
                 }
             }
@@ -285,7 +254,7 @@ struct Tile {
         for (int x = lane; x < ROWS * WIDTH / 4; x += 32) {
             int r = x / WIDTH * 4 + warp, i = i0 + r, j = j0 + x % WIDTH;
             bool stored = dense | in_band(i, j, params.c_lower, params.c_upper);
-            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * B_PITCH + (x % WIDTH ^ 1)]))) {
+            if (stored & (i < params.rows) & ((uint)j < (uint)params.cols) & (all | !ring_is_exact(memory[r * PITCH + (x % WIDTH ^ 1)]))) {
                 c[c_index(params, i, j)] = ring_exact(params, all_a, all_b, i, j);
             }
         }

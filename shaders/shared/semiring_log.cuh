@@ -6,6 +6,7 @@
 
 constexpr bool RING_LOOKS = true;
 constexpr bool RING_SCALES = true;
+constexpr bool RING_SUMS = true;
 
 DEVICE float ring_start() { return 0; }
 DEVICE float ring_pad() { return 0; }

@@ -5,6 +5,7 @@
 
 constexpr bool RING_LOOKS = true;
 constexpr bool RING_SCALES = false;
+constexpr bool RING_SUMS = false;
 
 DEVICE float ring_start() { return minus_infinity(); }
 DEVICE float ring_pad() { return minus_infinity(); }

@@ -6,6 +6,7 @@
 
 constexpr bool RING_LOOKS = true;
 constexpr bool RING_SCALES = false;
+constexpr bool RING_SUMS = false;
 
 DEVICE float ring_start() { return minus_infinity(); }
 DEVICE float ring_pad() { return not_a_number(); }

@@ -23,6 +23,51 @@ DEVICE void mma_16x8x16(float (&c)[4], const uint (&a)[4], uint b0, uint b1) {
 #endif
 }
 
+// A value of f32 as the sum of two that a tensor core takes (tf32: 11 bits of an f32's 24): within 2^-22 of the value.
+// The core cuts off what `small` has beyond 11 bits. Where the value is infinite or NaN, `small` is NaN.
+struct Split {
+    uint big, small;
+};
+
+DEVICE Split split(float value) {
+    uint big = (__float_as_uint(value) + 0x1000) & 0xffffe000;
+    return Split{big, __float_as_uint(value - __uint_as_float(big))};
+}
+
+// d = A · B + c of f32 in three products of tf32; what small times small would add is below 2^-22 of a term. Together with
+// how the units round: within 2 (k + 8) · 2^-24 of the sum of k terms' absolute values. Anything infinite or NaN, and
+// what rounds up beyond f32's range, gives a sum that is not finite.
+//
+//   A (16 × 8)   a[0]: row g, k t          a[2]: row g, k t + 4
+//                a[1]: row g + 8, k t      a[3]: row g + 8, k t + 4
+//   B (8 × 8)    b[0]: k t of column g     b[1]: k t + 4 of column g
+//   C (16 × 8)   as above
+DEVICE void mma_16x8x8(float (&d)[4], const uint (&a)[4], uint b0, uint b1, const float (&c)[4]) {
+#ifdef __CUDACC__
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+                 : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+#else
+    emulate_mma_16x8x8(d, a, b0, b1, c);
+#endif
+}
+
+struct SplitRows {
+    uint big[4], small[4];
+
+    METHOD void set(int n, float value) {
+        Split s = split(value);
+        big[n] = s.big, small[n] = s.small;
+    }
+};
+
+DEVICE void multiply_split(float (&d)[4], const SplitRows& a, Split b0, Split b1, const float (&c)[4]) {
+    float part[4];
+    mma_16x8x8(part, a.small, b0.big, b1.big, c);
+    mma_16x8x8(part, a.big, b0.small, b1.small, part);
+    mma_16x8x8(d, a.big, b0.big, b1.big, part);
+}
+
 // The warp's number in the block; the compiler knows that all lanes have the same.
 DEVICE int warp_index() { return __shfl_sync(0xffffffff, threadIdx.x / 32, 0); }
 

@@ -481,4 +481,31 @@ void multiply(float (&product)[16][8], const Slot (&slots)[32], bool brain) {
     }
 }
 
+// 16 × 8 = (16 × 8) · (8 × 8), from the words of mma.m16n8k8.
+void multiply_tf32(float (&product)[16][8], const Slot (&slots)[32]) {
+    auto cut = [](unsigned word) {
+        word &= 0xffffe000;
+        float value;
+        memcpy(&value, &word, sizeof value);
+        return value;
+    };
+    float a[16][8], b[8][8];
+    for (int lane = 0; lane < 32; lane++) {
+        int row = lane / 4, k = lane % 4;
+        const unsigned* word = slots[lane].word;
+        a[row][k] = cut(word[0]);
+        a[row + 8][k] = cut(word[1]);
+        a[row][k + 4] = cut(word[2]);
+        a[row + 8][k + 4] = cut(word[3]);
+        b[k][row] = cut(word[4]);
+        b[k + 4][row] = cut(word[5]);
+    }
+    for (int i = 0; i < 16; i++) {
+        float sums[8] = {};
+        for (int k = 0; k < 8; k++)
+            for (int j = 0; j < 8; j++) sums[j] += a[i][k] * b[k][j];
+        memcpy(product[i], sums, sizeof sums);
+    }
+}
+
 } // namespace emulation

@@ -232,6 +232,7 @@ template <class T> static inline void __stcg(T* at, T value) { *at = value; }
 
 namespace emulation {
 void multiply(float (&product)[16][8], const Slot (&slots)[32], bool brain);
+void multiply_tf32(float (&product)[16][8], const Slot (&slots)[32]);
 }
 
 // f16 factors, or bf16 if `brain`.
@@ -248,6 +249,22 @@ static inline void emulate_mma_16x8x16(float (&c)[4], const unsigned (&a)[4], un
     c[1] += warp.product[row][column + 1];
     c[2] += warp.product[row + 8][column];
     c[3] += warp.product[row + 8][column + 1];
+}
+
+// tf32 factors: words of f32 that lose their lowest 13 bits.
+static inline void emulate_mma_16x8x8(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, const float (&c)[4]) {
+    emulation::show(emulation::Slot{a[0], a[1], a[2], a[3], b0, b1, 0, 0});
+    emulation::join(~0u);
+    emulation::Warp& warp = *emulation::here.warp;
+    if (warp.product_join != warp.joins) {
+        emulation::multiply_tf32(warp.product, warp.slots[warp.turn ^ 1]);
+        warp.product_join = warp.joins;
+    }
+    unsigned row = emulation::here.lane / 4, column = emulation::here.lane % 4 * 2;
+    d[0] = c[0] + warp.product[row][column];
+    d[1] = c[1] + warp.product[row][column + 1];
+    d[2] = c[2] + warp.product[row + 8][column];
+    d[3] = c[3] + warp.product[row + 8][column + 1];
 }
 
 static inline void emulate_ldmatrix(unsigned* d, int matrices, bool transposed, const void* row) {
