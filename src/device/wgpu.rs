@@ -2,6 +2,7 @@
 
 mod adapter;
 mod fault;
+mod groups;
 mod pool;
 mod record;
 
@@ -141,6 +142,7 @@ impl Wgpu {
             None => result,
         };
         if result.is_err() {
+            lock(&self.recorder).recover();
             // wgpu tells of a loss when it is polled.
             self.poll();
             self.fault.check()?;
@@ -169,13 +171,15 @@ impl Wgpu {
         let size = (bytes as u64).max(4);
         self.info.check_buffer(size)?;
         let take = || {
-            let _turn = lock(&self.recorder);
+            let mut recorder = lock(&self.recorder);
+            recorder.forget(self.pool.given_up());
             self.pool.take(&self.device, size, self.info.max_buffer)
         };
         take().or_else(|_| {
             // What the pool keeps for reuse may be what is missing; so may work not yet run.
             self.sync()?;
             self.pool.clear();
+            lock(&self.recorder).forget(self.pool.given_up());
             self.poll();
             take().map_err(|error| translate(&self.name(), size, error))
         })
@@ -263,15 +267,20 @@ impl Wgpu {
     /// Waits for what a callback of wgpu sends. No thread blocks inside wgpu: a wait there that times out
     /// may panic when another thread polls or submits at that moment, one without end keeps others from
     /// the device, and on OpenGL from its context.
+    ///
+    /// Short work is asked for without a pause: the shortest that a system makes is often longer than the work.
     fn wait<T>(&self, receive: &Receiver<T>) -> Result<T> {
-        let mut pause = Duration::from_micros(10);
+        const BUSY: Duration = Duration::from_micros(200);
+        let start = Instant::now();
+        let mut pause = Duration::ZERO;
         loop {
             self.poll();
             self.fault.check()?;
             // Work still runs, or another thread has taken the callback and is about to call it.
             match receive.recv_timeout(pause) {
                 Ok(sent) => return Ok(sent),
-                Err(RecvTimeoutError::Timeout) => pause = (pause * 5 / 4).min(Duration::from_millis(1)),
+                Err(RecvTimeoutError::Timeout) if start.elapsed() < BUSY => std::thread::yield_now(),
+                Err(RecvTimeoutError::Timeout) => pause = (pause * 5 / 4).clamp(Duration::from_micros(10), Duration::from_millis(1)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::Backend { device: self.name(), message: "the driver gave up the work".into() });
                 }

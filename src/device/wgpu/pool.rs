@@ -1,19 +1,32 @@
 //! Buffers, kept for reuse when their last owner lets go.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::lock;
 
 /// Free buffers by size, and how much there is in all.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<Free>);
+pub(crate) struct Pool {
+    free: Mutex<Free>,
+    /// Buffers made so far, each of which has its number as its name.
+    made: AtomicU64,
+    /// Buffers given up so far.
+    given_up: AtomicU64,
+}
 
 #[derive(Default)]
 struct Free {
-    buffers: BTreeMap<u64, Vec<wgpu::Buffer>>,
+    buffers: BTreeMap<u64, Vec<Named>>,
     idle: u64,
     allocated: u64,
+}
+
+/// A buffer and the number that no other of its pool has, before or after.
+struct Named {
+    buffer: wgpu::Buffer,
+    number: u64,
 }
 
 /// Bytes kept for reuse beyond which a returned buffer is freed.
@@ -22,12 +35,21 @@ const MAX_IDLE: u64 = 4 << 30;
 /// A buffer that goes back to its pool.
 pub(crate) struct Memory {
     /// `Some` until dropped.
-    buffer: Option<wgpu::Buffer>,
+    buffer: Option<Named>,
     pool: Weak<Pool>,
 }
 
 impl Memory {
     pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.named().buffer
+    }
+
+    /// What tells this buffer from all others of the device.
+    pub fn number(&self) -> u64 {
+        self.named().number
+    }
+
+    fn named(&self) -> &Named {
         self.buffer.as_ref().expect("present until dropped")
     }
 }
@@ -46,7 +68,7 @@ impl Pool {
     /// work still uses it.
     pub fn take(self: &Arc<Self>, device: &wgpu::Device, size: u64, limit: u64) -> Result<Arc<Memory>, wgpu::Error> {
         let size = class(size, limit);
-        let mut free = lock(&self.0);
+        let mut free = lock(&self.free);
         let reused = free.buffers.get_mut(&size).and_then(Vec::pop);
         let buffer = match reused {
             Some(buffer) => {
@@ -63,7 +85,7 @@ impl Pool {
                     return Err(error);
                 }
                 free.allocated += size;
-                buffer
+                Named { buffer, number: self.made.fetch_add(1, Ordering::Relaxed) }
             }
         };
         Ok(Arc::new(Memory { buffer: Some(buffer), pool: Arc::downgrade(self) }))
@@ -71,28 +93,35 @@ impl Pool {
 
     /// Frees everything that waits for reuse.
     pub fn clear(&self) {
-        let mut free = lock(&self.0);
+        let mut free = lock(&self.free);
         free.allocated -= free.idle;
         free.idle = 0;
         free.buffers.clear();
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Grows whenever buffers are given up: who holds others by their number looks whether it has.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Bytes held, in use or waiting.
     pub fn allocated(&self) -> u64 {
-        lock(&self.0).allocated
+        lock(&self.free).allocated
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        let (Some(buffer), Some(pool)) = (self.buffer.take(), self.pool.upgrade()) else { return };
-        let mut free = lock(&pool.0);
-        let size = buffer.size();
+        let (Some(named), Some(pool)) = (self.buffer.take(), self.pool.upgrade()) else { return };
+        let mut free = lock(&pool.free);
+        let size = named.buffer.size();
         if free.idle + size > MAX_IDLE {
             free.allocated -= size;
+            pool.given_up.fetch_add(1, Ordering::Relaxed);
         } else {
             free.idle += size;
-            free.buffers.entry(size).or_default().push(buffer);
+            free.buffers.entry(size).or_default().push(named);
         }
     }
 }

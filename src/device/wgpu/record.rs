@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::groups::Groups;
 use super::pool::Memory;
 use super::{Launch, Options, translate};
 use crate::Result;
@@ -24,6 +25,8 @@ pub(super) struct Recorder {
     alignment: u64,
     max_groups: u32,
     pipelines: Compiled<Pipeline>,
+    compiled: u64,
+    groups: Groups,
     pub submissions: u64,
 }
 
@@ -31,6 +34,8 @@ pub(super) struct Recorder {
 struct Pipeline {
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
+    /// Which of the recorder's it is.
+    number: u64,
 }
 
 /// A buffer as a launch sees it.
@@ -65,6 +70,8 @@ impl Recorder {
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: limits.max_compute_workgroups_per_dimension,
             pipelines: Compiled::new(),
+            compiled: 0,
+            groups: Groups::default(),
             submissions: 0,
         }
     }
@@ -73,6 +80,16 @@ impl Recorder {
     pub fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
         self.pass = None;
         self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None }))
+    }
+
+    /// Lets go of buffers that the pool has given up, if it has since this was asked last.
+    pub fn forget(&mut self, given_up: u64) {
+        self.groups.forget(given_up);
+    }
+
+    /// Makes no more use of what a fault may have spoilt.
+    pub fn recover(&mut self) {
+        self.groups.clear();
     }
 
     /// Hands everything recorded to the GPU.
@@ -102,6 +119,7 @@ impl Recorder {
             Some(pipeline) => pipeline,
             None => {
                 let pipeline = self.compile(launch, &device())?;
+                self.compiled += 1;
                 self.pipelines.insert(launch, pipeline.clone());
                 pipeline
             }
@@ -112,25 +130,8 @@ impl Recorder {
         let offset = self.params.len() as u32;
         self.params.extend_from_slice(launch.params);
         self.params.resize(offset as usize + self.slot, 0);
-        let mut entries = vec![wgpu::BindGroupEntry {
-            binding: 0,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &self.params_buffer,
-                offset: 0,
-                size: wgpu::BufferSize::new(launch.params.len() as u64),
-            }),
-        }];
-        for (n, view) in views.iter().enumerate() {
-            entries.push(wgpu::BindGroupEntry {
-                binding: n as u32 + 1,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: view.memory.buffer(),
-                    offset: view.offset,
-                    size: wgpu::BufferSize::new(view.bytes),
-                }),
-            });
-        }
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries });
+        let size = launch.params.len() as u64;
+        let group = self.groups.get(&self.device, pipeline.number, &pipeline.layout, (&self.params_buffer, size), &views);
         if self.pass.is_none() {
             let encoder =
                 self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None }));
@@ -156,11 +157,11 @@ impl Recorder {
         views: &mut [View],
         temporary: impl Fn(u64) -> Result<Arc<Memory>>,
     ) -> Result<Vec<(View, View)>> {
-        let written: Vec<_> = views[kernel.inputs..].iter().map(|view| Arc::as_ptr(&view.memory)).collect();
         let mut back = Vec::new();
-        for (n, view) in views.iter_mut().enumerate() {
+        for n in 0..views.len() {
             let input = n < kernel.inputs;
-            let shared = input && written.contains(&Arc::as_ptr(&view.memory));
+            let shared = input && views[kernel.inputs..].iter().any(|output| Arc::ptr_eq(&output.memory, &views[n].memory));
+            let view = &mut views[n];
             if view.offset.is_multiple_of(self.alignment) && !shared {
                 continue;
             }
@@ -215,7 +216,7 @@ impl Recorder {
         });
         match pollster::block_on(scope.pop()) {
             Some(error) => Err(translate(device, 0, error)),
-            None => Ok(Pipeline { pipeline, layout }),
+            None => Ok(Pipeline { pipeline, layout, number: self.compiled }),
         }
     }
 
