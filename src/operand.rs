@@ -141,12 +141,11 @@ impl Operand {
     /// Batch entries `range` alone.
     pub fn slice(&self, range: Range<usize>) -> Self {
         let bytes = self.len() * self.dtype.bytes();
-        let mut new = self.clone();
-        new.batch = range.len();
         // Up to the end of the last word, half of which may be another matrix's.
         let end = (range.end * bytes).next_multiple_of(4);
-        new.buffer = self.buffer.view(range.start * bytes, end - range.start * bytes);
-        new
+        let buffer = self.buffer.view(range.start * bytes, end - range.start * bytes);
+        let Self { dtype, rows, cols, lower, upper, layout, dense, fill, .. } = *self;
+        Self { buffer, dtype, batch: range.len(), rows, cols, lower, upper, layout, dense, fill }
     }
 
     /// Whether the values start where a word does, as kernels that read halves take it.

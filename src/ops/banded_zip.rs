@@ -58,9 +58,11 @@ pub(crate) static KERNEL: Kernel = Kernel {
 /// [`Error::WrongDevice`], [`Error::OutOfMemory`] or [`Error::Limit`] if the result cannot be held.
 pub fn banded_zip(a: &Banded, b: &Banded, f: &Expr) -> Result<Banded> {
     const OP: &str = "banded_zip";
-    check(OP, &a.operand(), &[("b", &b.operand())], f)?;
+    let (x, y) = (a.operand(), b.operand());
+    check(OP, &x, &[("b", &y)], f)?;
+    let dtype = result_dtype(&[&x, &y]);
     let (x, y) = (a.shape(), b.shape());
-    let shape = BandedShape { band: x.band.union(y.band), dtype: result_dtype(&[&a.operand(), &b.operand()]), ..x };
+    let shape = BandedShape { band: x.band.union(y.band), dtype, ..x };
     run(OP, [a, b, a], f, with_fill(shape, f, y.fill))
 }
 

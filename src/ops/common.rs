@@ -201,6 +201,9 @@ pub(crate) fn slot_groups(out: &Operand) -> u64 {
 /// A matrix whose values kernels can work on: itself, or its halves widened to f32.
 pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
     let mut new = operand.clone();
+    if operand.dtype == operand.dtype.widened() {
+        return Ok(new);
+    }
     new.dtype = operand.dtype.widened();
     new.buffer = super::cast::cast(&operand.buffer, operand.batch * operand.len(), operand.dtype, new.dtype)?;
     Ok(new)

@@ -24,19 +24,25 @@ pub(super) struct Recorder {
     /// Where a storage binding may start, and workgroups along one dimension of a grid.
     alignment: u64,
     max_groups: u32,
-    pipelines: Compiled<Pipeline>,
-    compiled: u64,
+    pipelines: Compiled<Arc<Pipeline>>,
+    layouts: Vec<(Bindings, Arc<Layout>)>,
     groups: Groups,
     pub submissions: u64,
 }
 
-#[derive(Clone)]
 struct Pipeline {
     pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
-    /// Which of the recorder's it is.
-    number: u64,
+    layout: Arc<Layout>,
 }
+
+/// What kernels with the same bindings share, so that one's bind groups are the other's.
+pub(super) struct Layout {
+    pub groups: wgpu::BindGroupLayout,
+    pipelines: wgpu::PipelineLayout,
+}
+
+/// Bytes of `Params`, inputs and outputs.
+type Bindings = [usize; 3];
 
 /// A buffer as a launch sees it.
 pub(super) struct View {
@@ -70,7 +76,7 @@ impl Recorder {
             alignment: u64::from(limits.min_storage_buffer_offset_alignment),
             max_groups: limits.max_compute_workgroups_per_dimension,
             pipelines: Compiled::new(),
-            compiled: 0,
+            layouts: Vec::new(),
             groups: Groups::default(),
             submissions: 0,
         }
@@ -89,6 +95,7 @@ impl Recorder {
 
     /// Makes no more use of what a fault may have spoilt.
     pub fn recover(&mut self) {
+        self.layouts.clear();
         self.groups.clear();
     }
 
@@ -118,9 +125,8 @@ impl Recorder {
         let pipeline = match self.pipelines.get(launch) {
             Some(pipeline) => pipeline,
             None => {
-                let pipeline = self.compile(launch, &device())?;
-                self.compiled += 1;
-                self.pipelines.insert(launch, pipeline.clone());
+                let pipeline = Arc::new(self.compile(launch, &device())?);
+                self.pipelines.insert(launch, Arc::clone(&pipeline));
                 pipeline
             }
         };
@@ -131,7 +137,7 @@ impl Recorder {
         self.params.extend_from_slice(launch.params);
         self.params.resize(offset as usize + self.slot, 0);
         let size = launch.params.len() as u64;
-        let group = self.groups.get(&self.device, pipeline.number, &pipeline.layout, (&self.params_buffer, size), &views);
+        let group = self.groups.get(&self.device, &pipeline.layout, (&self.params_buffer, size), &views);
         if self.pass.is_none() {
             let encoder =
                 self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None }));
@@ -176,48 +182,53 @@ impl Recorder {
         Ok(back)
     }
 
-    fn compile(&self, launch: &Launch<'_>, device: &str) -> Result<Pipeline> {
+    fn compile(&mut self, launch: &Launch<'_>, device: &str) -> Result<Pipeline> {
         let kernel = launch.kernel;
-        let visibility = wgpu::ShaderStages::COMPUTE;
-        let mut entries = vec![wgpu::BindGroupLayoutEntry {
-            binding: 0,
-            visibility,
-            ty: wgpu::BindingType::Buffer {
-                ty: wgpu::BufferBindingType::Uniform,
-                has_dynamic_offset: true,
-                min_binding_size: wgpu::BufferSize::new(launch.params.len() as u64),
-            },
-            count: None,
-        }];
-        for n in 0..kernel.inputs + kernel.outputs {
-            let ty = wgpu::BufferBindingType::Storage { read_only: n < kernel.inputs };
-            entries.push(wgpu::BindGroupLayoutEntry {
-                binding: n as u32 + 1,
-                visibility,
-                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-                count: None,
-            });
-        }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries });
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(kernel.name),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
+        let layout = self.layout([launch.params.len(), kernel.inputs, kernel.outputs]);
         let module = self.module(kernel, &kernel.source(launch.function.map(Expr::to_wgsl).as_deref()));
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
-            layout: Some(&pipeline_layout),
+            layout: Some(&layout.pipelines),
             module: &module,
             entry_point: None,
             compilation_options: wgpu::PipelineCompilationOptions { constants: launch.constants, zero_initialize_workgroup_memory: false },
             cache: None,
         });
         match pollster::block_on(scope.pop()) {
-            Some(error) => Err(translate(device, 0, error)),
-            None => Ok(Pipeline { pipeline, layout, number: self.compiled }),
+            Some(error) => {
+                self.recover();
+                Err(translate(device, 0, error))
+            }
+            None => Ok(Pipeline { pipeline, layout }),
         }
+    }
+
+    /// The layout for kernels with these bindings, made if it is the first of its kind.
+    fn layout(&mut self, bindings: Bindings) -> Arc<Layout> {
+        if let Some((_, layout)) = self.layouts.iter().find(|(known, _)| *known == bindings) {
+            return Arc::clone(layout);
+        }
+        let [params, inputs, outputs] = bindings;
+        let entry = |n: usize, ty: wgpu::BufferBindingType, size: Option<wgpu::BufferSize>| wgpu::BindGroupLayoutEntry {
+            binding: n as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: n == 0, min_binding_size: size },
+            count: None,
+        };
+        let storage = |n: usize| entry(n + 1, wgpu::BufferBindingType::Storage { read_only: n < inputs }, None);
+        let uniform = entry(0, wgpu::BufferBindingType::Uniform, wgpu::BufferSize::new(params as u64));
+        let entries: Vec<_> = std::iter::once(uniform).chain((0..inputs + outputs).map(storage)).collect();
+        let label = Some("kernel");
+        let groups = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let pipelines = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&groups)],
+            immediate_size: 0,
+        });
+        let layout = Arc::new(Layout { groups, pipelines });
+        self.layouts.push((bindings, Arc::clone(&layout)));
+        layout
     }
 
     #[allow(unsafe_code)]
