@@ -193,6 +193,29 @@ fn chains_are_submitted_together() {
     }
 }
 
+/// More pairs of buffers than a device keeps bind groups for, in two kernels with the same bindings, each pair twice.
+#[test]
+fn launches_over_many_buffers() {
+    const COUNT: usize = 24;
+    for tested in devices().iter().filter(|tested| !tested.device.options().poison) {
+        let shape = BandedShape::new(1, 1, Band::new(0, 0).unwrap());
+        let number = |n: usize| Banded::from_slice(&tested.device, shape, &[n as f32]).unwrap();
+        let numbers: Vec<_> = (0..COUNT).map(number).collect();
+        let functions = [a() + b() * 100.0, a() * 100.0 - b()];
+        let pairs = || (0..COUNT * COUNT).map(|n| (n / COUNT, n % COUNT));
+        for _ in 0..2 {
+            // Results stay, so that each launch has another buffer to write.
+            let zip = |(i, j): (usize, usize)| functions.each_ref().map(|f| banded_zip(&numbers[i], &numbers[j], f).unwrap());
+            let got: Vec<_> = pairs().map(zip).collect();
+            for ((i, j), [sum, difference]) in pairs().zip(got) {
+                let (i, j) = (i as f32, j as f32);
+                assert_eq!(sum.read().unwrap(), [i + j * 100.0], "{}: {i}, {j}", tested.label);
+                assert_eq!(difference.read().unwrap(), [i * 100.0 - j], "{}: {i}, {j}", tested.label);
+            }
+        }
+    }
+}
+
 #[cfg(feature = "wgpu")]
 mod sharing {
     use super::*;
