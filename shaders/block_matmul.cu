@@ -8,19 +8,31 @@
 #define OPERANDS \
     const float *__restrict__ x, const float *__restrict__ v, const uint *__restrict__ index, const float *__restrict__ bias, float *__restrict__ y
 
-template <uint TOKENS, uint OUTPUTS>
-constexpr uint threads = TOKENS * OUTPUTS / 64;
-template <uint TOKENS, uint OUTPUTS>
-constexpr uint shared = STAGES * DEPTH * 4 * (TOKENS + OUTPUTS + 4);
+// A sum by the definition, for what tensor cores made infinite or NaN. NaN stays.
+DEVICE float sum_of(const Params& p, const float* __restrict__ x, const float* __restrict__ v, const uint* __restrict__ index, uint first, uint end) {
+    const uint x_step = x_along(p) ? 1 : p.x_stride;
+    float sum = 0.0f;
+#pragma unroll 1
+    for (uint block = first; block < end; block++) {
+        const uint2 at = entry(p, index, block, end);
+#pragma unroll 1
+        for (uint row = 0; row < p.depth; row++) {
+            const int2 term = place(p, at, row);
+            if (term.x >= 0) sum = fmaf(x[term.x * x_step], v[term.y], sum);
+        }
+        if (isnan(sum)) break;
+    }
+    return sum;
+}
 
-// VECTOR values are copied at a time. X_ALONG says how X's panel lies; where VECTOR is 4, X too. V's panel
-// lies along the outputs, with a pitch that spreads what is copied term by term over the banks.
-template <uint TOKENS, uint OUTPUTS, uint VECTOR, bool X_ALONG>
+// VECTOR values are copied at a time. X_ALONG and V_ALONG say how the panels lie; where VECTOR is 4, the
+// operands too.
+template <uint TOKENS, uint OUTPUTS, uint VECTOR, bool X_ALONG, bool V_ALONG>
 DEVICE void product(const Params& p, OPERANDS) {
     extern __shared__ float4 memory[];
-    constexpr uint THREADS = threads<TOKENS, OUTPUTS>, SIDE = OUTPUTS / 8;
-    constexpr uint V_PITCH = OUTPUTS + 4, X_SIZE = TOKENS * DEPTH / 4, SIZE = X_SIZE + V_PITCH * DEPTH / 4;
-    const bool along_x = VECTOR == 4 ? X_ALONG : x_along(p), along_v = v_along(p);
+    constexpr uint THREADS = Tile<TOKENS, OUTPUTS>::THREADS;
+    constexpr uint X_SIZE = TOKENS * DEPTH / 4, SIZE = X_SIZE + OUTPUTS * DEPTH / 4;
+    const bool along_x = VECTOR == 4 ? X_ALONG : x_along(p), along_v = VECTOR == 4 ? V_ALONG : v_along(p);
     const uint local = threadIdx.x;
 
     // Which tile, and the terms of its block column. Neighbours share tokens.
@@ -36,7 +48,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     // A thread's pieces all begin at one term of the stage, for which it keeps where the operands have it,
     // looked up one stage ahead.
     const Pieces xs = placed<X_ALONG, TOKENS>(along_x ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
-    const Pieces vs = along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local);
+    const Pieces vs = placed<V_ALONG, OUTPUTS>(along_v ? pieces_along<VECTOR, THREADS>(local) : pieces_across<VECTOR, THREADS>(local));
     Term x_term = advance(p, Term{first, 0}, xs.term), v_term = advance(p, Term{first, 0}, vs.term);
     uint2 x_entry = entry(p, index, x_term.block, end), v_entry = entry(p, index, v_term.block, end);
     const bool together = along_x && along_v; // then both begin at one term
@@ -59,28 +71,19 @@ DEVICE void product(const Params& p, OPERANDS) {
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
         const int2 x_place = place(p, x_entry, x_term.row), v_place = together ? x_place : place(p, v_entry, v_term.row);
-        const uint from = x_from + max(x_place.x, 0) * (along_x ? 1 : p.x_stride);
+        // One comparison a copy, none of which is worth a register from stage to stage.
+        const int tokens_here = x_place.x < 0 ? 0 : tokens_left, outputs_here = v_place.x < 0 ? 0 : outputs_left;
+        const float* x_at = x + (x_from + max(x_place.x, 0) * (along_x ? 1 : p.x_stride));
 #pragma unroll AT_ONCE
         for (uint n = 0; n < X_PIECES; n++) {
-            bool ok = (x_place.x >= 0) & (int(n * xs.items_on) < tokens_left);
-            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x + (from + n * xs.items_on * x_step), ok);
+            copy<VECTOR, X_ALONG, TOKENS>(to, xs, n, x_at, int(n * xs.items_on) < tokens_here);
+            x_at += xs.items_on * x_step;
         }
-        float* v_to = (float*)(to + X_SIZE) + vs.term * V_PITCH + vs.item;
         const float* v_at = v + (v_from + v_place.y);
-        if (VECTOR == 4 && along_v) {
-#pragma unroll
-            for (uint n = 0; n < V_PIECES; n++) {
-                bool ok = (v_place.x >= 0) & (int(n * vs.items_on) < outputs_left);
-#pragma unroll
-                for (uint m = 0; m < 4; m++) cp_async_4(v_to + n * vs.items_on + m * V_PITCH, v_at + n * vs.items_on * v_step + m, ok);
-            }
-        } else {
 #pragma unroll AT_ONCE
-            for (uint n = 0; n < V_PIECES; n++) {
-                bool ok = (v_place.x >= 0) & (int(n * vs.items_on) < outputs_left);
-                if (VECTOR == 4) cp_async_16(v_to + n * vs.items_on, v_at + n * vs.items_on, ok);
-                else cp_async_4(v_to + n * vs.items_on, v_at + n * vs.items_on * v_step, ok);
-            }
+        for (uint n = 0; n < V_PIECES; n++) {
+            copy<VECTOR, V_ALONG, OUTPUTS>(to + X_SIZE, vs, n, v_at, int(n * vs.items_on) < outputs_here);
+            v_at += vs.items_on * v_step;
         }
         x_term = after(x_term);
         x_entry = entry(p, index, x_term.block, end);
@@ -89,19 +92,19 @@ DEVICE void product(const Params& p, OPERANDS) {
         v_entry = entry(p, index, v_term.block, end);
     };
 
-    const uint x_begin = begin<X_ALONG>(local / SIDE), v_begin = X_SIZE * 16 + begin<false>(local % SIDE);
-    float sums[8][8] = {};
+    Tile<TOKENS, OUTPUTS> tile = {};
+    const uint x_begin = begin<X_ALONG, TOKENS>(tile.wide()), v_begin = X_SIZE * 16 + begin<V_ALONG, OUTPUTS>(tile.narrow());
     in_stages<STAGES>(stages, fetch, [&](uint stage) {
         const uint from = stage % STAGES * (SIZE * 16);
-        multiply<X_ALONG, TOKENS, false, OUTPUTS, V_PITCH>(sums, memory, from + x_begin, from + v_begin);
+        multiply<X_ALONG, V_ALONG>(tile, memory, from + x_begin, from + v_begin);
     });
 
     // Out through shared memory, four values at a time, along outputs or along tokens.
     constexpr uint PITCH = OUTPUTS + 4;
-    static_assert(TOKENS * PITCH * 4 <= shared<TOKENS, OUTPUTS>);
-    float* tile = (float*)memory;
+    static_assert(TOKENS * PITCH * 4 <= Tile<TOKENS, OUTPUTS>::BYTES);
+    float* out = (float*)memory;
     __syncthreads();
-    spread<TOKENS, OUTPUTS>(sums, tile, PITCH, local / SIDE, local % SIDE);
+    spread<false>(tile, out, PITCH);
     __syncthreads();
     const bool along = y_along(p);
     const uint o_end = min(p.width, p.outputs - column * p.width);
@@ -112,9 +115,18 @@ DEVICE void product(const Params& p, OPERANDS) {
         if (t0 + t >= p.tokens || o0 + o >= o_end) continue;
         uint count = min(4u, along ? o_end - o0 - o : p.tokens - t0 - t);
         const uint output = column * p.width + o0 + o;
-        float results[4];
+        float* at = out + t * PITCH + o;
+        const uint on = along ? 1 : PITCH;
+        float results[4] = {at[0], at[on], at[on * 2], at[on * 3]};
+        if (any_overflows(results)) {
+#pragma unroll 1
+            for (uint i = 0; i < count; i++) {
+                const uint token = t0 + t + (along ? 0 : i), side = o0 + o + (along ? i : 0);
+                at[i * on] = sum_of(p, x + batch * p.x_batch + token * (x_along(p) ? p.x_stride : 1), v + side * (v_along(p) ? p.depth : 1), index, first, end);
+            }
 #pragma unroll
-        for (uint i = 0; i < 4; i++) results[i] = tile[along ? t * PITCH + o + i : (t + i) * PITCH + o];
+            for (uint i = 0; i < 4; i++) results[i] = at[i * on];
+        }
         finish_four(p, bias, output, along, count, results);
         float* to = y + y_index(p, batch, t0 + t, output);
         if (VECTOR == 4) {
@@ -128,19 +140,18 @@ DEVICE void product(const Params& p, OPERANDS) {
     }
 }
 
-#define VEC4(tokens, outputs, along) \
-    SHARED_BYTES(block_matmul_vec4_##tokens##_##outputs##_##along, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_vec4_##tokens##_##outputs##_##along(PARAMS p, OPERANDS) { \
-        product<tokens, outputs, 4, along>(p, x, v, index, bias, y); \
+#define ENTRY(name, tokens, outputs, ...) \
+    SHARED_BYTES(name, (Tile<tokens, outputs>::BYTES)) \
+    KERNEL((Tile<tokens, outputs>::THREADS), 384 / (Tile<tokens, outputs>::THREADS)) name(PARAMS p, OPERANDS) { \
+        product<tokens, outputs, __VA_ARGS__>(p, x, v, index, bias, y); \
     }
 
 #define TILE(tokens, outputs) \
-    SHARED_BYTES(block_matmul_scalar_##tokens##_##outputs, (shared<tokens, outputs>)) \
-    KERNEL((threads<tokens, outputs>), 384 / (threads<tokens, outputs>)) block_matmul_scalar_##tokens##_##outputs(PARAMS p, OPERANDS) { \
-        product<tokens, outputs, 1, true>(p, x, v, index, bias, y); \
-    } \
-    VEC4(tokens, outputs, 0) \
-    VEC4(tokens, outputs, 1)
+    ENTRY(block_matmul_scalar_##tokens##_##outputs, tokens, outputs, 1, true, true) \
+    ENTRY(block_matmul_vec4_##tokens##_##outputs##_0, tokens, outputs, 4, false, false) \
+    ENTRY(block_matmul_vec4_##tokens##_##outputs##_1, tokens, outputs, 4, true, false) \
+    ENTRY(block_matmul_vec4_##tokens##_##outputs##_2, tokens, outputs, 4, false, true) \
+    ENTRY(block_matmul_vec4_##tokens##_##outputs##_3, tokens, outputs, 4, true, true)
 
 TILE(256, 32)
 TILE(256, 16)

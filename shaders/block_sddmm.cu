@@ -7,10 +7,13 @@
 
 #define OPERANDS const float *__restrict__ a, const float *__restrict__ b, const uint *__restrict__ index, float *c
 
-template <uint ROWS, uint PLACES>
-constexpr uint threads = ROWS * PLACES / 64;
-template <uint ROWS, uint PLACES>
-constexpr uint shared = STAGES * DEPTH * 4 * (ROWS + PLACES);
+// A sum by the definition, for what tensor cores made infinite or NaN. NaN stays.
+DEVICE float sum_of(const Params& p, const float* a, const float* b, uint row, uint feature, uint start, uint end) {
+    float sum = 0.0f;
+#pragma unroll 1
+    for (uint t = start; t < end && !isnan(sum); t++) sum = fmaf(a[a_index(p, t, row)], b[b_index(p, t, feature)], sum);
+    return sum;
+}
 
 template <uint VECTOR, uint THREADS, uint ITEMS>
 DEVICE Pieces across(uint local) {
@@ -23,7 +26,7 @@ template <uint ROWS, uint PLACES, uint VECTOR, bool A_ALONG, bool B_ALONG>
 DEVICE void product(const Params& p, OPERANDS) {
     extern __shared__ float4 memory[];
     __shared__ int2 places[PLACES];
-    constexpr uint THREADS = threads<ROWS, PLACES>, SIDE = ROWS / 8;
+    constexpr uint THREADS = Tile<PLACES, ROWS>::THREADS;
     constexpr uint A_SIZE = ROWS * DEPTH / 4, SIZE = A_SIZE + PLACES * DEPTH / 4;
     const bool along_a = VECTOR == 4 ? A_ALONG : !a_along(p), along_b = VECTOR == 4 ? B_ALONG : !b_along(p);
     const uint local = threadIdx.x;
@@ -42,8 +45,8 @@ DEVICE void product(const Params& p, OPERANDS) {
     for (uint n = local; n < PLACES; n += THREADS) places[n] = place(p, index, p0 + n, first, count);
     __syncthreads();
 
-    // Where the operands have a thread's pieces, from a stage's first token on; NONE for zeros.
-    constexpr uint A_PIECES = ROWS * DEPTH / VECTOR / THREADS, B_PIECES = PLACES * DEPTH / VECTOR / THREADS, NONE = ~0u;
+    // Where the operands have a thread's pieces, from a stage's first token on; NONE for zeros, aligned as all are.
+    constexpr uint A_PIECES = ROWS * DEPTH / VECTOR / THREADS, B_PIECES = PLACES * DEPTH / VECTOR / THREADS, NONE = ~3u;
     const Pieces as = placed<A_ALONG, ROWS>(along_a ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, ROWS>(local));
     const Pieces bs = placed<B_ALONG, PLACES>(along_b ? pieces_along<VECTOR, THREADS>(local) : across<VECTOR, THREADS, PLACES>(local));
     auto a_place_of = [&](uint n) {
@@ -54,55 +57,66 @@ DEVICE void product(const Params& p, OPERANDS) {
         int feature = places[bs.item + n * bs.items_on].x;
         return feature >= 0 ? b_index(p, bs.term + n * bs.terms_on, feature) : NONE;
     };
-    // Many small pieces are not worth the registers.
+    // Pieces of the same items are steps from the first; of others the places are kept, unless they are many.
     constexpr bool KEPT = VECTOR == 4;
     constexpr int AT_ONCE = KEPT ? 64 : 2;
-    uint a_from[KEPT ? A_PIECES : 1], b_from[KEPT ? B_PIECES : 1];
+    constexpr bool A_STEPS = KEPT && !A_ALONG, B_STEPS = KEPT && !B_ALONG, A_KEPT = KEPT && A_ALONG, B_KEPT = KEPT && B_ALONG && B_PIECES <= 8;
+    uint a_from[A_KEPT ? A_PIECES : 1], b_from[B_KEPT ? B_PIECES : 1];
 #pragma unroll
-    for (uint n = 0; KEPT && n < A_PIECES; n++) a_from[n] = kept(a_place_of(n));
+    for (int n = 0; n < int(A_KEPT ? A_PIECES : A_STEPS); n++) a_from[n] = kept(a_place_of(n));
 #pragma unroll
-    for (uint n = 0; KEPT && n < B_PIECES; n++) b_from[n] = kept(b_place_of(n));
+    for (int n = 0; n < int(B_KEPT ? B_PIECES : B_STEPS); n++) b_from[n] = kept(b_place_of(n));
     auto fetch = [&](uint stage) {
         float4* to = memory + stage % STAGES * SIZE;
         const uint t0 = start + stage * DEPTH, left = end - t0;
         const uint a0 = a_index(p, t0, 0), b0 = b_index(p, t0, 0);
 #pragma unroll AT_ONCE
         for (uint n = 0; n < A_PIECES; n++) {
-            const uint from = KEPT ? a_from[n] : a_place_of(n);
+            const uint from = A_STEPS ? a_from[0] : A_KEPT ? a_from[n] : a_place_of(n);
             bool ok = (from != NONE) & (as.term + n * as.terms_on < left);
-            copy<VECTOR, A_ALONG, ROWS>(to, as, n, a + (ok ? a0 + from : 0), ok);
+            copy<VECTOR, A_ALONG, ROWS>(to, as, n, a + (a0 + from + (A_STEPS ? n * as.terms_on * p.a_stride : 0)), ok);
         }
 #pragma unroll AT_ONCE
         for (uint n = 0; n < B_PIECES; n++) {
-            const uint from = KEPT ? b_from[n] : b_place_of(n);
+            const uint from = B_STEPS ? b_from[0] : B_KEPT ? b_from[n] : b_place_of(n);
             bool ok = (from != NONE) & (bs.term + n * bs.terms_on < left);
-            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, bs, n, b + (ok ? b0 + from : 0), ok);
+            copy<VECTOR, B_ALONG, PLACES>(to + A_SIZE, bs, n, b + (b0 + from + (B_STEPS ? n * bs.terms_on * p.b_stride : 0)), ok);
         }
     };
 
-    const uint a_begin = begin<A_ALONG>(local % SIDE), b_begin = A_SIZE * 16 + begin<B_ALONG>(local / SIDE);
-    float sums[8][8] = {};
+    Tile<PLACES, ROWS> tile = {};
+    const uint a_begin = begin<A_ALONG, ROWS>(tile.narrow()), b_begin = A_SIZE * 16 + begin<B_ALONG, PLACES>(tile.wide());
     const uint stages = (max(end, start) - start + DEPTH - 1) / DEPTH;
     in_stages<STAGES>(stages, fetch, [&](uint stage) {
         const uint from = stage % STAGES * (SIZE * 16);
-        multiply<A_ALONG, ROWS, B_ALONG, PLACES>(sums, memory, from + a_begin, from + b_begin);
+        multiply<B_ALONG, A_ALONG>(tile, memory, from + b_begin, from + a_begin);
     });
 
     // Out through shared memory, four places of a row at a time; what sticks out of the matrix is 0.
     constexpr uint PITCH = PLACES + 4;
-    static_assert(ROWS * PITCH * 4 <= shared<ROWS, PLACES>);
-    float* tile = (float*)memory;
+    static_assert(ROWS * PITCH * 4 <= Tile<PLACES, ROWS>::BYTES);
+    float* out = (float*)memory;
     __syncthreads();
-    spread<ROWS, PLACES>(sums, tile, PITCH, local % SIDE, local / SIDE);
+    spread<true>(tile, out, PITCH);
     __syncthreads();
 #pragma unroll 1
     for (uint n = local; n < ROWS * PLACES / 4; n += THREADS) {
         uint i = n / (PLACES / 4), at = n % (PLACES / 4) * 4;
         if (i0 + i >= p.height) continue;
         bool inside = base + i0 + i < p.rows;
-        float four[4];
+        float* from = out + i * PITCH + at;
+        float four[4] = {from[0], from[1], from[2], from[3]};
+        if (any_overflows(four)) {
+#pragma unroll 1
+            for (uint m = 0; m < 4; m++) {
+                const int feature = places[at + m].x;
+                if (inside & (feature >= 0)) from[m] = sum_of(p, a, b, base + i0 + i, feature, start, end);
+            }
 #pragma unroll
-        for (uint m = 0; m < 4; m++) four[m] = inside & (places[at + m].x >= 0) ? tile[i * PITCH + at + m] : 0.0f;
+            for (uint m = 0; m < 4; m++) four[m] = from[m];
+        }
+#pragma unroll
+        for (uint m = 0; m < 4; m++) four[m] = inside & (places[at + m].x >= 0) ? four[m] : 0.0f;
         float* to = c + size_t(part) * p.length + (i0 + i) * p.width;
         if (VECTOR == 4) {
             if (places[at].y < 0) continue;
@@ -119,21 +133,18 @@ DEVICE void product(const Params& p, OPERANDS) {
     }
 }
 
-#define VEC4(rows, places, flags) \
-    SHARED_BYTES(block_sddmm_vec4_##rows##_##places##_##flags, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_vec4_##rows##_##places##_##flags(PARAMS p, OPERANDS) { \
-        product<rows, places, 4, (flags & 1) == 0, (flags & 2) == 0>(p, a, b, index, c); \
+#define ENTRY(name, rows, places, ...) \
+    SHARED_BYTES(name, (Tile<places, rows>::BYTES)) \
+    KERNEL((Tile<places, rows>::THREADS), 384 / (Tile<places, rows>::THREADS)) name(PARAMS p, OPERANDS) { \
+        product<rows, places, __VA_ARGS__>(p, a, b, index, c); \
     }
 
 #define TILE(rows, places) \
-    SHARED_BYTES(block_sddmm_scalar_##rows##_##places, (shared<rows, places>)) \
-    KERNEL((threads<rows, places>), 384 / (threads<rows, places>)) block_sddmm_scalar_##rows##_##places(PARAMS p, OPERANDS) { \
-        product<rows, places, 1, true, true>(p, a, b, index, c); \
-    } \
-    VEC4(rows, places, 0) \
-    VEC4(rows, places, 1) \
-    VEC4(rows, places, 2) \
-    VEC4(rows, places, 3)
+    ENTRY(block_sddmm_scalar_##rows##_##places, rows, places, 1, true, true) \
+    ENTRY(block_sddmm_vec4_##rows##_##places##_0, rows, places, 4, true, true) \
+    ENTRY(block_sddmm_vec4_##rows##_##places##_1, rows, places, 4, false, true) \
+    ENTRY(block_sddmm_vec4_##rows##_##places##_2, rows, places, 4, true, false) \
+    ENTRY(block_sddmm_vec4_##rows##_##places##_3, rows, places, 4, false, false)
 
 TILE(32, 256)
 TILE(64, 128)

@@ -300,7 +300,7 @@ impl Plan {
         }
         let (tokens, outputs, constant) = if x.buffer.device.is_cuda() {
             let [tokens, outputs] = Self::cuda_tile(x.batch as usize * x.tokens as usize, y.features as usize, width);
-            (tokens, outputs, ("ALONG", f64::from(u8::from(x.along))))
+            (tokens, outputs, ("ALONG", f64::from(u32::from(x.along) | u32::from(v.layout() == Layout::Columns) << 1)))
         } else {
             let [tokens, outputs, stage] = Self::tile(x.tokens as usize, width);
             (tokens, outputs, ("DEPTH", stage as f64))
