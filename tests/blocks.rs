@@ -149,7 +149,9 @@ fn assert_product(what: &str, got: &Full, a: &Full, b: &Full, dtype: Dtype) {
     for (i, j) in (0..got.rows).flat_map(|i| (0..got.cols).map(move |j| (i, j))) {
         if let Some(value) = got.get(i, j) {
             let (want, bound) = sum((0..a.cols).map(|k| (a.get(i, k), b.get(k, j))));
-            check_value(value as f32, want, bound.of(Semiring::Sum, want, dtype), || format!("{what}: [{i}, {j}], {} terms", bound.terms));
+            check_value(value as f32, want, bound.on(what).of(Semiring::Sum, want, dtype), || {
+                format!("{what}: [{i}, {j}], {} terms", bound.terms)
+            });
         }
     }
 }

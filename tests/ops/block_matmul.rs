@@ -133,9 +133,15 @@ fn many_tokens() {
 #[test]
 fn large_tiles() {
     for tested in devices() {
-        let pattern = BlockPattern::random([72, 136], [24, 32], 11, 3).unwrap();
-        let w = sparse(&tested.device, &pattern, 1, Layout::Rows);
-        for tokens in [8300, 8299] {
+        for (block, layout, tokens) in [
+            ([24, 32], Layout::Rows, 8300),
+            ([24, 32], Layout::Columns, 8300),
+            ([24, 32], Layout::Rows, 8299),
+            ([24, 16], Layout::Rows, 8300),
+            ([24, 16], Layout::Columns, 8300),
+        ] {
+            let pattern = BlockPattern::random([72, 136], block, 11, 3).unwrap();
+            let w = sparse(&tested.device, &pattern, 1, layout);
             let some = |d: &Dense, features: usize, step: [usize; 2]| {
                 let values = d.read().unwrap();
                 let token = |i: usize| (i * 700).min(tokens - 1);
@@ -223,6 +229,48 @@ fn nan_and_infinity_stay_in_their_blocks() {
             assert_eq!((values.get(2, 0), values.get(2, c)), (Some(f64::NEG_INFINITY), Some(r as f64)), "{what}");
             let (_, gw) = block_matmul_backward(&x, &w, &y).unwrap();
             full(&gw); // what sticks out is 0, NaN or not
+        }
+    }
+}
+
+/// Infinities, NaN and the largest numbers are in the sums they belong to, whatever way a kernel splits its factors.
+#[test]
+fn infinities_and_the_largest_numbers() {
+    for (tested, block) in devices().iter().flat_map(|tested| [[8, 8], [32, 32], [30, 20], [48, 16]].map(|block| (tested, block))) {
+        let [r, c] = block;
+        let pattern = BlockPattern::new([2 * r, 3 * c], block, &[[0, 0], [1, 0], [0, 1], [1, 2]]).unwrap();
+        let w = BlockSparse::from_fn(&tested.device, &pattern, |i, j| match (i, j) {
+            (1 | 2, j) if j == c => 0.0,
+            (5, 3) => f32::MAX,
+            (5, 4) => -3.4e38,
+            (6, 5) => f32::NEG_INFINITY,
+            (6, 6) => f32::NAN,
+            _ => 1.0,
+        })
+        .unwrap();
+        for tokens in [20, 70] {
+            let last = tokens - 1;
+            let x = Dense::from_fn(&tested.device, DenseShape::new(tokens, 2 * r), |_, t, k| match (t, k) {
+                (0, 0) => f32::NAN,
+                (1, 1) | (4, 2) => f32::INFINITY,
+                (2, 2) | (4, 1) => f32::NEG_INFINITY,
+                (3, 3) => f32::MAX,
+                (6, 3) => f32::MIN,
+                (7, k) if k == r + 1 => 3.4e38,
+                (t, k) if t == last && k == 2 * r - 1 => f32::INFINITY,
+                (3 | 6 | 7 | 8, 5) => 0.0,
+                (_, 5) => 0.5,
+                _ => 1.0,
+            })
+            .unwrap();
+            let what = format!("{} {pattern} {tokens} tokens", tested.label);
+            let (fx, fw) = (full_dense(&x).remove(0), full(&w));
+            let got = full_dense(&block_matmul(&x, &w).unwrap()).remove(0);
+            assert_product(&what, &got, &fx, &fw, Dtype::F32);
+            assert_eq!([got.get(1, 0), got.get(2, 0)], [Some(f64::INFINITY), Some(f64::NEG_INFINITY)], "{what}");
+            assert!(got.get(1, c).unwrap().is_nan() && got.get(4, 0).unwrap().is_nan(), "{what}: ∞ · 0 and ∞ − ∞");
+            let left = block_matmul_left(&w.t(), &x.t()).unwrap();
+            assert_product(&what, &full_dense(&left)[0].t(), &fx, &fw, Dtype::F32);
         }
     }
 }

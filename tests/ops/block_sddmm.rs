@@ -19,6 +19,22 @@ fn products_at_blocks_are_the_dense_ones() {
     }
 }
 
+/// Tiles of each height, over operands that lie along the features or along the tokens.
+#[test]
+fn layouts_of_both_operands() {
+    for (tested, block) in devices().iter().flat_map(|tested| [[16, 16], [32, 32], [64, 32]].map(|block| (tested, block))) {
+        let pattern = BlockPattern::new([128, 320], block, &[[0, 0], [0, 4], [0, 5], [0, 9], [1, 2]]).unwrap();
+        for (layouts, tokens) in [(0, 72), (1, 72), (2, 72), (3, 72), (0, 70), (3, 70)] {
+            let layout = |bit: usize| if layouts & bit > 0 { Layout::Columns } else { Layout::Rows };
+            let what = format!("{} {pattern} {tokens} tokens, layouts {layouts}", tested.label);
+            let a = dense(&tested.device, 1, DenseShape::new(tokens, 128).layout(layout(1)));
+            let b = dense(&tested.device, 2, DenseShape::new(tokens, 320).layout(layout(2)));
+            let c = block_sddmm(&a, &b, &pattern).unwrap();
+            assert_product(&what, &full(&c), &full_dense(&a)[0].t(), &full_dense(&b)[0], Dtype::F32);
+        }
+    }
+}
+
 /// Few blocks and many tokens: parts of the tokens side by side, then their sum.
 #[test]
 fn long_sums_are_cut_into_parts() {
@@ -142,6 +158,45 @@ fn nan_and_infinity_stay_in_their_entries() {
             assert_product(&what, &got, &fa, fb, Dtype::F16);
             assert!(got.get(1, c + 1).unwrap().is_nan() && got.get(1, c).unwrap().is_infinite(), "{what}: ∞ · 0, and ∞");
             assert_eq!(got.get(4, c), Some(tokens as f64 - 1.0), "{what}: 120000 comes and goes");
+        }
+    }
+}
+
+/// The same in f32, with the largest numbers, whatever way a kernel splits its factors.
+#[test]
+fn infinities_and_the_largest_numbers() {
+    for (tested, block) in devices().iter().flat_map(|tested| [[16, 16], [32, 32], [64, 32], [30, 20]].map(|block| (tested, block))) {
+        let [r, c] = block;
+        let pattern = BlockPattern::new([2 * r, 3 * c], block, &[[0, 0], [0, 2], [1, 1], [1, 2]]).unwrap();
+        for tokens in [20, 97, 1100] {
+            let last = tokens - 1;
+            let a = Dense::from_fn(&tested.device, DenseShape::new(tokens, 2 * r), |_, t, i| match (t, i) {
+                (0, 0) => f32::NAN,
+                (1, 1) => f32::INFINITY,
+                (t, 2) if t == last => f32::NEG_INFINITY,
+                (3, 3) => f32::MAX,
+                (4, i) if i == r => f32::MIN,
+                (5, i) if i == r + 1 => 3.4e38,
+                (6, 4) => f32::INFINITY,
+                (7, 4) => f32::NEG_INFINITY,
+                _ => 1.0,
+            });
+            let b = Dense::from_fn(&tested.device, DenseShape::new(tokens, 3 * c), |_, t, j| match (t, j) {
+                (1, 1) => 0.0,
+                (3 | 5, j) if j == 2 * c => 0.0,
+                (3 | 4 | 5, _) => 0.5,
+                (8, j) if j == 2 * c => f32::MAX,
+                (9, j) if j == 2 * c + 1 => f32::NEG_INFINITY,
+                (10, j) if j == c => f32::NAN,
+                _ => 1.0,
+            });
+            let (a, b) = (a.unwrap(), b.unwrap());
+            let what = format!("{} {pattern} {tokens} tokens", tested.label);
+            let got = full(&block_sddmm(&a, &b, &pattern).unwrap());
+            let (fa, fb) = (full_dense(&a)[0].t(), &full_dense(&b)[0]);
+            assert_product(&what, &got, &fa, fb, Dtype::F32);
+            assert_eq!([got.get(1, 0), got.get(2, 0)], [Some(f64::INFINITY), Some(f64::NEG_INFINITY)], "{what}");
+            assert!(got.get(1, 1).unwrap().is_nan() && got.get(4, 0).unwrap().is_nan(), "{what}: ∞ · 0 and ∞ − ∞");
         }
     }
 }
