@@ -153,6 +153,7 @@ DEVICE void product(const Params& p, OPERANDS) {
     ENTRY(block_matmul_vec4_##tokens##_##outputs##_2, tokens, outputs, 4, false, true) \
     ENTRY(block_matmul_vec4_##tokens##_##outputs##_3, tokens, outputs, 4, true, true)
 
+TILE(128, 64)
 TILE(256, 32)
 TILE(256, 16)
 TILE(64, 32)

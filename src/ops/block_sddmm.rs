@@ -44,9 +44,9 @@ pub(crate) static WALK: Kernel = Kernel {
 /// The product of two dense batches at stored blocks, C\[i,j\] = Σ over b and t of A\[b,t,i\] · B\[b,t,j\]
 /// (SDDMM).
 ///
-/// A is batch × n × rows, B batch × n × cols, C has the given pattern. The sums are f32 in a fixed order;
-/// C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of halves, but not on matrix
-/// units, and up to 8 copies of the result, f32, where it is small and the tokens are many.
+/// A is batch × n × rows, B batch × n × cols, C has the given pattern. The sums are f32 in a fixed order, as
+/// exact as those of [`block_matmul`]; C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of
+/// halves, but not on matrix units, and up to 8 copies of the result, f32, where it is small and the tokens are many.
 ///
 /// From pytorch_block_sparse's wgrad.
 ///

@@ -209,6 +209,17 @@ fn special_values_and_halves() {
                 check_value(got, want, 4e-7 * f64::from(z.abs()), || format!("{} {activation:?} at {z}", tested.label));
             }
         }
+        // Infinite sums are so before the activation, too.
+        let ones = BlockSparse::from_fn(&tested.device, w.pattern(), |_, _| 1.0).unwrap();
+        let x = Dense::from_fn(&tested.device, DenseShape::new(40, 8), |_, t, k| match (t, k) {
+            (0, 3) => f32::INFINITY,
+            (1, 3) => f32::NEG_INFINITY,
+            _ => 1.0,
+        });
+        let bias = Dense::from_fn(&tested.device, DenseShape::new(1, 8), |_, _, _| 2.0).unwrap();
+        let y = block_linear(&x.unwrap(), &ones, Some(&bias), Activation::Relu).unwrap().read().unwrap();
+        let want = (0..40 * 8).map(|n| [f32::INFINITY, 0.0].get(n / 8).copied().unwrap_or(10.0));
+        assert!(y.iter().copied().eq(want), "{}: {y:?}", tested.label);
         let half = w.to_dtype(Dtype::F16).unwrap();
         let x = dense(&tested.device, 2, DenseShape::new(30, 8).dtype(Dtype::F16));
         let bias = dense(&tested.device, 3, DenseShape::new(1, 8).dtype(Dtype::F16));

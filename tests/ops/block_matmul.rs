@@ -139,8 +139,10 @@ fn large_tiles() {
             ([24, 32], Layout::Rows, 8299),
             ([24, 16], Layout::Rows, 8300),
             ([24, 16], Layout::Columns, 8300),
+            ([24, 64], Layout::Rows, 8300),
+            ([24, 64], Layout::Columns, 8300),
         ] {
-            let pattern = BlockPattern::random([72, 136], block, 11, 3).unwrap();
+            let pattern = BlockPattern::random([72, 136], block, if block[1] == 64 { 6 } else { 11 }, 3).unwrap();
             let w = sparse(&tested.device, &pattern, 1, layout);
             let some = |d: &Dense, features: usize, step: [usize; 2]| {
                 let values = d.read().unwrap();
