@@ -118,7 +118,7 @@ DEVICE void product(const Params& p, OPERANDS) {
         float* at = out + t * PITCH + o;
         const uint on = along ? 1 : PITCH;
         float results[4] = {at[0], at[on], at[on * 2], at[on * 3]};
-        if (any_overflows(results)) {
+        if (any_not_finite(results)) {
 #pragma unroll 1
             for (uint i = 0; i < count; i++) {
                 const uint token = t0 + t + (along ? 0 : i), side = o0 + o + (along ? i : 0);

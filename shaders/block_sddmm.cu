@@ -106,7 +106,7 @@ DEVICE void product(const Params& p, OPERANDS) {
         bool inside = base + i0 + i < p.rows;
         float* from = out + i * PITCH + at;
         float four[4] = {from[0], from[1], from[2], from[3]};
-        if (any_overflows(four)) {
+        if (any_not_finite(four)) {
 #pragma unroll 1
             for (uint m = 0; m < 4; m++) {
                 const int feature = places[at + m].x;

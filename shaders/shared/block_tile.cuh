@@ -199,7 +199,7 @@ DEVICE void spread(const Tile<WIDE, NARROW>& tile, float* out, uint pitch) {
 }
 
 // Whether any is infinite or NaN. Splitting may have made it so, and the definition has to say.
-DEVICE bool any_overflows(const float (&values)[4]) {
+DEVICE bool any_not_finite(const float (&values)[4]) {
     bool any = false;
 #pragma unroll
     for (uint i = 0; i < 4; i++) any |= !isfinite(values[i]);

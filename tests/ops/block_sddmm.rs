@@ -184,7 +184,7 @@ fn infinities_and_the_largest_numbers() {
             let b = Dense::from_fn(&tested.device, DenseShape::new(tokens, 3 * c), |_, t, j| match (t, j) {
                 (1, 1) => 0.0,
                 (3 | 5, j) if j == 2 * c => 0.0,
-                (3 | 4 | 5, _) => 0.5,
+                (3..=5, _) => 0.5,
                 (8, j) if j == 2 * c => f32::MAX,
                 (9, j) if j == 2 * c + 1 => f32::NEG_INFINITY,
                 (10, j) if j == c => f32::NAN,
