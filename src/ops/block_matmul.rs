@@ -50,6 +50,25 @@ pub(crate) static VEC4: Kernel = Kernel {
     ..SCALAR
 };
 
+pub(crate) static WHOLE: Kernel = Kernel {
+    name: "block_matmul.whole",
+    wgsl: &[include_str!("../../shaders/block_matmul.whole.wgsl"), STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ..VEC4
+};
+
+pub(crate) static TALL: Kernel = Kernel {
+    name: "block_matmul.tall",
+    wgsl: &[include_str!("../../shaders/block_matmul.tall.wgsl"), STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ..VEC4
+};
+
+/// The fields of a variant to be measured, apart by colons.
+pub(crate) fn variant(name: &str) -> Option<(String, Vec<u32>)> {
+    let text = std::env::var(name).ok()?;
+    let (kernel, rest) = text.split_once(':')?;
+    Some((kernel.into(), rest.split(':').filter_map(|field| field.parse().ok()).collect()))
+}
+
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_matmul.walk",
     wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
@@ -301,6 +320,9 @@ impl Plan {
                 constants: vec![("LANES", lanes as f64)],
             };
         }
+        if let Some(plan) = Self::whole(x, y, v) {
+            return plan;
+        }
         let (tokens, outputs, constant) = if x.buffer.device.is_cuda() {
             let [tokens, outputs] = Self::cuda_tile(x.batch as usize * x.tokens as usize, y.features as usize, width);
             (tokens, outputs, ("ALONG", f64::from(u32::from(x.along) | u32::from(v.layout() == Layout::Columns) << 1)))
@@ -318,7 +340,34 @@ impl Plan {
         }
     }
 
-    /// Tokens and outputs of a tile on CUDA, where a warp has 2048 sums: the large ones
+    /// The kernel for whole tiles, where all are and a variant asks for it.
+    fn whole(x: &Tokens, y: &Tokens, v: &BlockSparse) -> Option<Self> {
+        let (kernel, fields) = variant("BANDSAW_F32")?;
+        let &[tokens, stage, unroll, buffers, square] = &fields[..] else { return None };
+        let [depth, width] = v.pattern().block();
+        let outputs = if width.is_multiple_of(64) { 64 } else { 32 };
+        let fours = [x.contiguous(), x.stride as usize, y.contiguous(), y.batch_stride as usize, x.batch_stride as usize];
+        let whole = depth.is_multiple_of((stage as usize).max(4)) && width.is_multiple_of(32) && v.pattern().rows().is_multiple_of(depth);
+        if x.buffer.device.is_cuda() || v.is_empty() || !whole || x.tokens < tokens || !fours.iter().all(|side| side.is_multiple_of(4)) {
+            return None;
+        }
+        Some(Self {
+            kernel: if kernel == "tall" { &TALL } else { &WHOLE },
+            token_tiles: x.tokens.div_ceil(tokens),
+            output_tiles: (v.pattern().grid()[1] * width / outputs) as u32,
+            most_groups: u64::MAX,
+            constants: vec![
+                ("TOKENS", f64::from(tokens)),
+                ("OUTPUTS", outputs as f64),
+                ("DEPTH", f64::from(stage)),
+                ("UNROLL", f64::from(unroll)),
+                ("BUFFERS", f64::from(buffers)),
+                ("SQUARE", f64::from(square)),
+            ],
+        })
+    }
+
+    /// Tokens and outputs of a tile on CUDA, where a block has 32 threads for every 2048 sums: the large ones
     /// where there is one for each multiprocessor of a large GPU.
     fn cuda_tile(tokens: usize, outputs: usize, width: usize) -> [usize; 2] {
         let waste = |outputs: usize| width.div_ceil(outputs) * outputs;

@@ -34,6 +34,12 @@ pub(crate) static SCALAR: Kernel = Kernel {
 pub(crate) static VEC4: Kernel =
     Kernel { name: "block_sddmm.vec4", wgsl: &[include_str!("../../shaders/block_sddmm.wgsl"), LOADS[1], SHARED[0], SHARED[1]], ..SCALAR };
 
+pub(crate) static WHOLE: Kernel = Kernel {
+    name: "block_sddmm.whole",
+    wgsl: &[include_str!("../../shaders/block_sddmm.whole.wgsl"), SHARED[0], SHARED[1]],
+    ..VEC4
+};
+
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_sddmm.walk",
     wgsl: &[include_str!("../../shaders/block_sddmm.walk.wgsl"), LOADS[0], SHARED[0], SHARED[1]],
@@ -188,6 +194,9 @@ impl Plan {
                 constants: vec![("LANES", lanes as f64)],
             };
         }
+        if let Some(plan) = Self::whole(a, b, pattern, alone) {
+            return plan;
+        }
         let cuda = a.buffer.device.is_cuda();
         let (rows, places, constant) = if cuda {
             let [rows, places] = Self::cuda_tile(height);
@@ -222,6 +231,42 @@ impl Plan {
             writes: Dtype::F32,
             constants: Vec::new(),
         }
+    }
+
+    /// The kernel for whole tiles, where all are and a variant asks for it.
+    fn whole(a: &Tokens, b: &Tokens, pattern: &BlockPattern, alone: bool) -> Option<Self> {
+        let (_, fields) = super::block_matmul::variant("BANDSAW_DW")?;
+        let &[places, stage, unroll, buffers, square, full, most] = &fields[..] else { return None };
+        let ([height, width], tokens) = (pattern.block(), a.tokens as usize);
+        let whole = height.is_multiple_of(32)
+            && width.is_multiple_of(4)
+            && pattern.rows().is_multiple_of(height)
+            && pattern.cols().is_multiple_of(width)
+            && tokens.is_multiple_of((stage as usize).max(8))
+            && [a.stride, b.stride].iter().all(|side| side.is_multiple_of(4));
+        if a.buffer.device.is_cuda() || !a.along || !b.along || !whole {
+            return None;
+        }
+        let rows = if height.is_multiple_of(64) { 64 } else { 32 };
+        let mut plan = Self::tiled(a, pattern, alone, [rows, places as usize], full as usize);
+        if most > 8 && alone {
+            let tiles = pattern.grid()[0] * plan.row_tiles as usize * plan.column_tiles as usize;
+            let parts = (full as usize / tiles.max(1)).clamp(1, most as usize).min(tokens / 512).max(1);
+            plan.part_tokens = tokens.div_ceil(parts).next_multiple_of(16) as u32;
+            plan.parts = a.tokens.div_ceil(plan.part_tokens);
+        }
+        plan.part_tokens = plan.part_tokens.next_multiple_of(16);
+        plan.parts = a.tokens.div_ceil(plan.part_tokens);
+        plan.kernel = &WHOLE;
+        plan.constants = vec![
+            ("ROWS", rows as f64),
+            ("PLACES", f64::from(places)),
+            ("DEPTH", f64::from(stage)),
+            ("UNROLL", f64::from(unroll)),
+            ("BUFFERS", f64::from(buffers)),
+            ("SQUARE", f64::from(square)),
+        ];
+        Some(plan)
     }
 
     /// Rows and places of a tile on CUDA.

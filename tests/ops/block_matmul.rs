@@ -129,6 +129,35 @@ fn many_tokens() {
     }
 }
 
+/// Blocks of whole tiles and tokens for at least one; the last tile of tokens shares some with the one before.
+#[test]
+fn whole_tiles() {
+    for tested in devices() {
+        for (sides, block, blocks, tokens) in [([128, 96], [32, 32], 7, 300), ([192, 128], [64, 64], 4, 256), ([96, 128], [16, 64], 6, 392)] {
+            let pattern = BlockPattern::random(sides, block, blocks, 3).unwrap();
+            for layout in LAYOUTS {
+                let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);
+                let w = sparse(&tested.device, &pattern, 1, layout);
+                let x = dense(&tested.device, 2, DenseShape::new(tokens, sides[0]).batch(2));
+                let g = dense(&tested.device, 3, DenseShape::new(tokens, sides[1]).batch(2));
+                let y = block_matmul(&x, &w).unwrap();
+                let (gx, gw) = block_matmul_backward(&x, &w, &g).unwrap();
+                let (fx, fg) = (full_dense(&x), full_dense(&g));
+                for (b, y) in full_dense(&y).iter().enumerate() {
+                    assert_product(&what, y, &fx[b], &full(&w), Dtype::F32);
+                    assert_product(&what, &full_dense(&gx)[b], &fg[b], &full(&w).t(), Dtype::F32);
+                }
+                assert_product(&what, &full(&gw), &stacked(&fx, tokens, sides[0]).t(), &stacked(&fg, tokens, sides[1]), Dtype::F32);
+                let z = dense(&tested.device, 2, DenseShape::new(sides[1], tokens).batch(2));
+                let y = block_matmul_left(&w, &z).unwrap();
+                for (y, z) in full_dense(&y).iter().zip(full_dense(&z)) {
+                    assert_product(&what, y, &full(&w), &z, Dtype::F32);
+                }
+            }
+        }
+    }
+}
+
 /// Enough tokens for the largest tiles, which end inside the last one, in both layouts; some of the tokens.
 #[test]
 fn large_tiles() {
@@ -187,6 +216,10 @@ fn halves_in_pieces_of_16() {
         ([64, 48], [32, 16], 65),
         ([128, 128], [128, 128], 64),
         ([96, 64], [32, 64], 300),
+        ([160, 224], [32, 32], 150),
+        ([128, 320], [64, 64], 260),
+        ([64, 192], [32, 96], 130),
+        ([32, 256], [16, 64], 128),
     ];
     for (tested, dtype) in devices_and_halves() {
         for (sides, block, tokens) in cases {
