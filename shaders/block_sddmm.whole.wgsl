@@ -8,6 +8,7 @@ override DEPTH: u32 = 8u;
 override UNROLL: u32 = 8u;                        // tokens written out, 2, 4 or 8
 override BUFFERS: u32 = 1u;                       // stages, 1 with two barriers each or 2 with one
 override SQUARE: bool = true;                     // neighbours in a subgroup share both sides in pairs
+override ORDERED: bool = true;                    // the first tiles of all block rows first, the last ones last
 override THREADS: u32 = ROWS * PLACES / 64u;
 override A_LOADS: u32 = 16u * DEPTH / PLACES;     // vec4s of A that an invocation brings, at most 4; 0 is one, by some
 override B_LOADS: u32 = 16u * DEPTH / ROWS;       // of B, 1 to 8
@@ -34,10 +35,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if tile >= in_part * params.parts { return; }
 
     // Which tile, of which tokens.
-    let part = tile / in_part;
-    let row = tile % in_part / params.column_tiles / params.row_tiles;
-    let i0 = tile / params.column_tiles % params.row_tiles * ROWS;
-    let p0 = tile % params.column_tiles * PLACES;
+    let row_tiles = params.grid_rows * params.row_tiles;
+    var part = tile / in_part;
+    var row_tile = tile % in_part / params.column_tiles;
+    var p0 = tile % params.column_tiles * PLACES;
+    if ORDERED {
+        part = tile / row_tiles % params.parts;
+        row_tile = tile % row_tiles;
+        p0 = tile / row_tiles / params.parts * PLACES;
+    }
+    let row = row_tile / params.row_tiles;
+    let i0 = row_tile % params.row_tiles * ROWS;
     let first = index[row];
     let count = (index[row + 1u] - first) * params.width;
     if p0 >= count { return; }

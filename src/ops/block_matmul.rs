@@ -62,9 +62,9 @@ pub(crate) static TALL: Kernel = Kernel {
     ..VEC4
 };
 
-/// The fields of a variant to be measured, apart by colons.
-pub(crate) fn variant(name: &str) -> Option<(String, Vec<u32>)> {
-    let text = std::env::var(name).ok()?;
+/// The kernel and the fields of a variant to be measured, apart by colons; none, so without one, is the kernel before.
+pub(crate) fn variant(name: &str, default: &str) -> Option<(String, Vec<u32>)> {
+    let text = std::env::var(name).unwrap_or_else(|_| default.into());
     let (kernel, rest) = text.split_once(':')?;
     Some((kernel.into(), rest.split(':').filter_map(|field| field.parse().ok()).collect()))
 }
@@ -342,7 +342,7 @@ impl Plan {
 
     /// The kernel for whole tiles, where all are and a variant asks for it.
     fn whole(x: &Tokens, y: &Tokens, v: &BlockSparse) -> Option<Self> {
-        let (kernel, fields) = variant("BANDSAW_F32")?;
+        let (kernel, fields) = variant("BANDSAW_F32", "whole:128:8:8:1:1")?;
         let &[tokens, stage, unroll, buffers, square] = &fields[..] else { return None };
         let [depth, width] = v.pattern().block();
         let outputs = if width.is_multiple_of(64) { 64 } else { 32 };

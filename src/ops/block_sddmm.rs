@@ -209,19 +209,19 @@ impl Plan {
         Self {
             kernel: if fours.iter().all(|side| side.is_multiple_of(4)) { &VEC4 } else { &SCALAR },
             constants: vec![("ROWS", rows as f64), ("PLACES", places as f64), constant],
-            ..Self::tiled(a, pattern, alone, [rows, places], if cuda { CUDA_FULL } else { FULL })
+            ..Self::tiled(a, pattern, alone, [rows, places], [if cuda { CUDA_FULL } else { FULL }, 8])
         }
     }
 
     /// Tiles of so many rows and places. Small results are summed over parts of the tokens at once, as many as
-    /// make `full` workgroups.
-    fn tiled(a: &Tokens, pattern: &BlockPattern, alone: bool, [rows, places]: [usize; 2], full: usize) -> Self {
+    /// make `full` workgroups, up to `most`.
+    fn tiled(a: &Tokens, pattern: &BlockPattern, alone: bool, [rows, places]: [usize; 2], [full, most]: [usize; 2]) -> Self {
         let ([height, width], tokens) = (pattern.block(), a.tokens as usize);
         let (row_tiles, column_tiles) = (height.div_ceil(rows), longest(pattern).div_ceil(places));
         let tiles = pattern.grid()[0] * row_tiles * column_tiles;
         let fits = (a.buffer.device.max_binding() / (4 * (pattern.len() * height * width).max(1))).max(1);
-        let parts = if alone && tiles > 0 { (full / tiles).clamp(1, 8).min(tokens / 512).min(fits).max(1) } else { 1 };
-        let part_tokens = tokens.div_ceil(parts).next_multiple_of(8);
+        let parts = if alone && tiles > 0 { (full / tiles).clamp(1, most).min(tokens / 512).min(fits).max(1) } else { 1 };
+        let part_tokens = tokens.div_ceil(parts).next_multiple_of(16);
         Self {
             kernel: &SCALAR,
             row_tiles: row_tiles as u32,
@@ -235,8 +235,8 @@ impl Plan {
 
     /// The kernel for whole tiles, where all are and a variant asks for it.
     fn whole(a: &Tokens, b: &Tokens, pattern: &BlockPattern, alone: bool) -> Option<Self> {
-        let (_, fields) = super::block_matmul::variant("BANDSAW_DW")?;
-        let &[places, stage, unroll, buffers, square, full, most] = &fields[..] else { return None };
+        let (_, fields) = super::block_matmul::variant("BANDSAW_DW", "whole:128:8:8:1:1:8192:8:1")?;
+        let &[places, stage, unroll, buffers, square, full, most, ordered] = &fields[..] else { return None };
         let ([height, width], tokens) = (pattern.block(), a.tokens as usize);
         let whole = height.is_multiple_of(32)
             && width.is_multiple_of(4)
@@ -248,15 +248,7 @@ impl Plan {
             return None;
         }
         let rows = if height.is_multiple_of(64) { 64 } else { 32 };
-        let mut plan = Self::tiled(a, pattern, alone, [rows, places as usize], full as usize);
-        if most > 8 && alone {
-            let tiles = pattern.grid()[0] * plan.row_tiles as usize * plan.column_tiles as usize;
-            let parts = (full as usize / tiles.max(1)).clamp(1, most as usize).min(tokens / 512).max(1);
-            plan.part_tokens = tokens.div_ceil(parts).next_multiple_of(16) as u32;
-            plan.parts = a.tokens.div_ceil(plan.part_tokens);
-        }
-        plan.part_tokens = plan.part_tokens.next_multiple_of(16);
-        plan.parts = a.tokens.div_ceil(plan.part_tokens);
+        let mut plan = Self::tiled(a, pattern, alone, [rows, places as usize], [full as usize, most as usize]);
         plan.kernel = &WHOLE;
         plan.constants = vec![
             ("ROWS", rows as f64),
@@ -265,6 +257,7 @@ impl Plan {
             ("UNROLL", f64::from(unroll)),
             ("BUFFERS", f64::from(buffers)),
             ("SQUARE", f64::from(square)),
+            ("ORDERED", f64::from(ordered)),
         ];
         Some(plan)
     }

@@ -64,7 +64,7 @@ fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
 
 /// Tiles over several block columns, where a variant asks for it.
 fn union_plan(x: &Tokens, v: &BlockSparse) -> Option<Plan> {
-    let (_, fields) = super::variant("BANDSAW_COOP")?;
+    let (_, fields) = super::variant("BANDSAW_COOP", "union:128:32:4")?;
     let &[outputs, stage, turns] = &fields[..] else { return None };
     let [depth, width] = v.pattern().block();
     let wide = [128, 64].into_iter().find(|wide| *wide <= outputs && width.is_multiple_of(*wide as usize)).unwrap_or(32);

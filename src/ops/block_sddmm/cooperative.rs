@@ -48,7 +48,7 @@ const FULL: usize = 512;
 pub(super) fn plan(a: &Tokens, pattern: &BlockPattern, alone: bool, dtype: Dtype) -> Plan {
     let height = pattern.block()[0];
     let [rows, places] = if a.buffer.device.is_cuda() { cuda_tile(height) } else { tile(height) };
-    let mut plan = Plan::tiled(a, pattern, alone, [rows, places], FULL);
+    let mut plan = Plan::tiled(a, pattern, alone, [rows, places], [FULL, 8]);
     plan.kernel = if alone && plan.parts == 1 { &KERNEL } else { &SUMS };
     plan.writes = if alone && plan.parts == 1 { dtype } else { Dtype::F32 };
     plan.constants = vec![("ROWS", rows as f64)];
