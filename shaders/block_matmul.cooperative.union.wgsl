@@ -90,10 +90,10 @@ fn start_of(starts: vec4<i32>, n: u32, local: u32) -> i32 {
     return pick(starts, local % V_LINE * 4u / WIDE);
 }
 
-// And where it is, in vec4s, with the stage at a row of the block.
-fn v_place(start: u32, row: u32, n: u32, local: u32) -> u32 {
-    if V_ALONG { return (start + (local / V_LINE + n * V_STEP % WIDE) * params.depth + row) / 4u + local % V_LINE; }
-    return (start + (row + local / V_LINE + n * V_STEP) * params.width + local % V_LINE * 4u % WIDE) / 4u;
+// And where it is, in vec4s, with the stage at a row of the block and the first piece `own` from the block's begin.
+fn v_place(start: u32, row: u32, n: u32, own: u32) -> u32 {
+    if V_ALONG { return own + (start + row) / 4u + n * V_STEP % WIDE * params.depth / 4u; }
+    return own + (start + row * params.width) / 4u + n * V_STEP * params.width / 4u;
 }
 
 @compute @workgroup_size(GROUP)
@@ -126,6 +126,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let x_own = (batch * params.x_batch + (t0 + local / X_LINE) * params.x_stride) / 4u + local % X_LINE;
     let x_step = X_STEP * params.x_stride / 4u;
     let x_to = local / X_LINE * X_PITCH + local % X_LINE;
+    let v_own = select(local / V_LINE * params.width + local % V_LINE * 4u % WIDE, local / V_LINE * params.depth + local % V_LINE * 4u, V_ALONG) / 4u;
     let v_to = local / V_LINE * V_PITCH + local % V_LINE;
 
     var x0 = vec4<f16>();
@@ -165,14 +166,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if TOKENS * DEPTH > 2560u { x5 = left[x + 5u * x_step]; }
         if TOKENS * DEPTH > 3072u { x6 = left[x + 6u * x_step]; }
         if TOKENS * DEPTH > 3584u { x7 = left[x + 7u * x_step]; }
-        let s0 = start_of(starts, 0u, local); if s0 >= 0 { v0 = right[v_place(u32(s0), row, 0u, local)]; }
-        if OUTPUTS * DEPTH > 512u { let s1 = start_of(starts, 1u, local); if s1 >= 0 { v1 = right[v_place(u32(s1), row, 1u, local)]; } }
-        if OUTPUTS * DEPTH > 1024u { let s2 = start_of(starts, 2u, local); if s2 >= 0 { v2 = right[v_place(u32(s2), row, 2u, local)]; } }
-        if OUTPUTS * DEPTH > 1536u { let s3 = start_of(starts, 3u, local); if s3 >= 0 { v3 = right[v_place(u32(s3), row, 3u, local)]; } }
-        if OUTPUTS * DEPTH > 2048u { let s4 = start_of(starts, 4u, local); if s4 >= 0 { v4 = right[v_place(u32(s4), row, 4u, local)]; } }
-        if OUTPUTS * DEPTH > 2560u { let s5 = start_of(starts, 5u, local); if s5 >= 0 { v5 = right[v_place(u32(s5), row, 5u, local)]; } }
-        if OUTPUTS * DEPTH > 3072u { let s6 = start_of(starts, 6u, local); if s6 >= 0 { v6 = right[v_place(u32(s6), row, 6u, local)]; } }
-        if OUTPUTS * DEPTH > 3584u { let s7 = start_of(starts, 7u, local); if s7 >= 0 { v7 = right[v_place(u32(s7), row, 7u, local)]; } }
+        let s0 = start_of(starts, 0u, local); if s0 >= 0 { v0 = right[v_place(u32(s0), row, 0u, v_own)]; }
+        if OUTPUTS * DEPTH > 512u { let s1 = start_of(starts, 1u, local); if s1 >= 0 { v1 = right[v_place(u32(s1), row, 1u, v_own)]; } }
+        if OUTPUTS * DEPTH > 1024u { let s2 = start_of(starts, 2u, local); if s2 >= 0 { v2 = right[v_place(u32(s2), row, 2u, v_own)]; } }
+        if OUTPUTS * DEPTH > 1536u { let s3 = start_of(starts, 3u, local); if s3 >= 0 { v3 = right[v_place(u32(s3), row, 3u, v_own)]; } }
+        if OUTPUTS * DEPTH > 2048u { let s4 = start_of(starts, 4u, local); if s4 >= 0 { v4 = right[v_place(u32(s4), row, 4u, v_own)]; } }
+        if OUTPUTS * DEPTH > 2560u { let s5 = start_of(starts, 5u, local); if s5 >= 0 { v5 = right[v_place(u32(s5), row, 5u, v_own)]; } }
+        if OUTPUTS * DEPTH > 3072u { let s6 = start_of(starts, 6u, local); if s6 >= 0 { v6 = right[v_place(u32(s6), row, 6u, v_own)]; } }
+        if OUTPUTS * DEPTH > 3584u { let s7 = start_of(starts, 7u, local); if s7 >= 0 { v7 = right[v_place(u32(s7), row, 7u, v_own)]; } }
     }
     while block_row != NONE {
         workgroupBarrier();
@@ -210,14 +211,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if TOKENS * DEPTH > 2560u { x5 = left[x + 5u * x_step]; }
             if TOKENS * DEPTH > 3072u { x6 = left[x + 6u * x_step]; }
             if TOKENS * DEPTH > 3584u { x7 = left[x + 7u * x_step]; }
-            let s0 = start_of(starts, 0u, local); if s0 >= 0 { v0 = right[v_place(u32(s0), row, 0u, local)]; }
-            if OUTPUTS * DEPTH > 512u { let s1 = start_of(starts, 1u, local); if s1 >= 0 { v1 = right[v_place(u32(s1), row, 1u, local)]; } }
-            if OUTPUTS * DEPTH > 1024u { let s2 = start_of(starts, 2u, local); if s2 >= 0 { v2 = right[v_place(u32(s2), row, 2u, local)]; } }
-            if OUTPUTS * DEPTH > 1536u { let s3 = start_of(starts, 3u, local); if s3 >= 0 { v3 = right[v_place(u32(s3), row, 3u, local)]; } }
-            if OUTPUTS * DEPTH > 2048u { let s4 = start_of(starts, 4u, local); if s4 >= 0 { v4 = right[v_place(u32(s4), row, 4u, local)]; } }
-            if OUTPUTS * DEPTH > 2560u { let s5 = start_of(starts, 5u, local); if s5 >= 0 { v5 = right[v_place(u32(s5), row, 5u, local)]; } }
-            if OUTPUTS * DEPTH > 3072u { let s6 = start_of(starts, 6u, local); if s6 >= 0 { v6 = right[v_place(u32(s6), row, 6u, local)]; } }
-            if OUTPUTS * DEPTH > 3584u { let s7 = start_of(starts, 7u, local); if s7 >= 0 { v7 = right[v_place(u32(s7), row, 7u, local)]; } }
+            let s0 = start_of(starts, 0u, local); if s0 >= 0 { v0 = right[v_place(u32(s0), row, 0u, v_own)]; }
+            if OUTPUTS * DEPTH > 512u { let s1 = start_of(starts, 1u, local); if s1 >= 0 { v1 = right[v_place(u32(s1), row, 1u, v_own)]; } }
+            if OUTPUTS * DEPTH > 1024u { let s2 = start_of(starts, 2u, local); if s2 >= 0 { v2 = right[v_place(u32(s2), row, 2u, v_own)]; } }
+            if OUTPUTS * DEPTH > 1536u { let s3 = start_of(starts, 3u, local); if s3 >= 0 { v3 = right[v_place(u32(s3), row, 3u, v_own)]; } }
+            if OUTPUTS * DEPTH > 2048u { let s4 = start_of(starts, 4u, local); if s4 >= 0 { v4 = right[v_place(u32(s4), row, 4u, v_own)]; } }
+            if OUTPUTS * DEPTH > 2560u { let s5 = start_of(starts, 5u, local); if s5 >= 0 { v5 = right[v_place(u32(s5), row, 5u, v_own)]; } }
+            if OUTPUTS * DEPTH > 3072u { let s6 = start_of(starts, 6u, local); if s6 >= 0 { v6 = right[v_place(u32(s6), row, 6u, v_own)]; } }
+            if OUTPUTS * DEPTH > 3584u { let s7 = start_of(starts, 7u, local); if s7 >= 0 { v7 = right[v_place(u32(s7), row, 7u, v_own)]; } }
         }
         if has0 | has1 {
             for (var k = 0u; k < DEPTH; k += 16u) {

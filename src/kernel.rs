@@ -47,6 +47,11 @@ impl Kernel {
         self.wgsl.contains(&LOADS[1]) || self.wgsl.contains(&LOADS[2])
     }
 
+    /// Whether it is a kernel of wgpu's alone: CUDA has other tiles, and the general kernel's PTX for them.
+    pub fn is_wgsl_alone(&self) -> bool {
+        [".whole", ".tall", ".union"].iter().any(|variant| self.name.ends_with(variant))
+    }
+
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
     pub fn source(&self, function: Option<&str>) -> String {
         let mut text = self.wgsl.join("\n");

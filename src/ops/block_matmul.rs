@@ -53,12 +53,14 @@ pub(crate) static VEC4: Kernel = Kernel {
 pub(crate) static WHOLE: Kernel = Kernel {
     name: "block_matmul.whole",
     wgsl: &[include_str!("../../shaders/block_matmul.whole.wgsl"), STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     ..VEC4
 };
 
 pub(crate) static TALL: Kernel = Kernel {
     name: "block_matmul.tall",
     wgsl: &[include_str!("../../shaders/block_matmul.tall.wgsl"), STORES[1], SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     ..VEC4
 };
 

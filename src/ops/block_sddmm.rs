@@ -37,6 +37,7 @@ pub(crate) static VEC4: Kernel =
 pub(crate) static WHOLE: Kernel = Kernel {
     name: "block_sddmm.whole",
     wgsl: &[include_str!("../../shaders/block_sddmm.whole.wgsl"), SHARED[0], SHARED[1]],
+    ptx: &[],
     ..VEC4
 };
 

@@ -133,7 +133,8 @@ fn many_tokens() {
 #[test]
 fn whole_tiles() {
     for tested in devices() {
-        for (sides, block, blocks, tokens) in [([128, 96], [32, 32], 7, 300), ([192, 128], [64, 64], 4, 256), ([96, 128], [16, 64], 6, 392)] {
+        for (sides, block, blocks, tokens) in [([128, 96], [32, 32], 7, 300), ([192, 128], [64, 64], 4, 256), ([96, 128], [16, 64], 6, 392)]
+        {
             let pattern = BlockPattern::random(sides, block, blocks, 3).unwrap();
             for layout in LAYOUTS {
                 let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);

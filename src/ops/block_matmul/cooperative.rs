@@ -18,6 +18,7 @@ pub(crate) static KERNEL: Kernel = Kernel {
 pub(crate) static UNION: Kernel = Kernel {
     name: "block_matmul.cooperative.union",
     wgsl: &[include_str!("../../../shaders/block_matmul.cooperative.union.wgsl"), SHARED[0], SHARED[1], SHARED[2]],
+    ptx: &[],
     ..KERNEL
 };
 
