@@ -99,6 +99,7 @@ pub fn all(quick: bool) -> Result<Vec<Case>> {
         cases.extend(DENSITIES.map(|density| forward(half(block, density), FORWARD)));
         cases.extend(DENSITIES.map(|density| by_w(half(block, density))));
     }
+    cases.extend([32, 64].map(|block| forward(half(block, 0.5), BY_X)));
     for block in [32, 128] {
         let brain = Shape { dtype: Dtype::Bf16, ..shape(block, 0.25) };
         cases.extend([forward(brain, FORWARD), by_w(brain)]);
