@@ -41,15 +41,10 @@ impl Kernel {
         self.wgsl[0].starts_with("enable ")
     }
 
-    /// Whether it reads operands as halves: its shader has one of the files that unpack them. Only wgpu devices get
-    /// it; the others get the kernel of f32 and widened operands, so it has no PTX and the same definition.
-    pub fn reads_halves(&self) -> bool {
-        self.wgsl.contains(&LOADS[1]) || self.wgsl.contains(&LOADS[2])
-    }
-
-    /// Whether it is a kernel of wgpu's alone: CUDA has other tiles, and the general kernel's PTX for them.
-    pub fn is_wgsl_alone(&self) -> bool {
-        [".whole", ".tall", ".union"].iter().any(|variant| self.name.ends_with(variant))
+    /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, or has other
+    /// tiles. CUDA has kernels of its own for those cases, under the general name.
+    pub fn is_for_wgpu_alone(&self) -> bool {
+        [".f16", ".bf16", ".fours", ".whole", ".tall", ".union"].iter().any(|variant| self.name.ends_with(variant))
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -141,6 +136,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::SCALE[2],
     &matmul::cooperative::BAND,
     &matmul::cooperative::DENSE,
+    &matmul::cooperative::DENSE_FOURS,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

@@ -178,7 +178,7 @@ fn entries<'a>(kernel: &Kernel, ptx: &'a str) -> Vec<&'a str> {
 fn every_kernel_has_ptx() {
     let mut missing = Vec::new();
     for kernel in kernels() {
-        let none = kernel.reads_halves() || kernel.is_wgsl_alone(); // on CUDA another kernel runs
+        let none = kernel.is_for_wgpu_alone();
         if kernel.ptx.is_empty() != none || kernel.ptx.iter().any(|ptx| entries(kernel, ptx).is_empty()) {
             missing.push(kernel.name);
         }

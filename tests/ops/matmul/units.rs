@@ -4,7 +4,7 @@
 use super::*;
 
 /// [rows, columns of the band's matrix, depth] and the band's lower and upper.
-const SIZES: [([usize; 3], [i64; 2]); 9] = [
+const SIZES: [([usize; 3], [i64; 2]); 11] = [
     ([16, 16, 16], [2, 2]),
     ([17, 19, 16], [4, 0]),
     ([70, 70, 64], [20, 20]),
@@ -14,6 +14,8 @@ const SIZES: [([usize; 3], [i64; 2]); 9] = [
     ([64, 64, 128], [100, 100]),
     ([33, 33, 80], [7, 9]),
     ([20, 20, 144], [3, 3]),
+    ([84, 92, 32], [12, 20]), // its entries lie four by four
+    ([68, 76, 16], [-4, 24]),
 ];
 
 fn halves(batch: usize, rows: usize, cols: usize, band: Option<[i64; 2]>, seed: u64, dtype: Dtype) -> Host {
