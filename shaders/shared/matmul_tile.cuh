@@ -248,8 +248,9 @@ struct Tile {
                 }
             }
         }
-        // What padding may have spoilt is computed anew.
-        if (!redo) return;
+        // What padding may have spoilt is computed anew, by lanes other than those that wrote it.
+        if (!__any_sync(0xffffffff, redo)) return;
+        __syncwarp();
 #pragma unroll 1
         for (int x = lane; x < ROWS * WIDTH / 4; x += 32) {
             int r = x / WIDTH * 4 + warp, i = i0 + r, j = j0 + x % WIDTH;
