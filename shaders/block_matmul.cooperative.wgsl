@@ -25,7 +25,7 @@ const GROUP = 128u;
 
 var<workgroup> x_stage: array<vec4<f16>, X_SIZE>;
 var<workgroup> v_stage: array<vec4<f16>, V_SIZE>;
-var<workgroup> sums: array<vec4<f32>, 320>; // 16 × 16 of each subgroup, on their way out
+var<workgroup> sums: array<vec4<f32>, 64>; // 16 × 16 on their way out
 
 // Where a stage's terms are: the block, counted through the index, and the row inside it.
 struct Stage {
@@ -135,7 +135,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if OUTPUTS * DEPTH > 1024u { v2 = fetch_v(local + 2u * GROUP, o0, s); }
             if OUTPUTS * DEPTH > 1536u { v3 = fetch_v(local + 3u * GROUP, o0, s); }
         }
-        for (var k = 0u; k < DEPTH; k += 16u) {
+        // Written out, since loops are not unrolled for us.
+        {
+            const k = 0u;
+            let a0 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 0u) * X_PITCH + k / 4u], X_PITCH);
+            let a1 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 16u) * X_PITCH + k / 4u], X_PITCH);
+            let a2 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 32u) * X_PITCH + k / 4u], X_PITCH);
+            let a3 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 48u) * X_PITCH + k / 4u], X_PITCH);
+            var b0 = coop_mat16x16<f16, B>();
+            var b1 = coop_mat16x16<f16, B>();
+            if V_ALONG {
+                b0 = coopLoad<coop_mat16x16<f16, B>>(&v_stage[own_o * V_PITCH + k / 4u], V_PITCH);
+                b1 = coopLoad<coop_mat16x16<f16, B>>(&v_stage[(own_o + 16u) * V_PITCH + k / 4u], V_PITCH);
+            } else {
+                b0 = coopLoadT<coop_mat16x16<f16, B>>(&v_stage[k * V_PITCH + own_o / 4u], V_PITCH);
+                b1 = coopLoadT<coop_mat16x16<f16, B>>(&v_stage[k * V_PITCH + own_o / 4u + 4u], V_PITCH);
+            }
+            c00 = coopMultiplyAdd(a0, b0, c00);
+            c01 = coopMultiplyAdd(a0, b1, c01);
+            c10 = coopMultiplyAdd(a1, b0, c10);
+            c11 = coopMultiplyAdd(a1, b1, c11);
+            c20 = coopMultiplyAdd(a2, b0, c20);
+            c21 = coopMultiplyAdd(a2, b1, c21);
+            c30 = coopMultiplyAdd(a3, b0, c30);
+            c31 = coopMultiplyAdd(a3, b1, c31);
+        }
+        if DEPTH > 16u {
+            const k = 16u;
             let a0 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 0u) * X_PITCH + k / 4u], X_PITCH);
             let a1 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 16u) * X_PITCH + k / 4u], X_PITCH);
             let a2 = coopLoadT<coop_mat16x16<f16, A>>(&x_stage[(own_t + 32u) * X_PITCH + k / 4u], X_PITCH);
@@ -160,20 +186,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
-    // 16 × 16 at a time; an invocation takes 8 outputs of a token.
+    // 16 × 16 at a time; an invocation takes 8 outputs of a token. Subgroups take turns: with 16 KB of workgroup memory one
+    // more workgroup runs at once.
     let lane = local % 32u;
-    let place = subgroup * 80u;
-    let from_sum = place + lane / 2u * 5u + lane % 2u * 2u;
+    let from_sum = lane / 2u * 4u + lane % 2u * 2u;
     let t = t0 + own_t + lane / 2u;
     let o = column * params.width + o0 + own_o + lane % 2u * 8u;
-    subgroupBarrier(); coopStoreT(c00, &sums[place], 5u); subgroupBarrier(); put(batch, t, o, from_sum);
-    subgroupBarrier(); coopStoreT(c01, &sums[place], 5u); subgroupBarrier(); put(batch, t, o + 16u, from_sum);
-    subgroupBarrier(); coopStoreT(c10, &sums[place], 5u); subgroupBarrier(); put(batch, t + 16u, o, from_sum);
-    subgroupBarrier(); coopStoreT(c11, &sums[place], 5u); subgroupBarrier(); put(batch, t + 16u, o + 16u, from_sum);
-    subgroupBarrier(); coopStoreT(c20, &sums[place], 5u); subgroupBarrier(); put(batch, t + 32u, o, from_sum);
-    subgroupBarrier(); coopStoreT(c21, &sums[place], 5u); subgroupBarrier(); put(batch, t + 32u, o + 16u, from_sum);
-    subgroupBarrier(); coopStoreT(c30, &sums[place], 5u); subgroupBarrier(); put(batch, t + 48u, o, from_sum);
-    subgroupBarrier(); coopStoreT(c31, &sums[place], 5u); subgroupBarrier(); put(batch, t + 48u, o + 16u, from_sum);
+    for (var turn = 0u; turn < 4u; turn++) {
+        workgroupBarrier();
+        if turn != subgroup { continue; }
+        subgroupBarrier(); coopStoreT(c00, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 0u, o + 0u, from_sum);
+        subgroupBarrier(); coopStoreT(c01, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 0u, o + 16u, from_sum);
+        subgroupBarrier(); coopStoreT(c10, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 16u, o + 0u, from_sum);
+        subgroupBarrier(); coopStoreT(c11, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 16u, o + 16u, from_sum);
+        subgroupBarrier(); coopStoreT(c20, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 32u, o + 0u, from_sum);
+        subgroupBarrier(); coopStoreT(c21, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 32u, o + 16u, from_sum);
+        subgroupBarrier(); coopStoreT(c30, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 48u, o + 0u, from_sum);
+        subgroupBarrier(); coopStoreT(c31, &sums[0u], 4u); subgroupBarrier(); put(batch, t + 48u, o + 16u, from_sum);
+    }
 }
 
 fn into_x(n: u32, value: vec4<f16>) { x_stage[n / (DEPTH / 4u) * X_PITCH + n % (DEPTH / 4u)] = value; }

@@ -4,18 +4,18 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 
 
 // C = A·B on matrix units: A a band, B and C dense row-major; all f16, sums f32. A subgroup has 16 rows of C
-// and goes along A's band, 16 p at a time.
+// and goes along A's band, 32 p at a time, in two pieces of 16.
 //
 // Neighbours in memory are neighbours in p, or, in columns layout (ACROSS), in i; so are those in the stage,
-// which then holds A's piece transposed and is read along its columns.
+// which then holds A's piece transposed and is read along its columns. `piece_by_entry` and `piece_by_four`
+// (shared) bring that piece, line by line of memory: every invocation of a subgroup an eighth of a line or two fours.
 
-@group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f16>>;
 
 const GROUP = 128u;
 const LINES = 64;                   // rows of a workgroup, 16 to a subgroup
-const STAGED = 16u;                 // rows of B at once
+const STAGED = 32u;                 // rows of B at once, in two pieces of 16
 override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dense operand
 override ROW: u32 = TILES * 4u;     // vec4s of such a row
 override PITCH: u32 = ROW + 2u;     // of a staged one
@@ -26,8 +26,8 @@ const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one tha
 const WEIGHTS = 6u;                 // vec4s of a line of A's piece, in f16
 
 var<workgroup> stage: array<vec4<f16>, STAGE>;
-var<workgroup> weights: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
-var<workgroup> sums: array<vec4<f32>, 320>;
+var<workgroup> weights: array<vec4<f16>, 768>; // two of 16 × 16 of each subgroup
+var<workgroup> sums: array<vec4<f32>, 80>;     // 16 × 16 on their way out
 
 // Value `at` of B's rows from `first` on, 0 outside.
 fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
@@ -41,15 +41,6 @@ fn into_stage(at: u32, value: vec4<f16>) {
     if at < STAGED * ROW { stage[at / ROW * PITCH + at % ROW] = value; }
 }
 
-// A's entry 2n lines behind (i, p), which lies at `at`; 0 outside the band.
-fn entry_of_a(at: i32, i: i32, p: i32, n: i32) -> f16 {
-    let row = select(i + 2 * n, i, ACROSS);
-    let column = select(p, p + 2 * n, ACROSS);
-    var value = f16();
-    if (column < params.inner) & in_band(row, column, params.a_lower, params.a_upper) { value = a[at + 2 * n * params.a_stride]; }
-    return value;
-}
-
 // By bits, since compilers may take it that nothing is infinite.
 fn finite(x: vec4<f32>) -> bool {
     return all((bitcast<vec4<u32>>(x) & vec4(0x7f800000u)) != vec4(0x7f800000u));
@@ -59,7 +50,7 @@ fn finite(x: vec4<f32>) -> bool {
 fn exact(batch: i32, i: i32, column: u32) -> vec4<f32> {
     var sum = vec4(0.0);
     for (var p = max(0, i - params.a_lower); p < min(params.inner, i + params.a_upper + 1); p++) {
-        sum = fma(vec4(f32(a[batch * a_len() + a_index(i, p)])), vec4<f32>(b[u32(batch * params.inner + p) * ROW + column]), sum);
+        sum = fma(vec4(f32(value_of_a(u32(batch * a_len() + a_index(i, p))))), vec4<f32>(b[u32(batch * params.inner + p) * ROW + column]), sum);
     }
     return sum;
 }
@@ -86,19 +77,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let lane = local % 32u;
     let nominal = i0 + i32(local / 32u) * 16; // the first row that is not another subgroup's too
     let row = min(nominal, params.rows - 16);
-    let own = local / 32u * 16u * SCORES;
-    let own_weights = local / 32u * 16u * WEIGHTS;
-    let a0 = batch * a_len();
+    let own_weights = local / 32u * 32u * WEIGHTS;
     let b_at = batch * params.inner * i32(ROW);
-    // This invocation brings every other row of A's piece, one entry each, or every other column.
-    let i_of = row + i32(select(lane / 16u, lane % 16u, ACROSS));
-    let p_of = i32(select(lane % 16u, lane / 16u, ACROSS));
-    let slot = own_weights + lane / 16u * WEIGHTS + lane % 16u / 4u;
-    let part = lane % 4u;
     let zero = vec4<f16>();
     var b0 = zero; var b1 = zero; var b2 = zero; var b3 = zero; // what comes next
-    var w0 = f16(); var w1 = f16(); var w2 = f16(); var w3 = f16();
-    var w4 = f16(); var w5 = f16(); var w6 = f16(); var w7 = f16();
+    var b4 = zero; var b5 = zero; var b6 = zero; var b7 = zero;
 
     var c0 = coop_mat16x16<f32, C>();
     var c1 = coop_mat16x16<f32, C>();
@@ -111,79 +94,88 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     let start = max(0, i0 - params.a_lower) / i32(STAGED) * i32(STAGED);
     let end = min(params.inner, i0 + LINES + params.a_upper);
-    var p = 0;
-    var a_at = 0;
+    // Where this invocation's part of A's piece begins.
+    let i_of = row + select(line_of_piece(lane), entry_of_piece(lane), ACROSS);
+    let p_of = start + select(entry_of_piece(lane), line_of_piece(lane), ACROSS);
+    var a_at = batch * a_len() + a_index(i_of, p_of);
+    let a_on = 16 * select(1, params.a_stride, ACROSS);
+    // It holds (i, p) where p is at most so far behind the band's first, and before the last.
+    var behind = p_of - i_of + params.a_lower;
+    let width = params.a_lower + params.a_upper + 1;
+    let columns = params.inner - i_of + params.a_lower;
     b0 = line_of_b(b_at, start, local);
-    if TILES > 2u { b1 = line_of_b(b_at, start, local + 1u * GROUP); }
-    if TILES > 4u { b2 = line_of_b(b_at, start, local + 2u * GROUP); }
-    if TILES > 6u { b3 = line_of_b(b_at, start, local + 3u * GROUP); }
-    p = start + p_of;
-    a_at = a0 + a_index(i_of, p);
-    w0 = entry_of_a(a_at, i_of, p, 0);
-    w1 = entry_of_a(a_at, i_of, p, 1);
-    w2 = entry_of_a(a_at, i_of, p, 2);
-    w3 = entry_of_a(a_at, i_of, p, 3);
-    w4 = entry_of_a(a_at, i_of, p, 4);
-    w5 = entry_of_a(a_at, i_of, p, 5);
-    w6 = entry_of_a(a_at, i_of, p, 6);
-    w7 = entry_of_a(a_at, i_of, p, 7);
+    if TILES > 1u { b1 = line_of_b(b_at, start, local + 1u * GROUP); }
+    if TILES > 2u { b2 = line_of_b(b_at, start, local + 2u * GROUP); }
+    if TILES > 3u { b3 = line_of_b(b_at, start, local + 3u * GROUP); }
+    if TILES > 4u { b4 = line_of_b(b_at, start, local + 4u * GROUP); }
+    if TILES > 5u { b5 = line_of_b(b_at, start, local + 5u * GROUP); }
+    if TILES > 6u { b6 = line_of_b(b_at, start, local + 6u * GROUP); }
+    if TILES > 7u { b7 = line_of_b(b_at, start, local + 7u * GROUP); }
+    var piece = piece_of_a(a_at, behind, width, columns);
+    var second = piece_of_a(a_at + a_on, behind + 16, width, columns);
     for (var p0 = start; p0 < end; p0 += i32(STAGED)) {
         workgroupBarrier();
         into_stage(local, b0);
-        if TILES > 2u { into_stage(local + 1u * GROUP, b1); }
-        if TILES > 4u { into_stage(local + 2u * GROUP, b2); }
-        if TILES > 6u { into_stage(local + 3u * GROUP, b3); }
-        weights[slot + 0u * WEIGHTS][part] = w0;
-        weights[slot + 2u * WEIGHTS][part] = w1;
-        weights[slot + 4u * WEIGHTS][part] = w2;
-        weights[slot + 6u * WEIGHTS][part] = w3;
-        weights[slot + 8u * WEIGHTS][part] = w4;
-        weights[slot + 10u * WEIGHTS][part] = w5;
-        weights[slot + 12u * WEIGHTS][part] = w6;
-        weights[slot + 14u * WEIGHTS][part] = w7;
+        if TILES > 1u { into_stage(local + 1u * GROUP, b1); }
+        if TILES > 2u { into_stage(local + 2u * GROUP, b2); }
+        if TILES > 3u { into_stage(local + 3u * GROUP, b3); }
+        if TILES > 4u { into_stage(local + 4u * GROUP, b4); }
+        if TILES > 5u { into_stage(local + 5u * GROUP, b5); }
+        if TILES > 6u { into_stage(local + 6u * GROUP, b6); }
+        if TILES > 7u { into_stage(local + 7u * GROUP, b7); }
+        into_weights(own_weights, lane, piece);
+        into_weights(own_weights + 16u * WEIGHTS, lane, second);
         workgroupBarrier();
         if p0 + i32(STAGED) < end {
             b0 = line_of_b(b_at, p0 + i32(STAGED), local);
-            if TILES > 2u { b1 = line_of_b(b_at, p0 + i32(STAGED), local + 1u * GROUP); }
-            if TILES > 4u { b2 = line_of_b(b_at, p0 + i32(STAGED), local + 2u * GROUP); }
-            if TILES > 6u { b3 = line_of_b(b_at, p0 + i32(STAGED), local + 3u * GROUP); }
-            p = p0 + i32(STAGED) + p_of;
-            a_at = a0 + a_index(i_of, p);
-            w0 = entry_of_a(a_at, i_of, p, 0);
-            w1 = entry_of_a(a_at, i_of, p, 1);
-            w2 = entry_of_a(a_at, i_of, p, 2);
-            w3 = entry_of_a(a_at, i_of, p, 3);
-            w4 = entry_of_a(a_at, i_of, p, 4);
-            w5 = entry_of_a(a_at, i_of, p, 5);
-            w6 = entry_of_a(a_at, i_of, p, 6);
-            w7 = entry_of_a(a_at, i_of, p, 7);
+            if TILES > 1u { b1 = line_of_b(b_at, p0 + i32(STAGED), local + 1u * GROUP); }
+            if TILES > 2u { b2 = line_of_b(b_at, p0 + i32(STAGED), local + 2u * GROUP); }
+            if TILES > 3u { b3 = line_of_b(b_at, p0 + i32(STAGED), local + 3u * GROUP); }
+            if TILES > 4u { b4 = line_of_b(b_at, p0 + i32(STAGED), local + 4u * GROUP); }
+            if TILES > 5u { b5 = line_of_b(b_at, p0 + i32(STAGED), local + 5u * GROUP); }
+            if TILES > 6u { b6 = line_of_b(b_at, p0 + i32(STAGED), local + 6u * GROUP); }
+            if TILES > 7u { b7 = line_of_b(b_at, p0 + i32(STAGED), local + 7u * GROUP); }
+            a_at += 2 * a_on;
+            behind += i32(STAGED);
+            piece = piece_of_a(a_at, behind, width, columns);
+            second = piece_of_a(a_at + a_on, behind + 16, width, columns);
         }
-        if (p0 + i32(STAGED) <= row - params.a_lower) | (p0 > row + 15 + params.a_upper) { continue; }
-        var w = coop_mat16x16<f16, A>();
-        if ACROSS {
-            w = coopLoad<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
-        } else {
-            w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        for (var half = 0; half < 2; half++) {
+            let p = p0 + half * 16;
+            if (p + 16 <= row - params.a_lower) | (p > row + 15 + params.a_upper) { continue; }
+            let own_piece = own_weights + u32(half) * 16u * WEIGHTS;
+            let rows = u32(half) * 16u * PITCH;
+            var w = coop_mat16x16<f16, A>();
+            if ACROSS {
+                w = coopLoad<coop_mat16x16<f16, A>>(&weights[own_piece], WEIGHTS);
+            } else {
+                w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_piece], WEIGHTS);
+            }
+            c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows], PITCH), c0);
+            if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 4u], PITCH), c1); }
+            if TILES > 2u { c2 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 8u], PITCH), c2); }
+            if TILES > 3u { c3 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 12u], PITCH), c3); }
+            if TILES > 4u { c4 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 16u], PITCH), c4); }
+            if TILES > 5u { c5 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 20u], PITCH), c5); }
+            if TILES > 6u { c6 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 24u], PITCH), c6); }
+            if TILES > 7u { c7 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 28u], PITCH), c7); }
         }
-        c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[0u], PITCH), c0);
-        if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[4u], PITCH), c1); }
-        if TILES > 2u { c2 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[8u], PITCH), c2); }
-        if TILES > 3u { c3 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[12u], PITCH), c3); }
-        if TILES > 4u { c4 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[16u], PITCH), c4); }
-        if TILES > 5u { c5 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[20u], PITCH), c5); }
-        if TILES > 6u { c6 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[24u], PITCH), c6); }
-        if TILES > 7u { c7 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[28u], PITCH), c7); }
     }
 
     let i = row + i32(lane / 2u);
-    let held = own + lane / 2u * SCORES + lane % 2u * 2u;
+    let held = lane / 2u * SCORES + lane % 2u * 2u;
     let to = lane % 2u * 2u;
-    subgroupBarrier(); coopStoreT(c0, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 0u); }
-    if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 4u); } }
-    if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 8u); } }
-    if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 12u); } }
-    if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 16u); } }
-    if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 20u); } }
-    if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 24u); } }
-    if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[own], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 28u); } }
+    // Subgroups take turns: less workgroup memory lets more workgroups run at once.
+    for (var turn = 0u; turn < 4u; turn++) {
+        workgroupBarrier();
+        if turn != local / 32u { continue; }
+        subgroupBarrier(); coopStoreT(c0, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 0u); }
+        if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 4u); } }
+        if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 8u); } }
+        if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 12u); } }
+        if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 16u); } }
+        if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 20u); } }
+        if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 24u); } }
+        if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 28u); } }
+    }
 }

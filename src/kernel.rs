@@ -44,7 +44,7 @@ impl Kernel {
     /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, or has other
     /// tiles. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
-        [".f16", ".bf16", ".whole", ".tall", ".union"].iter().any(|variant| self.name.ends_with(variant))
+        [".f16", ".bf16", ".fours", ".whole", ".tall", ".union"].iter().any(|variant| self.name.ends_with(variant))
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -136,6 +136,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::SCALE[2],
     &matmul::cooperative::BAND,
     &matmul::cooperative::DENSE,
+    &matmul::cooperative::DENSE_FOURS,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

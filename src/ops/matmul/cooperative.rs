@@ -19,11 +19,24 @@ pub(crate) static BAND: Kernel = Kernel {
     outputs: 1,
 };
 
+/// The shared files that bring a band's pieces: one entry at a time, and four.
+const PIECES: [&str; 2] =
+    [include_str!("../../../shaders/shared/piece_by_entry.wgsl"), include_str!("../../../shaders/shared/piece_by_four.wgsl")];
+
+/// A's entries are read one at a time.
 pub(crate) static DENSE: Kernel = Kernel {
     name: "matmul.cooperative.dense",
-    wgsl: &[include_str!("../../../shaders/matmul.cooperative.dense.wgsl"), SHARED[0], SHARED[1]],
+    wgsl: &[include_str!("../../../shaders/matmul.cooperative.dense.wgsl"), SHARED[0], SHARED[1], PIECES[0]],
     ptx: ptx!("matmul.cooperative.dense.sm_80"),
     ..BAND
+};
+
+/// Four at a time. On CUDA one kernel does both.
+pub(crate) static DENSE_FOURS: Kernel = Kernel {
+    name: "matmul.cooperative.dense.fours",
+    wgsl: &[include_str!("../../../shaders/matmul.cooperative.dense.wgsl"), SHARED[0], SHARED[1], PIECES[1]],
+    ptx: &[],
+    ..DENSE
 };
 
 /// Rows of a workgroup.
@@ -57,8 +70,15 @@ pub(crate) fn onto_band(op: &'static str, a: &Operand, b: &Operand, shape: Bande
 
 pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, shape: DenseShape) -> Result<Dense> {
     let (output, shape) = Output::stored(op, a.device(), shape)?;
-    launch(op, &DENSE, a, b, &output.operand, b.cols)?;
+    let kernel = if !a.device().is_cuda() && fours(a) { &DENSE_FOURS } else { &DENSE };
+    launch(op, kernel, a, b, &output.operand, b.cols)?;
     Ok(Dense::from_buffer(shape, output.finish()?))
+}
+
+/// Whether every four entries side by side in a band that begin at a multiple of four rows or columns do so in memory.
+fn fours(a: &Operand) -> bool {
+    let (origin, lines) = if a.layout == Layout::Columns { (a.upper, a.rows) } else { (a.lower, 0) };
+    [origin, a.stride(), a.len() as i32, lines as i32].iter().all(|n| n % 4 == 0)
 }
 
 fn launch(op: &'static str, kernel: &'static Kernel, a: &Operand, b: &Operand, c: &Operand, columns: usize) -> Result<()> {
