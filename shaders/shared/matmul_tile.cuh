@@ -239,12 +239,10 @@ struct Tile {
                     for (int n = lane; n < WIDTH; n += 32) to[n] = finished(line[n ^ 1], n);
                 }
             } else {
-#pragma unroll 1
-                for (int n = lane; n < WIDTH; n += 32) {
-                    int j = j0 + n;
-                    if ((j < lower) | (j > upper)) continue;
-                    if ((uint)j < (uint)params.cols) to[n] = finished(line[n ^ 1], n);
-                    else to[n] = params.fill;
+#pragma unroll
+                for (int m = 0; m < WIDTH; m += 32) {
+                    int n = lane + m, j = j0 + n;
+                    if ((j >= lower) & (j <= upper)) to[n] = (uint)j < (uint)params.cols ? finished(line[n ^ 1], n) : params.fill;
                 }
             }
         }

@@ -52,6 +52,34 @@ fn not_a_number_and_infinities_at_band_edges() {
     }
 }
 
+/// Values that a kernel splits are put together whole: a product with a power of two on the diagonal is exact, with all 24
+/// bits, from f32's largest to far below.
+#[test]
+fn scaling_by_powers_of_two_is_exact() {
+    const N: usize = 150;
+    let a = Host::random(1, N, N, None, 31, 1.0).with(|_, i, j| (i == 3 && j == 5).then_some(f32::MAX / 4.0));
+    for tested in devices() {
+        for scale in [1.0, 4.0, 2f32.powi(-90)] {
+            let diagonal = Host::new(1, N, N, None, move |_, i, j| if i == j { scale } else { 0.0 });
+            let dense = |host: &Host| host.dense(&tested.device, Layout::Rows, Dtype::F32, false);
+            for (what, got) in [
+                ("from the right", semiring_matmul(&dense(&a), &dense(&diagonal), Semiring::Sum)),
+                ("from the left", semiring_matmul(&dense(&diagonal).t(), &dense(&a), Semiring::Sum)),
+            ] {
+                for (at, value) in got.unwrap().read().unwrap().into_iter().enumerate() {
+                    let want = a.entry(0, at / N, at % N).unwrap_or(0.0) as f32 * scale;
+                    assert_eq!(
+                        value.to_bits(),
+                        want.to_bits(),
+                        "{}, {what}, scale {scale}: entry {at} is {value}, not {want}",
+                        tested.label
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn infinities_of_both_signs_meet() {
     for case in shapes() {
