@@ -44,7 +44,7 @@ impl Kernel {
     /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, or has other
     /// tiles. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
-        [".f16", ".bf16", ".fours", ".whole", ".tall", ".union"].iter().any(|variant| self.name.ends_with(variant))
+        [".f16", ".bf16", ".fours", ".whole"].iter().any(|variant| self.name.ends_with(variant))
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -102,10 +102,8 @@ pub static ALL: &[&Kernel] = &[
     &block_matmul::SCALAR,
     &block_matmul::VEC4,
     &block_matmul::WHOLE,
-    &block_matmul::TALL,
     &block_matmul::WALK,
     &block_matmul::cooperative::KERNEL,
-    &block_matmul::cooperative::UNION,
     &block_move::FROM_DENSE,
     &block_move::TO_DENSE,
     &block_norms::KERNEL,

@@ -57,20 +57,6 @@ pub(crate) static WHOLE: Kernel = Kernel {
     ..VEC4
 };
 
-pub(crate) static TALL: Kernel = Kernel {
-    name: "block_matmul.tall",
-    wgsl: &[include_str!("../../shaders/block_matmul.tall.wgsl"), STORES[1], SHARED[0], SHARED[1], SHARED[2]],
-    ptx: &[],
-    ..VEC4
-};
-
-/// The kernel and the fields of a variant to be measured, apart by colons; none, so without one, is the kernel before.
-pub(crate) fn variant(name: &str, default: &str) -> Option<(String, Vec<u32>)> {
-    let text = std::env::var(name).unwrap_or_else(|_| default.into());
-    let (kernel, rest) = text.split_once(':')?;
-    Some((kernel.into(), rest.split(':').filter_map(|field| field.parse().ok()).collect()))
-}
-
 pub(crate) static WALK: Kernel = Kernel {
     name: "block_matmul.walk",
     wgsl: &[include_str!("../../shaders/block_matmul.walk.wgsl"), LOADS[0], STORES[0], SHARED[0], SHARED[1], SHARED[2]],
@@ -342,34 +328,25 @@ impl Plan {
         }
     }
 
-    /// The kernel for whole tiles, where all are and a variant asks for it.
+    /// The kernel for tiles of 64 tokens × 32 outputs, where all are whole. Blocks of whole 64 outputs are faster without it.
     fn whole(x: &Tokens, y: &Tokens, v: &BlockSparse) -> Option<Self> {
-        let (kernel, fields) = variant("BANDSAW_F32", "whole:128:8:8:1:1")?;
-        let &[tokens, stage, unroll, buffers, square] = &fields[..] else { return None };
         let [depth, width] = v.pattern().block();
-        let outputs = if width.is_multiple_of(64) { 64 } else { 32 };
-        let fours = [x.contiguous(), x.stride as usize, y.contiguous(), y.batch_stride as usize, x.batch_stride as usize];
-        let whole = depth.is_multiple_of((stage as usize).max(4)) && width.is_multiple_of(32) && v.pattern().rows().is_multiple_of(depth);
-        if x.buffer.device.is_cuda() || v.is_empty() || !whole || x.tokens < tokens || !fours.iter().all(|side| side.is_multiple_of(4)) {
+        let blocks =
+            depth.is_multiple_of(8) && width.is_multiple_of(32) && !width.is_multiple_of(64) && v.pattern().rows().is_multiple_of(depth);
+        let fours = [x.contiguous(), x.stride as usize, x.batch_stride as usize, y.contiguous(), y.batch_stride as usize];
+        if x.buffer.device.is_cuda() || v.is_empty() || !blocks || x.tokens < 64 || !fours.iter().all(|side| side.is_multiple_of(4)) {
             return None;
         }
         Some(Self {
-            kernel: if kernel == "tall" { &TALL } else { &WHOLE },
-            token_tiles: x.tokens.div_ceil(tokens),
-            output_tiles: (v.pattern().grid()[1] * width / outputs) as u32,
+            kernel: &WHOLE,
+            token_tiles: x.tokens.div_ceil(64),
+            output_tiles: (v.pattern().grid()[1] * width / 32) as u32,
             most_groups: u64::MAX,
-            constants: vec![
-                ("TOKENS", f64::from(tokens)),
-                ("OUTPUTS", outputs as f64),
-                ("DEPTH", f64::from(stage)),
-                ("UNROLL", f64::from(unroll)),
-                ("BUFFERS", f64::from(buffers)),
-                ("SQUARE", f64::from(square)),
-            ],
+            constants: Vec::new(),
         })
     }
 
-    /// Tokens and outputs of a tile on CUDA, where a block has 32 threads for every 2048 sums: the large ones
+    /// Tokens and outputs of a tile on CUDA, where a warp has 2048 sums: the large ones
     /// where there is one for each multiprocessor of a large GPU.
     fn cuda_tile(tokens: usize, outputs: usize, width: usize) -> [usize; 2] {
         let waste = |outputs: usize| width.div_ceil(outputs) * outputs;

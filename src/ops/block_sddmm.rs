@@ -53,7 +53,7 @@ pub(crate) static WALK: Kernel = Kernel {
 ///
 /// A is batch × n × rows, B batch × n × cols, C has the given pattern. The sums are f32 in a fixed order, as
 /// exact as those of [`block_matmul`]; C is f16 or bf16 if both operands are. Memory beside the result: f32 copies of
-/// halves, but not on matrix units, and up to 8 copies of the result, f32, where it is small and the tokens are many.
+/// halves, but not on matrix units, and up to 16 copies of the result, f32, where it is small and the tokens are many.
 ///
 /// From pytorch_block_sparse's wgrad.
 ///
@@ -234,33 +234,18 @@ impl Plan {
         }
     }
 
-    /// The kernel for whole tiles, where all are and a variant asks for it.
+    /// The kernel for tiles of 128 places, where all are whole. Many more of them than fill a GPU: the last ones of
+    /// block rows have less to do.
     fn whole(a: &Tokens, b: &Tokens, pattern: &BlockPattern, alone: bool) -> Option<Self> {
-        let (_, fields) = super::block_matmul::variant("BANDSAW_DW", "whole:128:8:8:1:1:8192:8:1")?;
-        let &[places, stage, unroll, buffers, square, full, most, ordered] = &fields[..] else { return None };
-        let ([height, width], tokens) = (pattern.block(), a.tokens as usize);
-        let whole = height.is_multiple_of(32)
-            && width.is_multiple_of(4)
-            && pattern.rows().is_multiple_of(height)
-            && pattern.cols().is_multiple_of(width)
-            && tokens.is_multiple_of((stage as usize).max(8))
-            && [a.stride, b.stride].iter().all(|side| side.is_multiple_of(4));
-        if a.buffer.device.is_cuda() || !a.along || !b.along || !whole {
+        let [height, width] = pattern.block();
+        let blocks = height.is_multiple_of(32) && width.is_multiple_of(4);
+        let inside = pattern.rows().is_multiple_of(height) && pattern.cols().is_multiple_of(width);
+        let fours = [a.stride, b.stride].iter().all(|stride| stride.is_multiple_of(4));
+        if a.buffer.device.is_cuda() || !a.along || !b.along || !blocks || !inside || !fours || !a.tokens.is_multiple_of(8) {
             return None;
         }
         let rows = if height.is_multiple_of(64) { 64 } else { 32 };
-        let mut plan = Self::tiled(a, pattern, alone, [rows, places as usize], [full as usize, most as usize]);
-        plan.kernel = &WHOLE;
-        plan.constants = vec![
-            ("ROWS", rows as f64),
-            ("PLACES", f64::from(places)),
-            ("DEPTH", f64::from(stage)),
-            ("UNROLL", f64::from(unroll)),
-            ("BUFFERS", f64::from(buffers)),
-            ("SQUARE", f64::from(square)),
-            ("ORDERED", f64::from(ordered)),
-        ];
-        Some(plan)
+        Some(Self { kernel: &WHOLE, constants: vec![("ROWS", rows as f64)], ..Self::tiled(a, pattern, alone, [rows, 128], [16384, 16]) })
     }
 
     /// Rows and places of a tile on CUDA.

@@ -184,7 +184,7 @@ impl Work<'_> {
     /// Every tile, with sides that are and are not multiples of 4, every flag, and pieces of 16 in halves.
     fn blocks(&mut self) -> Result<()> {
         for (block, tokens) in
-            [([64, 64], 70), ([64, 64], 40), ([32, 32], 70), ([32, 32], 40), ([16, 16], 40), ([17, 18], 40), ([4, 4], 40)]
+            [([64, 64], 70), ([64, 64], 40), ([32, 32], 70), ([32, 32], 40), ([32, 12], 70), ([16, 16], 40), ([17, 18], 40), ([4, 4], 40)]
         {
             let w = self.some_blocks(41, [block[0] * 2, block[1] * 3], block, 4)?;
             let x = self.a_dense(42, [2, tokens, block[1] * 3], Dtype::F32)?;
@@ -211,7 +211,7 @@ impl Work<'_> {
         // So many tokens that they are summed in parts.
         for dtype in [Dtype::F32, Dtype::F16] {
             let w = self.some_blocks(44, [96, 64], [32, 32], 4)?.to_dtype(dtype)?;
-            for tokens in [70, 1100] {
+            for tokens in [70, 1100, 1104] {
                 let x = self.a_dense(48, [1, tokens, 64], dtype)?;
                 let y = block_matmul(&x, &w.t())?;
                 let (gx, gw) = block_matmul_backward(&x, &w.t(), &y)?;

@@ -129,18 +129,36 @@ fn many_tokens() {
     }
 }
 
-/// Blocks of whole tiles and tokens for at least one; the last tile of tokens shares some with the one before.
+/// Whole blocks, and tokens for a tile of 64 or just not. The last tile of tokens shares some with the one before.
 #[test]
 fn whole_tiles() {
+    let cases = [
+        ([128, 96], [32, 32], 7, [1, 64]),
+        ([128, 96], [32, 32], 7, [1, 60]),
+        ([128, 96], [32, 32], 7, [2, 63]),
+        ([128, 96], [32, 32], 7, [2, 68]),
+        ([128, 96], [32, 32], 7, [2, 300]),
+        ([64, 288], [32, 96], 4, [3, 136]),
+        // Stages of 8 terms: one to a block, three, and not whole.
+        ([72, 64], [8, 32], 11, [2, 72]),
+        ([72, 64], [24, 32], 4, [2, 72]),
+        ([60, 64], [12, 32], 7, [2, 72]),
+        // Blocks that stick out, on either side.
+        ([128, 84], [32, 32], 9, [2, 72]),
+        ([116, 96], [32, 32], 9, [2, 72]),
+        ([114, 96], [32, 32], 9, [2, 72]),
+        // Blocks of 64 are for other tiles.
+        ([192, 128], [64, 64], 4, [2, 256]),
+        ([96, 128], [16, 64], 6, [2, 392]),
+    ];
     for tested in devices() {
-        for (sides, block, blocks, tokens) in [([128, 96], [32, 32], 7, 300), ([192, 128], [64, 64], 4, 256), ([96, 128], [16, 64], 6, 392)]
-        {
+        for (sides, block, blocks, [batch, tokens]) in cases {
             let pattern = BlockPattern::random(sides, block, blocks, 3).unwrap();
             for layout in LAYOUTS {
-                let what = format!("{} {pattern} {tokens} tokens {layout:?}", tested.label);
+                let what = format!("{} {pattern} {batch} × {tokens} tokens {layout:?}", tested.label);
                 let w = sparse(&tested.device, &pattern, 1, layout);
-                let x = dense(&tested.device, 2, DenseShape::new(tokens, sides[0]).batch(2));
-                let g = dense(&tested.device, 3, DenseShape::new(tokens, sides[1]).batch(2));
+                let x = dense(&tested.device, 2, DenseShape::new(tokens, sides[0]).batch(batch));
+                let g = dense(&tested.device, 3, DenseShape::new(tokens, sides[1]).batch(batch));
                 let y = block_matmul(&x, &w).unwrap();
                 let (gx, gw) = block_matmul_backward(&x, &w, &g).unwrap();
                 let (fx, fg) = (full_dense(&x), full_dense(&g));
@@ -149,7 +167,7 @@ fn whole_tiles() {
                     assert_product(&what, &full_dense(&gx)[b], &fg[b], &full(&w).t(), Dtype::F32);
                 }
                 assert_product(&what, &full(&gw), &stacked(&fx, tokens, sides[0]).t(), &stacked(&fg, tokens, sides[1]), Dtype::F32);
-                let z = dense(&tested.device, 2, DenseShape::new(sides[1], tokens).batch(2));
+                let z = dense(&tested.device, 2, DenseShape::new(sides[1], tokens).batch(batch));
                 let y = block_matmul_left(&w, &z).unwrap();
                 for (y, z) in full_dense(&y).iter().zip(full_dense(&z)) {
                     assert_product(&what, y, &full(&w), &z, Dtype::F32);

@@ -35,6 +35,38 @@ fn layouts_of_both_operands() {
     }
 }
 
+/// Whole blocks and pieces of 8 tokens, or just not; rows that end in the first and in the second half of a tile of 128
+/// places, and blocks across its edge.
+#[test]
+fn whole_tiles() {
+    let cases = [
+        ([64, 160], [32, 32], 9, 24),
+        ([64, 160], [32, 32], 9, 28),
+        ([64, 160], [32, 32], 9, 70),
+        ([128, 192], [64, 64], 5, 72),
+        ([96, 216], [96, 36], 6, 72),
+        ([128, 180], [128, 20], 9, 40),
+        // Places that are no multiple of 4, rows no multiple of 32, and blocks that stick out, on either side.
+        ([64, 180], [32, 30], 9, 72),
+        ([96, 160], [48, 32], 9, 72),
+        ([60, 160], [32, 32], 9, 72),
+        ([64, 156], [32, 32], 9, 72),
+        // Parts of the tokens: two of 528 and 504, and sixteen, of which the last is shorter too.
+        ([64, 160], [32, 32], 9, 1032),
+        ([32, 32], [32, 32], 1, 8200),
+    ];
+    for tested in devices() {
+        for (sides, block, blocks, tokens) in cases {
+            let pattern = BlockPattern::random(sides, block, blocks, 3).unwrap();
+            let what = format!("{} {pattern} {tokens} tokens", tested.label);
+            let a = dense(&tested.device, 1, DenseShape::new(tokens, sides[0]));
+            let b = dense(&tested.device, 2, DenseShape::new(tokens, sides[1]));
+            let c = block_sddmm(&a, &b, &pattern).unwrap();
+            assert_product(&what, &full(&c), &full_dense(&a)[0].t(), &full_dense(&b)[0], Dtype::F32);
+        }
+    }
+}
+
 /// Few blocks and many tokens: parts of the tokens side by side, then their sum.
 #[test]
 fn long_sums_are_cut_into_parts() {
@@ -168,7 +200,7 @@ fn infinities_and_the_largest_numbers() {
     for (tested, block) in devices().iter().flat_map(|tested| [[16, 16], [32, 32], [64, 32], [30, 20]].map(|block| (tested, block))) {
         let [r, c] = block;
         let pattern = BlockPattern::new([2 * r, 3 * c], block, &[[0, 0], [0, 2], [1, 1], [1, 2]]).unwrap();
-        for tokens in [20, 97, 1100] {
+        for tokens in [20, 97, 104, 1100] {
             let last = tokens - 1;
             let a = Dense::from_fn(&tested.device, DenseShape::new(tokens, 2 * r), |_, t, i| match (t, i) {
                 (0, 0) => f32::NAN,
@@ -204,7 +236,9 @@ fn infinities_and_the_largest_numbers() {
 #[test]
 fn runs_repeat_bit_for_bit() {
     for tested in with_interpreter() {
-        for (block, tokens, dtype) in [([32, 32], 70, Dtype::F16), ([16, 32], 1700, Dtype::F16), ([16, 16], 1100, Dtype::F32)] {
+        for (block, tokens, dtype) in
+            [([32, 32], 70, Dtype::F16), ([16, 32], 1700, Dtype::F16), ([16, 16], 1100, Dtype::F32), ([32, 32], 1104, Dtype::F32)]
+        {
             let pattern = BlockPattern::random([64, 64], block, 3, 3).unwrap();
             let (a, b) = (
                 dense(&tested.device, 1, DenseShape::new(tokens, 64).dtype(dtype)),

@@ -15,13 +15,6 @@ pub(crate) static KERNEL: Kernel = Kernel {
     ..SCALAR
 };
 
-pub(crate) static UNION: Kernel = Kernel {
-    name: "block_matmul.cooperative.union",
-    wgsl: &[include_str!("../../../shaders/block_matmul.cooperative.union.wgsl"), SHARED[0], SHARED[1], SHARED[2]],
-    ptx: &[],
-    ..KERNEL
-};
-
 /// Whether these are halves and whole blocks of pieces that the kernel takes, contiguous along features.
 pub(crate) fn suits(x: &Operand, v: &BlockSparse, layout: Layout) -> bool {
     let [depth, width] = v.pattern().block();
@@ -45,9 +38,6 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
 
 fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
     let [depth, width] = v.pattern().block();
-    if let Some(plan) = union_plan(x, v) {
-        return plan;
-    }
     // 64 × 32 sums for each of four subgroups, side by side where a block is wide enough.
     let [tile, stage] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
         (true, true) => [64, 32],
@@ -61,30 +51,6 @@ fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
         most_groups: u64::MAX,
         constants: vec![("OUTPUTS", tile as f64), ("DEPTH", stage as f64)],
     }
-}
-
-/// Tiles over several block columns, where a variant asks for it.
-fn union_plan(x: &Tokens, v: &BlockSparse) -> Option<Plan> {
-    let (_, fields) = super::variant("BANDSAW_COOP", "union:128:32:4")?;
-    let &[outputs, stage, turns] = &fields[..] else { return None };
-    let [depth, width] = v.pattern().block();
-    let wide = [128, 64].into_iter().find(|wide| *wide <= outputs && width.is_multiple_of(*wide as usize)).unwrap_or(32);
-    let tokens = 16384 / outputs;
-    if x.tokens < tokens {
-        return None;
-    }
-    Some(Plan {
-        kernel: &UNION,
-        token_tiles: x.tokens.div_ceil(tokens),
-        output_tiles: (v.pattern().cols() as u32).div_ceil(outputs),
-        most_groups: u64::MAX,
-        constants: vec![
-            ("OUTPUTS", f64::from(outputs)),
-            ("WIDE", f64::from(wide)),
-            ("DEPTH", f64::from(if depth.is_multiple_of(32) { stage } else { 16 })),
-            ("TURNS", f64::from(turns)),
-        ],
-    })
 }
 
 /// 128 tokens × up to 256 outputs, in slices of blocks, fewer where there would not be a tile for each
