@@ -104,3 +104,33 @@ fn gradients_of_halves_stay_on_matrix_units() {
     let out = banded_matmul_dense(&g, &k, Semiring::Sum).unwrap();
     banded_matmul_dense_backward(&g, &k, &out, &q, Semiring::Sum).unwrap();
 }
+
+/// Products and gradients by W of whole blocks and tokens take the kernels of whole tiles; what is just not whole does not.
+#[test]
+fn whole_blocks_take_whole_tiles() {
+    static RAN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    fn noted(launch: Interpreted<'_>) {
+        RAN.lock().unwrap().insert(launch.kernel.name);
+        interpreter::run(launch);
+    }
+    let device = Device::interpreted(noted, Options::default());
+    for (block, tokens, product, gradient) in [
+        ([32, 32], 64, true, true),
+        ([32, 32], 56, false, true),
+        ([32, 32], 68, true, false),
+        ([32, 96], 72, true, true),
+        ([8, 32], 64, true, false),
+        ([12, 32], 64, false, false),
+        ([64, 64], 64, false, true),
+    ] {
+        RAN.lock().unwrap().clear();
+        let [rows, cols] = block.map(|side: usize| side * 2);
+        let w = BlockSparse::from_fn(&device, &BlockPattern::full([rows, cols], block).unwrap(), |_, _| 1.0).unwrap();
+        let x = Host::random(1, tokens, rows, None, 1, 1.0).dense(&device, Layout::Rows, Dtype::F32, false);
+        let y = block_matmul(&x, &w).unwrap();
+        block_sddmm(&x, &y, w.pattern()).unwrap();
+        let ran = RAN.lock().unwrap();
+        let got = ["block_matmul.whole", "block_sddmm.whole"].map(|kernel| ran.contains(kernel));
+        assert_eq!(got, [product, gradient], "{block:?}, {tokens} tokens: {ran:?}");
+    }
+}

@@ -183,9 +183,17 @@ impl Work<'_> {
 
     /// Every tile, with sides that are and are not multiples of 4, every flag, and pieces of 16 in halves.
     fn blocks(&mut self) -> Result<()> {
-        for (block, tokens) in
-            [([64, 64], 70), ([64, 64], 40), ([32, 32], 70), ([32, 32], 40), ([32, 12], 70), ([16, 16], 40), ([17, 18], 40), ([4, 4], 40)]
-        {
+        for (block, tokens) in [
+            ([64, 64], 70),
+            ([64, 64], 40),
+            ([32, 32], 70),
+            ([32, 32], 40),
+            ([32, 32], 72),
+            ([32, 12], 70),
+            ([16, 16], 40),
+            ([17, 18], 40),
+            ([4, 4], 40),
+        ] {
             let w = self.some_blocks(41, [block[0] * 2, block[1] * 3], block, 4)?;
             let x = self.a_dense(42, [2, tokens, block[1] * 3], Dtype::F32)?;
             let y = block_matmul(&x, &w.t())?;
@@ -227,7 +235,7 @@ impl Work<'_> {
         let (w, u) = (self.some_blocks(44, [96, 64], [32, 32], 4)?, self.some_blocks(45, [96, 64], [32, 32], 3)?);
         let bias = self.a_dense(49, [1, 1, 96], Dtype::F32)?;
         for activation in [Activation::None, Activation::Relu, Activation::Gelu] {
-            for tokens in [40, 9] {
+            for tokens in [72, 40, 9] {
                 let x = self.a_dense(46, [1, tokens, 64], Dtype::F32)?;
                 let y = block_linear(&x, &w, Some(&bias), activation)?;
                 let gradients = block_linear_backward(&x, &w, Some(&bias), activation, &y, &y)?;

@@ -67,6 +67,20 @@ fn whole_tiles() {
     }
 }
 
+/// Operands beyond a binding, in pieces that add up: all of whole tiles, or the last one not.
+#[test]
+fn pieces_of_whole_tiles() {
+    for tested in devices() {
+        let small = tested.opened(Options { max_binding: Some(8192), ..tested.device.options() });
+        let pattern = BlockPattern::full([32, 32], [32, 32]).unwrap();
+        for tokens in [160, 150] {
+            let (a, b) = (dense(&small, 1, DenseShape::new(tokens, 32)), dense(&small, 2, DenseShape::new(tokens, 32)));
+            let c = block_sddmm(&a, &b, &pattern).unwrap();
+            assert_product(&format!("{} {tokens} tokens", tested.label), &full(&c), &full_dense(&a)[0].t(), &full_dense(&b)[0], Dtype::F32);
+        }
+    }
+}
+
 /// Few blocks and many tokens: parts of the tokens side by side, then their sum.
 #[test]
 fn long_sums_are_cut_into_parts() {
