@@ -346,8 +346,8 @@ impl Plan {
         })
     }
 
-    /// Tokens and outputs of a tile on CUDA, where a warp has 2048 sums: the large ones
-    /// where there is one for each multiprocessor of a large GPU.
+    /// Tokens and outputs of a tile on CUDA, where a warp has 2048 sums: the large ones where there is one for each
+    /// multiprocessor of a large GPU.
     fn cuda_tile(tokens: usize, outputs: usize, width: usize) -> [usize; 2] {
         let waste = |outputs: usize| width.div_ceil(outputs) * outputs;
         match () {
