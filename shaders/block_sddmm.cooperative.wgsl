@@ -21,12 +21,16 @@ const GROUP = 128u;
 override A_STEP: u32 = GROUP / A_LINE;                // tokens between an invocation's pieces
 override B_STEP: u32 = GROUP / B_LINE;
 
+// Sums of 16 × 16 on their way out. Subgroups take turns where that lets one more workgroup run at once.
+override TURNS: u32 = select(1u, 4u, ROWS > 32u);
+override SUMS: u32 = 320u / TURNS;
+
 @group(0) @binding(1) var<storage, read> left: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read> right: array<vec4<f16>>;
 
 var<workgroup> a_stage: array<vec4<f16>, A_SIZE>;
 var<workgroup> b_stage: array<vec4<f16>, B_SIZE>;
-var<workgroup> sums: array<vec4<f32>, 320>; // 16 × 16 of each subgroup, on their way out
+var<workgroup> sums: array<vec4<f32>, SUMS>;
 
 // Four features of a token, from one on; 0 beyond the matrix (−1) and the last token.
 fn fetch_a(t: u32, end: u32, feature: i32) -> vec4<f16> {
@@ -127,7 +131,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         b5 = fetch_b(next + b_token + 5u * B_STEP, end, b_feature);
         b6 = fetch_b(next + b_token + 6u * B_STEP, end, b_feature);
         b7 = fetch_b(next + b_token + 7u * B_STEP, end, b_feature);
-        for (var k = 0u; k < DEPTH; k += 16u) {
+        // Written out, since loops are not unrolled for us.
+        {
+            const k = 0u;
+            let l0 = coopLoad<coop_mat16x16<f16, A>>(&a_stage[k * A_PITCH + own_i / 4u], A_PITCH);
+            let r0 = coopLoadT<coop_mat16x16<f16, B>>(&b_stage[k * B_PITCH + own_p / 4u], B_PITCH);
+            let r1 = coopLoadT<coop_mat16x16<f16, B>>(&b_stage[k * B_PITCH + own_p / 4u + 4u], B_PITCH);
+            let r2 = coopLoadT<coop_mat16x16<f16, B>>(&b_stage[k * B_PITCH + own_p / 4u + 8u], B_PITCH);
+            let r3 = coopLoadT<coop_mat16x16<f16, B>>(&b_stage[k * B_PITCH + own_p / 4u + 12u], B_PITCH);
+            c00 = coopMultiplyAdd(l0, r0, c00);
+            c01 = coopMultiplyAdd(l0, r1, c01);
+            c02 = coopMultiplyAdd(l0, r2, c02);
+            c03 = coopMultiplyAdd(l0, r3, c03);
+            if ROWS > 16u {
+                let l1 = coopLoad<coop_mat16x16<f16, A>>(&a_stage[k * A_PITCH + own_i / 4u + 4u], A_PITCH);
+                c10 = coopMultiplyAdd(l1, r0, c10);
+                c11 = coopMultiplyAdd(l1, r1, c11);
+                c12 = coopMultiplyAdd(l1, r2, c12);
+                c13 = coopMultiplyAdd(l1, r3, c13);
+            }
+        }
+        if DEPTH > 16u {
+            const k = 16u;
             let l0 = coopLoad<coop_mat16x16<f16, A>>(&a_stage[k * A_PITCH + own_i / 4u], A_PITCH);
             let r0 = coopLoadT<coop_mat16x16<f16, B>>(&b_stage[k * B_PITCH + own_p / 4u], B_PITCH);
             let r1 = coopLoadT<coop_mat16x16<f16, B>>(&b_stage[k * B_PITCH + own_p / 4u + 4u], B_PITCH);
@@ -149,7 +174,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     // 16 × 16 at a time; an invocation takes 8 places of a row.
     let lane = local % 32u;
-    let own = subgroup * 80u;
+    let own = subgroup * 80u % SUMS;
     let from_sum = own + lane / 2u * 5u + lane % 2u * 2u;
     let copy = part * params.length;
     let io = i0 + own_i + lane / 2u;
@@ -158,15 +183,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let at1 = place(p + 16u, first, count);
     let at2 = place(p + 32u, first, count);
     let at3 = place(p + 48u, first, count);
-    subgroupBarrier(); coopStoreT(c00, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at0, from_sum);
-    subgroupBarrier(); coopStoreT(c01, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at1, from_sum);
-    subgroupBarrier(); coopStoreT(c02, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at2, from_sum);
-    subgroupBarrier(); coopStoreT(c03, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at3, from_sum);
-    if ROWS > 16u {
-        subgroupBarrier(); coopStoreT(c10, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at0, from_sum);
-        subgroupBarrier(); coopStoreT(c11, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at1, from_sum);
-        subgroupBarrier(); coopStoreT(c12, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at2, from_sum);
-        subgroupBarrier(); coopStoreT(c13, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at3, from_sum);
+    for (var turn = 0u; turn < TURNS; turn++) {
+        if TURNS > 1u { workgroupBarrier(); }
+        if turn != subgroup % TURNS { continue; }
+        subgroupBarrier(); coopStoreT(c00, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at0, from_sum);
+        subgroupBarrier(); coopStoreT(c01, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at1, from_sum);
+        subgroupBarrier(); coopStoreT(c02, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at2, from_sum);
+        subgroupBarrier(); coopStoreT(c03, &sums[own], 5u); subgroupBarrier(); put(copy, base, io, at3, from_sum);
+        if ROWS > 16u {
+            subgroupBarrier(); coopStoreT(c10, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at0, from_sum);
+            subgroupBarrier(); coopStoreT(c11, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at1, from_sum);
+            subgroupBarrier(); coopStoreT(c12, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at2, from_sum);
+            subgroupBarrier(); coopStoreT(c13, &sums[own], 5u); subgroupBarrier(); put(copy, base, io + 16u, at3, from_sum);
+        }
     }
 }
 

@@ -18,10 +18,10 @@ override TILES: u32 = 4u;           // pieces of 16 columns in a row of the dens
 override ROW: u32 = TILES * 4u;     // vec4s of such a row
 override PITCH: u32 = ROW + 2u;     // of a staged one
 override STAGE: u32 = PITCH * STAGED;
-const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
+const SCORES = 4u;                  // vec4s of a row of 16 sums
 
 var<workgroup> stage: array<vec4<f16>, STAGE>;
-var<workgroup> scores: array<vec4<f32>, 320>; // 16 × 16 of each subgroup
+var<workgroup> scores: array<vec4<f32>, 256>; // 16 × 16 of each subgroup
 
 // Value `at` of B's rows from `first` on, 0 outside.
 fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
