@@ -34,9 +34,9 @@ DEVICE Split split(float value) {
     return Split{big, __float_as_uint(value - __uint_as_float(big))};
 }
 
-// d = A · B + c of f32 in three products of tf32; what small times small would add is below 2^-22 of a term. Together with
-// how the units round: within 2 (k + 8) · 2^-24 of the sum of k terms' absolute values. Anything infinite or NaN, and
-// what rounds up beyond f32's range, gives a sum that is not finite.
+// d = A · B + c of tf32 factors. A product of f32 is three of these, small · big, big · small and big · big; what small · small
+// would add is below 2^-22 of a term. Together with how the units round: within 2 (k + 8) · 2^-24 of the sum of k terms'
+// absolute values. Anything infinite or NaN, and what rounds up beyond f32's range, gives a sum that is not finite.
 //
 //   A (16 × 8)   a[0]: row g, k t          a[2]: row g, k t + 4
 //                a[1]: row g + 8, k t      a[3]: row g + 8, k t + 4
@@ -52,6 +52,7 @@ DEVICE void mma_16x8x8(float (&d)[4], const uint (&a)[4], uint b0, uint b1, cons
 #endif
 }
 
+// Four values of A, split.
 struct SplitRows {
     uint big[4], small[4];
 
@@ -60,13 +61,6 @@ struct SplitRows {
         big[n] = s.big, small[n] = s.small;
     }
 };
-
-DEVICE void multiply_split(float (&d)[4], const SplitRows& a, Split b0, Split b1, const float (&c)[4]) {
-    float part[4];
-    mma_16x8x8(part, a.small, b0.big, b1.big, c);
-    mma_16x8x8(part, a.big, b0.small, b1.small, part);
-    mma_16x8x8(d, a.big, b0.big, b1.big, part);
-}
 
 // The warp's number in the block; the compiler knows that all lanes have the same.
 DEVICE int warp_index() { return __shfl_sync(0xffffffff, threadIdx.x / 32, 0); }
