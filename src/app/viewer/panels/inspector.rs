@@ -5,15 +5,19 @@ use std::sync::Arc;
 use eframe::egui::{self, RichText, Ui};
 
 use super::Context;
+use crate::app::viewer::command::Command;
 use crate::app::viewer::evaluate::Evaluated;
 use crate::app::viewer::matrix_view::{Marks, Pointed, Reader, small_view};
 use crate::app::viewer::operations::{Operation, Origin};
-use crate::app::viewer::origin::{Facts, Stretch, formula, stretches, terms};
+use crate::app::viewer::origin::{ALL_TERMS, Cell, Entry, Facts, Stretch, TERMS, Values};
 use crate::app::viewer::session::Step;
 use crate::app::viewer::state::State;
 
 /// Points that an operand's picture takes.
 const SIDE: f32 = 112.0;
+
+/// Points that a long formula takes before it scrolls.
+const FORMULA: f32 = 180.0;
 
 const OPERAND: egui::Color32 = egui::Color32::from_rgb(255, 64, 64);
 
@@ -39,10 +43,14 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         Some(Pointed::Slot(slot)) => (None, Some(slot)),
     };
     let facts = Facts::of(step, operation, index);
+    let terms = if state.settings.all_terms { ALL_TERMS } else { TERMS };
+    let of = entry.map(|at| Entry { origin: operation.origin, inputs: &result.inputs, facts: &facts, at, terms });
     // What is not stored comes from nothing.
-    let from = entry.filter(|_| slot.is_some()).map_or_else(Vec::new, |entry| stretches(operation.origin, &result.inputs, &facts, entry));
+    let of = of.filter(|_| slot.is_some());
+    let from = of.as_ref().map_or_else(Vec::new, Entry::stretches);
+    let cells = of.as_ref().map_or_else(Vec::new, |of| of.cells(&from));
     let at = slot.map(|slot| index * storage.len() + slot);
-    let numbers = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &from);
+    let numbers = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &cells);
     egui::Grid::new("entry").num_columns(2).spacing([12.0, 4.0]).min_col_width(72.0).show(ui, |ui| {
         let none = || "–".to_owned();
         let mut line = |name: &str, text: String| {
@@ -66,14 +74,34 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         };
         line("Value", value);
     });
-    let text = numbers.filter(|_| entry.is_some()).and_then(|Numbers { entry, terms }| {
+    let text = of.as_ref().zip(numbers).and_then(|(of, Numbers { entry, values })| {
         let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
-        formula(operation.origin, &facts, &names, &from, &terms, entry?)
+        of.formula(&names, &from, &values, entry?)
     });
     ui.add_space(2.0);
     let text = text.unwrap_or_else(|| if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() });
-    ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+    formula(ui, x, &text);
     operands(ui, x, step, operation, &facts, &from);
+}
+
+/// The formula: its first terms, or all of them as a text to scroll through.
+fn formula(ui: &mut Ui, x: &mut Context<'_>, mut text: &str) {
+    let mut all = x.state.settings.all_terms;
+    let listed = all && text.contains('\n');
+    let more = listed || text.contains("… (");
+    if listed {
+        let name = ui.label(RichText::new("Formula").small());
+        egui::ScrollArea::vertical().id_salt("formula").max_height(FORMULA).show(ui, |ui| {
+            let field = egui::TextEdit::multiline(&mut text).font(egui::TextStyle::Small).desired_rows(1).desired_width(f32::INFINITY);
+            ui.add(field).labelled_by(name.id);
+        });
+    } else {
+        ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+    }
+    // Where there is no more, there is nothing to switch.
+    if more && ui.checkbox(&mut all, "All terms").changed() {
+        x.out.push(Command::AllTerms(all));
+    }
 }
 
 fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
@@ -84,11 +112,11 @@ fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
     }
 }
 
-/// What is written out: the entry's value if it is stored, and those of the formula's terms.
+/// What is written out: the entry's value if it is stored, and what its formula needs.
 #[derive(Default)]
 struct Numbers {
     entry: Option<f32>,
-    terms: Vec<f32>,
+    values: Values,
 }
 
 /// `None` until they are read.
@@ -99,26 +127,26 @@ fn numbers(
     result: &Arc<Evaluated>,
     at: Option<usize>,
     facts: &Facts,
-    from: &[Stretch],
+    cells: &[Cell],
 ) -> Option<Numbers> {
     let mut wanted: Vec<_> = at.map(|at| (Arc::clone(result), at)).into_iter().collect();
     // A term that its operand does not store is that operand's fill.
-    let mut terms_or_fills = Vec::new();
-    for (input, [i, j]) in terms(from) {
-        let reference = step.inputs.get(input)?;
+    let mut fills = Vec::new();
+    for (input, [i, j]) in cells {
+        let reference = step.inputs.get(*input)?;
         let operand = state.results.get(&reference.step)?.outcome.as_ref().ok()?;
         let drawn = operand.drawn.as_ref()?;
-        let index = facts.batch_of(input).min(drawn.storage.batch - 1);
-        let place = if reference.transposed { [j, i] } else { [i, j] };
+        let index = facts.batch_of(*input).min(drawn.storage.batch - 1);
+        let place = if reference.transposed { [*j, *i] } else { [*i, *j] };
         let slot = drawn.storage.slot(place);
-        terms_or_fills.push(slot.map_or(Some(drawn.storage.fill), |_| None));
+        fills.push(slot.map_or(Some(drawn.storage.fill), |_| None));
         wanted.extend(slot.map(|slot| (Arc::clone(operand), index * drawn.storage.len() + slot)));
     }
     let read = if wanted.is_empty() { &[] } else { reader?.values(wanted)? };
     let mut read = read.iter().copied();
     let entry = if at.is_some() { Some(read.next()?) } else { None };
-    let terms = terms_or_fills.into_iter().map(|fill| fill.or_else(|| read.next())).collect::<Option<_>>()?;
-    Some(Numbers { entry, terms })
+    let all = cells.iter().zip(fills).map(|(cell, fill)| Some((*cell, fill.or_else(|| read.next())?)));
+    Some(Numbers { entry, values: all.collect::<Option<_>>()? })
 }
 
 /// Small views of the operands with what of them made the entry.

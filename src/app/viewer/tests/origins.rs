@@ -6,7 +6,7 @@ use super::*;
 use crate::app::colors::short;
 
 /// What the window says of an entry of the selected step's result.
-fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String {
+pub fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String {
     window.command(Command::Select(step));
     window.command(Command::Pin(Some(Pointed::Entry(entry))));
     let mut found = window.0.query_all_by_label_contains(part);
@@ -14,25 +14,25 @@ fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String
     node.accesskit_node().value().unwrap_or_else(|| name(&node))
 }
 
-fn stores(window: &Window, step: u32, entry: [usize; 2]) -> Option<usize> {
+pub fn stores(window: &Window, step: u32, entry: [usize; 2]) -> Option<usize> {
     let shown = window.viewer().state.results.get(&step).and_then(|shown| shown.last.clone()).expect("a result");
     Storage::of(&shown.matrix).slot(entry)
 }
 
 /// An entry that a step's result stores, in a matrix of the batch.
-fn value(window: &Window, step: u32, batch: usize, entry: [usize; 2]) -> f32 {
+pub fn value(window: &Window, step: u32, batch: usize, entry: [usize; 2]) -> f32 {
     let shown = window.viewer().state.results.get(&step).and_then(|shown| shown.last.clone()).expect("a result");
     let storage = Storage::of(&shown.matrix);
     shown.matrix.read().expect("values")[batch * storage.len() + storage.slot(entry).expect("stored")]
 }
 
 /// As formulas have it.
-fn text(value: f32) -> String {
+pub fn text(value: f32) -> String {
     if value < 0.0 { format!("({})", short(value).replace('-', "−")) } else { short(value) }
 }
 
 /// Products of the first terms, and how many there are if that is not all.
-fn sum(products: &[(f32, f32)]) -> Vec<String> {
+pub fn sum(products: &[(f32, f32)]) -> Vec<String> {
     let mut parts: Vec<String> = products.iter().take(4).map(|(a, b)| format!("{} · {}", text(*a), text(*b))).collect();
     if products.len() > 4 {
         parts.push(format!("… ({} terms)", products.len()));
@@ -40,7 +40,7 @@ fn sum(products: &[(f32, f32)]) -> Vec<String> {
     parts
 }
 
-fn play(text: &str) -> Result<Option<Window>> {
+pub fn play(text: &str) -> Result<Option<Window>> {
     let Some(mut window) = open(Start::default()) else { return Ok(None) };
     window.0.state_mut().state.session = session(text)?;
     window.command(Command::RunAgain);
@@ -170,10 +170,16 @@ fn attention_says_its_keys() -> Result<()> {
     };
     for (batch, i, keys) in [(0, 4, &[2, 4, 6][..]), (3, 4, &[2, 4])] {
         window.command(Command::Batch(batch));
-        let parts: Vec<String> = keys.iter().map(|key| format!("p({key}) · {}", text(value(&window, 3, batch / 2, [*key, 1])))).collect();
-        let want = format!("{} = {}", parts.join(" + "), text(value(&window, 4, batch, [i, 1])));
-        let found = said(&mut window, 4, [i, 1], "p = softmax");
-        assert_eq!(found, format!("{want}, p = softmax of the row's scores with {} keys", keys.len()));
+        // The same probabilities from the window's scores, those of keys beyond the lengths left out.
+        let score = |key: usize| -> f64 {
+            (0..3).map(|d| f64::from(value(&window, 1, batch, [i, d])) * f64::from(value(&window, 2, batch / 2, [key, d]))).sum()
+        };
+        let exp: Vec<f64> = keys.iter().map(|key| (score(*key) / 3f64.sqrt()).exp()).collect();
+        let weights = exp.iter().map(|one| text((one / exp.iter().sum::<f64>()) as f32));
+        let parts = keys.iter().zip(weights).map(|(key, p)| format!("{p} · {}", text(value(&window, 3, batch / 2, [*key, 1]))));
+        let want = format!("{} = {}", parts.collect::<Vec<_>>().join(" + "), text(value(&window, 4, batch, [i, 1])));
+        let found = said(&mut window, 4, [i, 1], "softmax of");
+        assert_eq!(found, format!("{want}, weights: softmax of the row's scores with {} keys", keys.len()));
     }
     Ok(())
 }
