@@ -110,7 +110,7 @@ pub struct Input {
 /// Which entries of the operands an entry of the result comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// None to show.
+    /// Of a source: it has no operands.
     None,
     /// The same place.
     Same,

@@ -3,6 +3,7 @@
 mod attention;
 mod formula;
 mod gradient;
+mod second;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -14,6 +15,7 @@ use super::operations::{Arguments, Operation, Origin, window};
 use super::session::Step;
 use attention::Attention;
 use gradient::Gradient;
+use second::Second;
 
 /// A stretch of an operand, as it went in.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,6 +154,7 @@ impl Entry<'_> {
                 Origin::ShiftBand if a.columns => one(facts.upstream, row - 2 * t, col).into_iter().collect(),
                 Origin::ShiftBand => one(facts.upstream, row, col + 2 * t).into_iter().collect(),
                 Origin::Softmax => [row_of(0, a), row_of(facts.upstream, a)].concat(),
+                Origin::Gradient { .. } => Second::of(self).map_or_else(Vec::new, |second| second.stretches()),
                 _ => Gradient::of(self).map_or_else(Vec::new, |gradient| gradient.stretches()),
             },
             _ => Vec::new(),
@@ -186,16 +189,14 @@ impl Entry<'_> {
 
     /// For each weight that has to be computed, the entries that it takes.
     fn behind(&self, stretches: &[Stretch]) -> Box<dyn Iterator<Item = Vec<Cell>> + '_> {
-        match self.origin {
-            Origin::Attention | Origin::Gradient { of: Origin::Attention, .. } => match Attention::of(self) {
-                Some(attention) => Box::new(attention.behind(stretches)),
-                None => Box::new(std::iter::empty()),
-            },
-            Origin::Gradient { .. } => match Gradient::of(self) {
-                Some(gradient) => Box::new(gradient.behind(stretches)),
-                None => Box::new(std::iter::empty()),
-            },
-            _ => Box::new(std::iter::empty()),
+        if let Some(attention) = Attention::of(self) {
+            Box::new(attention.behind(stretches))
+        } else if let Some(second) = Second::of(self) {
+            Box::new(second.behind())
+        } else if let Some(gradient) = Gradient::of(self) {
+            Box::new(gradient.behind(stretches))
+        } else {
+            Box::new(std::iter::empty())
         }
     }
 }
@@ -219,8 +220,12 @@ fn clip(from: i64, to: i64, len: usize) -> Range<usize> {
     from as usize..to.clamp(from, len as i64) as usize
 }
 
-/// What is stored of a row: one stretch, but of a block-sparse matrix one for each block.
+/// What is stored of a row: one stretch, but of a block-sparse matrix one for each block. Nothing of a row that it
+/// does not have: another parameter may have been chosen since.
 fn cols_of_row(a: &Storage, i: usize) -> Vec<Range<usize>> {
+    if i >= a.rows {
+        return Vec::new();
+    }
     if let Some(pattern) = &a.blocks {
         let ([r, c], starts) = (pattern.block(), pattern.row_starts());
         let of_row = &pattern.row_entries()[starts[i / r] as usize..starts[i / r + 1] as usize];
@@ -230,6 +235,9 @@ fn cols_of_row(a: &Storage, i: usize) -> Vec<Range<usize>> {
 }
 
 fn rows_of_col(b: &Storage, j: usize) -> Vec<Range<usize>> {
+    if j >= b.cols {
+        return Vec::new();
+    }
     if let Some(pattern) = &b.blocks {
         let ([r, c], starts) = (pattern.block(), pattern.col_starts());
         let of_col = &pattern.col_entries()[starts[j / c] as usize..starts[j / c + 1] as usize];

@@ -17,6 +17,8 @@ const ATTENTION: &[Parameter] =
     &[choice("by", &["Q", "K", "V"]), WINDOW[0], WINDOW[1], WINDOW[2], WINDOW[3], WINDOW[4], WINDOW[5], WINDOW[6], WINDOW[7]];
 const BY_AB: Parameter = choice("by", &["A", "B"]);
 
+const SECOND: Origin = gradient(&Origin::Gradient { of: &Origin::Product, by: None }, None);
+
 const GRADIENT: Operation = Operation {
     name: "",
     title: "",
@@ -65,7 +67,7 @@ pub const ALL: &[Operation] = &[
         formula: "by A, B or G, with cotangents VA and VB of the gradients",
         inputs: &[banded("A"), banded("B"), banded("G"), banded("VA"), banded("VB")],
         parameters: &[choice("by", &["A", "B", "G"])],
-        origin: Origin::None,
+        origin: SECOND,
         run: |x| {
             let (a, b, g) = (x.banded(0)?, x.banded(1)?, x.banded(2)?);
             let c = banded_matmul(a, b, Semiring::Log)?;
@@ -195,7 +197,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("A"), dense("B"), dense("G"), dense("VA"), dense("VB")],
         parameters: &[choice("by", &["A", "B", "G"])],
         result: Kind::Dense,
-        origin: Origin::None,
+        origin: SECOND,
         run: |x| {
             let (a, b, g) = (x.dense(0)?, x.dense(1)?, x.dense(2)?);
             let c = semiring_matmul(a, b, Semiring::Log)?;

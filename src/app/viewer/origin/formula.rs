@@ -2,6 +2,7 @@
 
 use super::attention::Attention;
 use super::gradient::Gradient;
+use super::second::Second;
 use super::{Entry, Stretch, TERMS, Values, first_cells};
 use crate::app::colors::short;
 use crate::app::viewer::operations::Origin;
@@ -112,6 +113,7 @@ impl Entry<'_> {
             (Origin::Gradient { of: Origin::Product | Origin::Rows | Origin::Columns | Origin::Layer, .. }, _) => {
                 Gradient::of(self)?.formula(&text, values, &made)
             }
+            (Origin::Gradient { of: Origin::Gradient { .. }, .. }, _) => Second::of(self)?.formula(&text, values, &made),
             (Origin::Gradient { .. }, []) => Some(format!("no term = {made}")),
             (_, []) => None,
             (Origin::Same | Origin::First, _) => {

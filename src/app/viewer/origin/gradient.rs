@@ -33,6 +33,11 @@ impl<'a> Gradient<'a> {
         (entry.inputs.len() > facts.upstream.max(1)).then_some(Self { entry, turned, at })
     }
 
+    /// Of an operation that is one of A · B as they are, and has A, B and G first.
+    pub fn of_product(entry: &'a Entry<'a>) -> Self {
+        Self { entry, turned: [false; 2], at: entry.at }
+    }
+
     fn input(&self, n: usize) -> &Storage {
         &self.entry.inputs[n]
     }
@@ -43,17 +48,17 @@ impl<'a> Gradient<'a> {
     }
 
     /// The places in a row or column of G that the entry takes part in: which make its terms.
-    fn runs(&self) -> Vec<Range<usize>> {
+    pub fn runs(&self) -> Vec<Range<usize>> {
         let (g, [row, col]) = (self.input(self.entry.facts.upstream), self.at);
         match self.entry.facts.by {
             0 => meeting(&cols_of_row(g, row), &self.line(1, true, col)),
             1 => meeting(&rows_of_col(g, col), &self.line(0, false, row)),
-            _ => rows_of_col(g, col),
+            _ => rows_of_col(g, col).into_iter().filter(|run| !run.is_empty()).collect(),
         }
     }
 
     /// The entry of the product that term k is about.
-    fn of_product(&self, k: usize) -> [usize; 2] {
+    pub fn product_at(&self, k: usize) -> [usize; 2] {
         if self.entry.facts.by == 0 { [self.at[0], k] } else { [k, self.at[1]] }
     }
 
@@ -74,13 +79,18 @@ impl<'a> Gradient<'a> {
             ends.map(|((input, first), (_, last))| Stretch { input, rows: first[0]..last[0] + 1, cols: first[1]..last[1] + 1 }).collect()
         };
         let own = Some(own).filter(|_| !matches!(facts.ring.as_str(), "" | "sum"));
-        let of_g = span(&|k| Some((facts.upstream, self.of_product(k))));
+        let of_g = span(&|k| Some((facts.upstream, self.product_at(k))));
         own.into_iter().chain(of_g).chain(span(&|k| self.other(k))).collect()
+    }
+
+    /// The p of an entry of the product.
+    pub fn inner(&self, [i, j]: [usize; 2]) -> Vec<Range<usize>> {
+        meeting(&self.line(0, true, i), &self.line(1, false, j))
     }
 
     /// The entries that make an entry of the product: each p, of A and of B.
     fn factors(&self, [i, j]: [usize; 2]) -> impl Iterator<Item = (usize, [Cell; 2])> + use<> {
-        let (turned, runs) = (self.turned, meeting(&self.line(0, true, i), &self.line(1, false, j)));
+        let (turned, runs) = (self.turned, self.inner([i, j]));
         let at = move |p| (p, [(0, turn(turned[0], [i, p])), (1, turn(turned[1], [p, j]))]);
         runs.into_iter().flatten().map(at)
     }
@@ -163,7 +173,7 @@ impl<'a> Gradient<'a> {
         let own = values.get(&(facts.by, self.entry.at)).copied();
         let mut parts = Vec::new();
         for k in runs.into_iter().flatten().take(self.entry.terms) {
-            let at = self.of_product(k);
+            let at = self.product_at(k);
             let g = number(*values.get(&(facts.upstream, at))?);
             let b = match self.other(k) {
                 Some(cell) => Some(*values.get(&cell)?),

@@ -8,7 +8,7 @@ use super::Context;
 use crate::app::viewer::command::Command;
 use crate::app::viewer::evaluate::Evaluated;
 use crate::app::viewer::matrix_view::{Marks, Pointed, Reader, small_view};
-use crate::app::viewer::operations::{Operation, Origin};
+use crate::app::viewer::operations::Operation;
 use crate::app::viewer::origin::{ALL_TERMS, Cell, Entry, Facts, Stretch, TERMS, Values};
 use crate::app::viewer::session::Step;
 use crate::app::viewer::state::State;
@@ -153,11 +153,7 @@ fn numbers(
 fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation, facts: &Facts, from: &[Stretch]) {
     let (Some(gpu), false) = (x.gpu, operation.inputs.is_empty()) else { return };
     ui.add_space(6.0);
-    if operation.origin != Origin::None {
-        ui.label(RichText::new("Comes from").strong());
-    } else {
-        ui.label(RichText::new("Operands").strong());
-    }
+    ui.label(RichText::new("Comes from").strong());
     egui::Grid::new("operands").num_columns(2).spacing([8.0, 6.0]).show(ui, |ui| {
         for (n, (input, reference)) in operation.inputs.iter().zip(&step.inputs).enumerate() {
             let Some(Ok(operand)) = x.state.results.get(&reference.step).map(|shown| &shown.outcome) else { continue };

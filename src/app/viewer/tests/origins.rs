@@ -163,23 +163,34 @@ fn attention_says_its_keys() -> Result<()> {
             {"id": 2, "operation": "random_dense", "parameters": {"rows": 8, "cols": 3, "batch": 2, "seed": 2}},
             {"id": 3, "operation": "random_dense", "parameters": {"rows": 8, "cols": 5, "batch": 2, "seed": 3}},
             {"id": 4, "operation": "window_attention", "inputs": [{"step": 1}, {"step": 2}, {"step": 3}], "parameters":
-                {"lower": 1, "upper": 1, "dilation": 2, "heads": 2, "kv heads": 1, "lengths": "8, 6"}}]}"#,
+                {"lower": 1, "upper": 1, "dilation": 2, "heads": 2, "kv heads": 1, "lengths": "8, 6"}},
+            {"id": 5, "operation": "random_dense", "parameters": {"rows": 8, "cols": 5, "batch": 4, "seed": 4}},
+            {"id": 6, "operation": "window_attention_backward", "inputs": [{"step": 1}, {"step": 2}, {"step": 3}, {"step": 5}], "parameters":
+                {"by": "V", "lower": 1, "upper": 1, "dilation": 2, "heads": 2, "kv heads": 1, "lengths": "8, 6"}}]}"#,
     )?
     else {
         return Ok(());
     };
+    // What the softmax gives keys, from the window's scores; those of keys beyond the lengths are left out.
+    let weights = |window: &Window, batch: usize, i: usize, keys: &[usize]| -> Vec<String> {
+        let product = |key, d| f64::from(value(window, 1, batch, [i, d])) * f64::from(value(window, 2, batch / 2, [key, d]));
+        let exp: Vec<f64> = keys.iter().map(|key| ((0..3).map(|d| product(*key, d)).sum::<f64>() / 3f64.sqrt()).exp()).collect();
+        exp.iter().map(|one| text((one / exp.iter().sum::<f64>()) as f32)).collect()
+    };
     for (batch, i, keys) in [(0, 4, &[2, 4, 6][..]), (3, 4, &[2, 4])] {
         window.command(Command::Batch(batch));
-        // The same probabilities from the window's scores, those of keys beyond the lengths left out.
-        let score = |key: usize| -> f64 {
-            (0..3).map(|d| f64::from(value(&window, 1, batch, [i, d])) * f64::from(value(&window, 2, batch / 2, [key, d]))).sum()
-        };
-        let exp: Vec<f64> = keys.iter().map(|key| (score(*key) / 3f64.sqrt()).exp()).collect();
-        let weights = exp.iter().map(|one| text((one / exp.iter().sum::<f64>()) as f32));
+        let weights = weights(&window, batch, i, keys);
         let parts = keys.iter().zip(weights).map(|(key, p)| format!("{p} · {}", text(value(&window, 3, batch / 2, [*key, 1]))));
         let want = format!("{} = {}", parts.collect::<Vec<_>>().join(" + "), text(value(&window, 4, batch, [i, 1])));
         let found = said(&mut window, 4, [i, 1], "softmax of");
         assert_eq!(found, format!("{want}, weights: softmax of the row's scores with {} keys", keys.len()));
     }
+    // Values are shared by two heads: what the first gives, and that there is another.
+    window.command(Command::Batch(1));
+    let of = |i, place: usize, keys: &[usize]| format!("{} · {}", weights(&window, 2, i, keys)[place], text(value(&window, 5, 2, [i, 1])));
+    let parts = [of(2, 2, &[0, 2, 4]), of(4, 1, &[2, 4]), of(6, 0, &[4])].join(" + ");
+    let made = text(value(&window, 6, 1, [4, 1]));
+    let want = format!("{parts} + the same of 1 head more = {made}, weights: what 3 queries give the key");
+    assert_eq!(said(&mut window, 6, [4, 1], "give the key"), want);
     Ok(())
 }
