@@ -187,6 +187,21 @@ impl Entry<'_> {
         all
     }
 
+    /// How many terms the formula has.
+    pub fn count(&self, stretches: &[Stretch]) -> usize {
+        if let Some(attention) = Attention::of(self) {
+            return attention.shown().1;
+        }
+        if let Some(second) = Second::of(self) {
+            return second.shown().1;
+        }
+        if let Some(gradient) = Gradient::of(self) {
+            return gradient.runs().iter().map(Range::len).sum();
+        }
+        let cells = |input| stretches.iter().filter(move |stretch| stretch.input == input).map(|of_it| of_it.rows.len() * of_it.cols.len());
+        (0..self.inputs.len()).map(|input| cells(input).sum()).max().unwrap_or(0)
+    }
+
     /// For each weight that has to be computed, the entries that it takes.
     fn behind(&self, stretches: &[Stretch]) -> Box<dyn Iterator<Item = Vec<Cell>> + '_> {
         if let Some(attention) = Attention::of(self) {

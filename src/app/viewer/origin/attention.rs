@@ -73,7 +73,7 @@ impl<'a> Attention<'a> {
     }
 
     /// The places written out, and how many there are.
-    fn shown(&self) -> (Vec<usize>, usize) {
+    pub fn shown(&self) -> (Vec<usize>, usize) {
         let partners = self.partners();
         let count = partners.iter().map(Range::len).sum();
         (partners.into_iter().flatten().take(self.entry.terms).collect(), count)

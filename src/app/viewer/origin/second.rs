@@ -71,7 +71,7 @@ impl<'a> Second<'a> {
     }
 
     /// The terms written out, and how many there are.
-    fn shown(&self) -> (Vec<Term>, usize) {
+    pub fn shown(&self) -> (Vec<Term>, usize) {
         let runs = self.runs();
         let count = runs.iter().map(Range::len).sum();
         (runs.into_iter().flatten().take(self.entry.terms).map(|k| self.term(k)).collect(), count)

@@ -1,6 +1,6 @@
 //! The entry under the pointer, or the marked one: where it is stored, and what made it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use eframe::egui::{self, RichText, Ui};
 
@@ -10,7 +10,7 @@ use crate::app::viewer::evaluate::Evaluated;
 use crate::app::viewer::matrix_view::{Marks, Pointed, Reader, small_view};
 use crate::app::viewer::operations::Operation;
 use crate::app::viewer::origin::{ALL_TERMS, Cell, Entry, Facts, Stretch, TERMS, Values};
-use crate::app::viewer::session::Step;
+use crate::app::viewer::session::{Reference, Step};
 use crate::app::viewer::state::State;
 
 /// Points that an operand's picture takes.
@@ -48,9 +48,17 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
     // What is not stored comes from nothing.
     let of = of.filter(|_| slot.is_some());
     let from = of.as_ref().map_or_else(Vec::new, Entry::stretches);
-    let cells = of.as_ref().map_or_else(Vec::new, |of| of.cells(&from));
-    let at = slot.map(|slot| index * storage.len() + slot);
-    let numbers = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &cells);
+    let written = Written::about(state, step, result, format!("{pointed:?} {terms} {facts:?}"));
+    if !x.written.is_of(&written) {
+        *x.written = written;
+        let cells = of.as_ref().map_or_else(Vec::new, |of| of.cells(&from));
+        let at = slot.map(|slot| index * storage.len() + slot);
+        if let Some(Numbers { entry, values }) = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &cells) {
+            let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
+            x.written.formula = of.as_ref().and_then(|of| of.formula(&names, &from, &values, entry?));
+            (x.written.value, x.written.read) = (entry, true);
+        }
+    }
     egui::Grid::new("entry").num_columns(2).spacing([12.0, 4.0]).min_col_width(72.0).show(ui, |ui| {
         let none = || "–".to_owned();
         let mut line = |name: &str, text: String| {
@@ -65,7 +73,7 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         });
         let unheld = if entry.is_some() { "not stored".to_owned() } else { none() };
         line("Slot", held.unwrap_or(unheld));
-        let value = match (pointed, slot, numbers.as_ref().and_then(|numbers| numbers.entry)) {
+        let value = match (pointed, slot, x.written.value) {
             (Some(Pointed::Slot(_)), ..) => "outside the matrix".into(),
             (Some(_), None, _) if storage.blocks.is_some() => "0".into(),
             (Some(_), None, _) => format!("{} (the fill)", storage.fill),
@@ -74,33 +82,37 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         };
         line("Value", value);
     });
-    let text = of.as_ref().zip(numbers).and_then(|(of, Numbers { entry, values })| {
-        let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
-        of.formula(&names, &from, &values, entry?)
-    });
     ui.add_space(2.0);
-    let text = text.unwrap_or_else(|| if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() });
-    formula(ui, x, &text);
+    let none = || if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() };
+    let text = x.written.formula.clone().unwrap_or_else(none);
+    let count = of.as_ref().map_or(0, |of| of.count(&from));
+    formula(ui, x, &text, count);
     operands(ui, x, step, operation, &facts, &from);
 }
 
 /// The formula: its first terms, or all of them as a text to scroll through.
-fn formula(ui: &mut Ui, x: &mut Context<'_>, mut text: &str) {
+fn formula(ui: &mut Ui, x: &mut Context<'_>, mut text: &str, count: usize) {
     let mut all = x.state.settings.all_terms;
-    let listed = all && text.contains('\n');
-    let more = listed || text.contains("… (");
-    if listed {
-        let name = ui.label(RichText::new("Formula").small());
-        egui::ScrollArea::vertical().id_salt("formula").max_height(FORMULA).show(ui, |ui| {
-            let field = egui::TextEdit::multiline(&mut text).font(egui::TextStyle::Small).desired_rows(1).desired_width(f32::INFINITY);
-            ui.add(field).labelled_by(name.id);
-        });
-    } else {
-        ui.add(egui::Label::new(RichText::new(text).small()).wrap());
-    }
-    // Where there is no more, there is nothing to switch.
-    if more && ui.checkbox(&mut all, "All terms").changed() {
-        x.out.push(Command::AllTerms(all));
+    // Where there are no more, there is nothing to switch.
+    let name = (count > TERMS).then(|| {
+        ui.horizontal(|ui| {
+            let name = ui.label("Formula");
+            if ui.checkbox(&mut all, "All terms").changed() {
+                x.out.push(Command::AllTerms(all));
+            }
+            name.id
+        })
+    });
+    match name {
+        Some(name) if text.contains('\n') => {
+            egui::ScrollArea::vertical().id_salt("formula").max_height(FORMULA).show(ui, |ui| {
+                let field = egui::TextEdit::multiline(&mut text).font(egui::TextStyle::Small).desired_rows(1).desired_width(f32::INFINITY);
+                ui.add(field).labelled_by(name.inner);
+            });
+        }
+        _ => {
+            ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+        }
     }
 }
 
@@ -109,6 +121,33 @@ fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
         (bandsaw::Dtype::U32, value) if value >= u32::MAX as f32 => "none".into(),
         (bandsaw::Dtype::U32, value) => format!("{value:.0}"),
         (_, value) => value.to_string().replace("inf", "∞"),
+    }
+}
+
+/// The last entry that was written out, and of what: while it is the same, nothing is read or worked out again.
+#[derive(Default)]
+pub struct Written {
+    /// The result and the operands. Nothing is kept alive by this.
+    of: Vec<Weak<Evaluated>>,
+    /// Which entry, and how it is said to come about.
+    what: String,
+    /// Whether the values were there.
+    read: bool,
+    value: Option<f32>,
+    formula: Option<String>,
+}
+
+impl Written {
+    fn about(state: &State, step: &Step, result: &Arc<Evaluated>, what: String) -> Self {
+        let operand = |reference: &Reference| state.results.get(&reference.step)?.outcome.as_ref().ok().map(Arc::downgrade);
+        let operands = step.inputs.iter().map(|reference| operand(reference).unwrap_or_default());
+        let of = [Arc::downgrade(result)].into_iter().chain(operands).collect();
+        Self { of, what: format!("{what} {:?}", step.inputs), ..Self::default() }
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        let same = self.of.len() == other.of.len() && self.of.iter().zip(&other.of).all(|(one, other)| one.ptr_eq(other));
+        self.read && same && self.what == other.what
     }
 }
 
