@@ -87,6 +87,7 @@ pub struct Viewer {
     worker: Worker,
     labels: Option<Reader>,
     entries: Option<Reader>,
+    written: panels::Written,
     files: panels::Files,
     generation: u64,
     play: std::vec::IntoIter<Command>,
@@ -149,6 +150,7 @@ impl Viewer {
             worker,
             labels,
             entries,
+            written: panels::Written::default(),
             files: panels::Files::default(),
             generation: 0,
             play: start.commands.into_iter(),
@@ -297,6 +299,7 @@ impl Viewer {
             gpu: self.gpu.as_deref(),
             labels: self.labels.as_mut(),
             entries: self.entries.as_mut(),
+            written: &mut self.written,
             files: &mut self.files,
             out: &mut out,
         };

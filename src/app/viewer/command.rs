@@ -52,6 +52,8 @@ pub enum Command {
     Colors(String),
     Logarithmic(bool),
     Labels(bool),
+    /// Whether a formula has all its terms, not the first few.
+    AllTerms(bool),
     ShowDense(bool),
     ShowStored(bool),
     ShowDevices(bool),

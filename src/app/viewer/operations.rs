@@ -110,7 +110,7 @@ pub struct Input {
 /// Which entries of the operands an entry of the result comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// None to show.
+    /// Of a source: it has no operands.
     None,
     /// The same place.
     Same,
@@ -128,6 +128,8 @@ pub enum Origin {
     Layer,
     /// What is stored of the row.
     Softmax,
+    /// The block of that row and column of blocks.
+    Norm,
     /// A row of queries, the keys in its window, and a column of their values.
     Attention,
     /// The place with row and column swapped.
@@ -138,6 +140,13 @@ pub enum Origin {
     ShiftCols,
     /// The place that a slot t further holds: (i + 2t, j) or (i, j − 2t).
     ShiftBand,
+    /// Of the gradient of such an operation by one operand; `None` is the one that the parameter "by" names. G is
+    /// the gradient of the result.
+    Gradient { of: &'static Origin, by: Option<usize> },
+}
+
+const fn gradient(of: &'static Origin, by: Option<usize>) -> Origin {
+    Origin::Gradient { of, by }
 }
 
 /// One source or operation.

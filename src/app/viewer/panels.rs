@@ -21,11 +21,13 @@ pub struct Context<'a> {
     /// Values for the cells, and for the inspector.
     pub labels: Option<&'a mut Reader>,
     pub entries: Option<&'a mut Reader>,
+    pub written: &'a mut inspector::Written,
     pub files: &'a mut dialogs::Files,
     pub out: &'a mut Vec<Command>,
 }
 
 pub use dialogs::Files;
+pub use inspector::Written;
 
 /// All of the window.
 pub fn show(ui: &mut Ui, x: &mut Context<'_>) {

@@ -72,6 +72,12 @@ const ALL: &[Shortcut] = &[
         command: |state| Some(Command::Logarithmic(!state.settings.logarithmic)),
     },
     Shortcut { modifiers: PLAIN, key: Key::V, what: "Values in cells", command: |state| Some(Command::Labels(!state.settings.labels)) },
+    Shortcut {
+        modifiers: PLAIN,
+        key: Key::T,
+        what: "All terms of formulas",
+        command: |state| Some(Command::AllTerms(!state.settings.all_terms)),
+    },
     Shortcut { modifiers: PLAIN, key: Key::Num1, what: "Dense view", command: |state| Some(Command::ShowDense(!state.settings.dense)) },
     Shortcut { modifiers: PLAIN, key: Key::Num2, what: "Storage view", command: |state| Some(Command::ShowStored(!state.settings.stored)) },
     Shortcut { modifiers: PLAIN, key: Key::F5, what: "Run again", command: |_| Some(Command::RunAgain) },

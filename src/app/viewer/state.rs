@@ -23,6 +23,7 @@ pub struct Settings {
     pub colors: String,
     pub logarithmic: bool,
     pub labels: bool,
+    pub all_terms: bool,
     pub dense: bool,
     pub stored: bool,
     pub devices: bool,
@@ -38,6 +39,7 @@ impl Default for Settings {
             colors: AUTOMATIC.into(),
             logarithmic: false,
             labels: true,
+            all_terms: false,
             dense: true,
             stored: true,
             devices: true,
@@ -272,6 +274,7 @@ impl State {
             Command::Colors(name) => self.settings.colors = name,
             Command::Logarithmic(on) => self.settings.logarithmic = on,
             Command::Labels(on) => self.settings.labels = on,
+            Command::AllTerms(on) => self.settings.all_terms = on,
             // One of the two views is always there.
             Command::ShowDense(on) => (self.settings.dense, self.settings.stored) = (on, self.settings.stored || !on),
             Command::ShowStored(on) => (self.settings.stored, self.settings.dense) = (on, self.settings.dense || !on),

@@ -4,6 +4,7 @@ mod blocks;
 mod drawing;
 mod every;
 mod files;
+mod formulas;
 mod origins;
 mod steps;
 mod window;

@@ -6,7 +6,7 @@ use bandsaw::{
     block_sddmm, block_sddmm_backward, block_select, block_sparse_matmul, block_sparse_matmul_backward, block_to_dense,
 };
 
-use super::{Arguments, Call, Group, Kind, Operation, Origin, Parameter, blocks, choice, dense, integer, real};
+use super::{Arguments, Call, Group, Kind, Operation, Origin, Parameter, blocks, choice, dense, gradient, integer, real};
 use crate::app::Matrix;
 
 const ACTIVATION: Parameter = choice("activation", &["none", "relu", "gelu"]);
@@ -132,7 +132,7 @@ pub const ALL: &[Operation] = &[
         formula: "N[I,J] = the p-norm of block (I, J), 0 where none is stored",
         parameters: &[choice("p", &["2", "1", "inf"])],
         result: Kind::Dense,
-        origin: Origin::None,
+        origin: Origin::Norm,
         run: |x| norms(x).map(Matrix::Dense),
         code: |x| {
             let (w, p) = (x.input(0), x.text("p"));
@@ -174,7 +174,7 @@ pub const ALL: &[Operation] = &[
     },
 ];
 
-const GRADIENT: Operation = Operation { group: Group::Gradients, origin: Origin::None, ..OPERATION };
+const GRADIENT: Operation = Operation { group: Group::Gradients, ..OPERATION };
 
 pub const GRADIENTS: &[Operation] = &[
     Operation {
@@ -183,6 +183,7 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "G · W.t(), G the gradient of X · W",
         inputs: &[dense("X"), blocks("W"), dense("G")],
         result: Kind::Dense,
+        origin: gradient(&Origin::Product, Some(0)),
         run: |x| Ok(Matrix::Dense(block_matmul_backward(x.dense(0)?, x.blocks(1)?, x.dense(2)?)?.0)),
         code: |x| x.function("block_matmul_backward", &[]) + ".0",
         ..GRADIENT
@@ -192,6 +193,7 @@ pub const GRADIENTS: &[Operation] = &[
         title: "Gradient of X · W by W",
         formula: "X.t() · G at the blocks of W, G the gradient of X · W",
         inputs: &[dense("X"), blocks("W"), dense("G")],
+        origin: gradient(&Origin::Product, Some(1)),
         run: |x| Ok(Matrix::Blocks(block_matmul_backward(x.dense(0)?, x.blocks(1)?, x.dense(2)?)?.1)),
         code: |x| x.function("block_matmul_backward", &[]) + ".1",
         ..GRADIENT
@@ -201,6 +203,7 @@ pub const GRADIENTS: &[Operation] = &[
         title: "Gradient of W · X by W",
         formula: "G · X.t() at the blocks of W, G the gradient of W · X",
         inputs: &[blocks("W"), dense("X"), dense("G")],
+        origin: gradient(&Origin::Product, Some(0)),
         run: |x| Ok(Matrix::Blocks(block_matmul_left_backward(x.blocks(0)?, x.dense(1)?, x.dense(2)?)?.0)),
         code: |x| x.function("block_matmul_left_backward", &[]) + ".0",
         ..GRADIENT
@@ -211,6 +214,7 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "W.t() · G, G the gradient of W · X",
         inputs: &[blocks("W"), dense("X"), dense("G")],
         result: Kind::Dense,
+        origin: gradient(&Origin::Product, Some(1)),
         run: |x| Ok(Matrix::Dense(block_matmul_left_backward(x.blocks(0)?, x.dense(1)?, x.dense(2)?)?.1)),
         code: |x| x.function("block_matmul_left_backward", &[]) + ".1",
         ..GRADIENT
@@ -222,6 +226,7 @@ pub const GRADIENTS: &[Operation] = &[
         inputs: &[dense("X"), blocks("W"), dense("G")],
         parameters: &[ACTIVATION],
         result: Kind::Dense,
+        origin: gradient(&Origin::Layer, Some(0)),
         run: |x| Ok(Matrix::Dense(layer(x, None, x.dense(2)?)?.x)),
         code: |x| layer_code(x, "None", x.input(2)) + ".x",
         ..GRADIENT
@@ -232,6 +237,7 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "(G ∘ act′).t() · X at the blocks of W, G the gradient of the layer",
         inputs: &[dense("X"), blocks("W"), dense("G")],
         parameters: &[ACTIVATION],
+        origin: gradient(&Origin::Layer, Some(1)),
         run: |x| Ok(Matrix::Blocks(layer(x, None, x.dense(2)?)?.w)),
         code: |x| layer_code(x, "None", x.input(2)) + ".w",
         ..GRADIENT
@@ -243,6 +249,7 @@ pub const GRADIENTS: &[Operation] = &[
         inputs: &[dense("X"), blocks("W"), dense("b"), dense("G")],
         parameters: &[choice("by", &["X", "b"]), ACTIVATION],
         result: Kind::Dense,
+        origin: gradient(&Origin::Layer, None),
         run: |x| {
             let gradients = layer(x, Some(x.dense(2)?), x.dense(3)?)?;
             Ok(Matrix::Dense(if x.text("by")? == "b" { gradients.bias.unwrap_or(gradients.x) } else { gradients.x }))
@@ -259,6 +266,7 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "(G ∘ act′).t() · X at the blocks of W",
         inputs: &[dense("X"), blocks("W"), dense("b"), dense("G")],
         parameters: &[ACTIVATION],
+        origin: gradient(&Origin::Layer, Some(1)),
         run: |x| Ok(Matrix::Blocks(layer(x, Some(x.dense(2)?), x.dense(3)?)?.w)),
         code: |x| layer_code(x, &format!("Some(&{})", x.input(2)), x.input(3)) + ".w",
         ..GRADIENT
@@ -269,6 +277,7 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "by A or B, at its blocks; G the gradient of A · B",
         inputs: &[blocks("A"), blocks("B"), blocks("G")],
         parameters: &[choice("by", &["A", "B"])],
+        origin: gradient(&Origin::Product, None),
         run: |x| {
             let (ga, gb) = block_sparse_matmul_backward(x.blocks(0)?, x.blocks(1)?, x.blocks(2)?)?;
             Ok(Matrix::Blocks(if x.text("by")? == "B" { gb } else { ga }))
@@ -283,6 +292,7 @@ pub const GRADIENTS: &[Operation] = &[
         inputs: &[dense("A"), dense("B"), blocks("G")],
         parameters: &[choice("by", &["A", "B"])],
         result: Kind::Dense,
+        origin: gradient(&Origin::Columns, None),
         run: |x| {
             let (ga, gb) = block_sddmm_backward(x.dense(0)?, x.dense(1)?, x.blocks(2)?)?;
             Ok(Matrix::Dense(if x.text("by")? == "B" { gb } else { ga }))
@@ -296,6 +306,7 @@ pub const GRADIENTS: &[Operation] = &[
         formula: "G at the blocks of A or B, G the gradient of A + B",
         inputs: &[blocks("A"), blocks("B"), blocks("G")],
         parameters: &[choice("by", &["A", "B"])],
+        origin: gradient(&Origin::Same, None),
         run: |x| {
             let (ga, gb) = block_add_backward(x.blocks(0)?, x.blocks(1)?, x.blocks(2)?)?;
             Ok(Matrix::Blocks(if x.text("by")? == "B" { gb } else { ga }))

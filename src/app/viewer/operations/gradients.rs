@@ -9,13 +9,15 @@ use bandsaw::{
 };
 
 use super::products::{WINDOW, window, window_code};
-use super::{Call, Group, Kind, Operation, Origin, Parameter, SHIFT, banded, choice, dense, real, text};
+use super::{Call, Group, Kind, Operation, Origin, Parameter, SHIFT, banded, choice, dense, gradient, real, text};
 use crate::app::Matrix;
 
 const RING: Parameter = choice("semiring", &["sum", "log", "max", "prodmax"]);
 const ATTENTION: &[Parameter] =
     &[choice("by", &["Q", "K", "V"]), WINDOW[0], WINDOW[1], WINDOW[2], WINDOW[3], WINDOW[4], WINDOW[5], WINDOW[6], WINDOW[7]];
 const BY_AB: Parameter = choice("by", &["A", "B"]);
+
+const SECOND: Origin = gradient(&Origin::Gradient { of: &Origin::Product, by: None }, None);
 
 const GRADIENT: Operation = Operation {
     name: "",
@@ -25,7 +27,7 @@ const GRADIENT: Operation = Operation {
     inputs: &[banded("A"), banded("B"), banded("G")],
     parameters: &[BY_AB, RING],
     result: Kind::Banded,
-    origin: Origin::None,
+    origin: gradient(&Origin::Product, None),
     square: false,
     run: |x| {
         let (a, b, g, ring) = (x.banded(0)?, x.banded(1)?, x.banded(2)?, x.ring()?);
@@ -65,6 +67,7 @@ pub const ALL: &[Operation] = &[
         formula: "by A, B or G, with cotangents VA and VB of the gradients",
         inputs: &[banded("A"), banded("B"), banded("G"), banded("VA"), banded("VB")],
         parameters: &[choice("by", &["A", "B", "G"])],
+        origin: SECOND,
         run: |x| {
             let (a, b, g) = (x.banded(0)?, x.banded(1)?, x.banded(2)?);
             let c = banded_matmul(a, b, Semiring::Log)?;
@@ -84,6 +87,7 @@ pub const ALL: &[Operation] = &[
         formula: "G the gradient of A · V",
         inputs: &[banded("A"), dense("V"), dense("G")],
         parameters: &[RING],
+        origin: gradient(&Origin::Product, Some(0)),
         run: |x| {
             let (a, v, g, ring) = (x.banded(0)?, x.dense(1)?, x.dense(2)?, x.ring()?);
             Ok(Matrix::Banded(banded_matmul_dense_backward(a, v, &banded_matmul_dense(a, v, ring)?, g, ring)?.0))
@@ -98,6 +102,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[banded("A"), dense("V"), dense("G")],
         parameters: &[RING],
         result: Kind::Dense,
+        origin: gradient(&Origin::Product, Some(1)),
         run: |x| {
             let (a, v, g, ring) = (x.banded(0)?, x.dense(1)?, x.dense(2)?, x.ring()?);
             Ok(Matrix::Dense(banded_matmul_dense_backward(a, v, &banded_matmul_dense(a, v, ring)?, g, ring)?.1))
@@ -111,6 +116,7 @@ pub const ALL: &[Operation] = &[
         formula: "G the gradient of A · x, one column",
         inputs: &[banded("A"), dense("x"), dense("G")],
         parameters: &[],
+        origin: gradient(&Origin::Product, Some(0)),
         run: |x| Ok(Matrix::Banded(banded_matvec_backward(x.banded(0)?, x.dense(1)?, x.dense(2)?)?.0)),
         code: |x| x.function("banded_matvec_backward", &[]) + ".0",
         ..GRADIENT
@@ -122,6 +128,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[banded("A"), dense("x"), dense("G")],
         parameters: &[],
         result: Kind::Dense,
+        origin: gradient(&Origin::Product, Some(1)),
         run: |x| Ok(Matrix::Dense(banded_matvec_backward(x.banded(0)?, x.dense(1)?, x.dense(2)?)?.1)),
         code: |x| x.function("banded_matvec_backward", &[]) + ".1",
         ..GRADIENT
@@ -133,6 +140,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("Q"), dense("K"), banded("G")],
         parameters: &[choice("by", &["Q", "K"])],
         result: Kind::Dense,
+        origin: gradient(&Origin::Rows, None),
         run: |x| {
             let (gq, gk) = window_matmul_backward(x.dense(0)?, x.dense(1)?, x.banded(2)?)?;
             Ok(Matrix::Dense(if x.text("by")? == "K" { gk } else { gq }))
@@ -147,6 +155,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("Q"), dense("K"), dense("V"), dense("G")],
         parameters: ATTENTION,
         result: Kind::Dense,
+        origin: gradient(&Origin::Attention, None),
         run: |x| {
             let (q, k, v, options) = (x.dense(0)?, x.dense(1)?, x.dense(2)?, window(x)?);
             let (out, lse) = window_attention(q, k, v, &options)?;
@@ -188,6 +197,7 @@ pub const ALL: &[Operation] = &[
         inputs: &[dense("A"), dense("B"), dense("G"), dense("VA"), dense("VB")],
         parameters: &[choice("by", &["A", "B", "G"])],
         result: Kind::Dense,
+        origin: SECOND,
         run: |x| {
             let (a, b, g) = (x.dense(0)?, x.dense(1)?, x.dense(2)?);
             let c = semiring_matmul(a, b, Semiring::Log)?;
@@ -231,6 +241,7 @@ pub const ALL: &[Operation] = &[
         formula: "P the softmax, G its gradient",
         inputs: &[banded("P"), banded("G")],
         parameters: &[real("scale", 1.0, 0.0, 10.0)],
+        origin: gradient(&Origin::Softmax, None),
         run: |x| Ok(Matrix::Banded(banded_softmax_backward(x.banded(0)?, x.banded(1)?, x.real("scale")?)?)),
         code: |x| x.own(&[x.real("scale")]),
         ..GRADIENT
@@ -252,6 +263,7 @@ pub const ALL: &[Operation] = &[
         formula: "G the gradient of the shifted matrix",
         inputs: &[banded("A"), banded("G")],
         parameters: &[SHIFT],
+        origin: gradient(&Origin::ShiftRows, None),
         run: |x| Ok(Matrix::Banded(banded_shift_rows_backward(x.banded(0)?, x.integer("t")?, x.banded(1)?)?)),
         code: |x| format!("banded_shift_rows_backward(&{}, {}, &{})?", x.input(0), x.integer("t"), x.input(1)),
         ..GRADIENT
@@ -262,6 +274,7 @@ pub const ALL: &[Operation] = &[
         formula: "G the gradient of the shifted matrix",
         inputs: &[banded("A"), banded("G")],
         parameters: &[SHIFT],
+        origin: gradient(&Origin::ShiftCols, None),
         run: |x| Ok(Matrix::Banded(banded_shift_cols_backward(x.banded(0)?, x.integer("t")?, x.banded(1)?)?)),
         code: |x| format!("banded_shift_cols_backward(&{}, {}, &{})?", x.input(0), x.integer("t"), x.input(1)),
         ..GRADIENT
@@ -272,6 +285,7 @@ pub const ALL: &[Operation] = &[
         formula: "G the gradient of the shifted matrix",
         inputs: &[banded("A"), banded("G")],
         parameters: &[SHIFT],
+        origin: gradient(&Origin::ShiftBand, None),
         run: |x| Ok(Matrix::Banded(banded_shift_band_backward(x.banded(0)?, x.integer("t")?, x.banded(1)?)?)),
         code: |x| format!("banded_shift_band_backward(&{}, {}, &{})?", x.input(0), x.integer("t"), x.input(1)),
         ..GRADIENT

@@ -1,19 +1,23 @@
 //! The entry under the pointer, or the marked one: where it is stored, and what made it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use eframe::egui::{self, RichText, Ui};
 
 use super::Context;
+use crate::app::viewer::command::Command;
 use crate::app::viewer::evaluate::Evaluated;
 use crate::app::viewer::matrix_view::{Marks, Pointed, Reader, small_view};
-use crate::app::viewer::operations::{Operation, Origin};
-use crate::app::viewer::origin::{Facts, Stretch, formula, stretches, terms};
-use crate::app::viewer::session::Step;
+use crate::app::viewer::operations::Operation;
+use crate::app::viewer::origin::{ALL_TERMS, Cell, Entry, Facts, Stretch, TERMS, Values};
+use crate::app::viewer::session::{Reference, Step};
 use crate::app::viewer::state::State;
 
 /// Points that an operand's picture takes.
 const SIDE: f32 = 112.0;
+
+/// Points that a long formula takes before it scrolls.
+const FORMULA: f32 = 180.0;
 
 const OPERAND: egui::Color32 = egui::Color32::from_rgb(255, 64, 64);
 
@@ -39,10 +43,22 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         Some(Pointed::Slot(slot)) => (None, Some(slot)),
     };
     let facts = Facts::of(step, operation, index);
+    let terms = if state.settings.all_terms { ALL_TERMS } else { TERMS };
+    let of = entry.map(|at| Entry { origin: operation.origin, inputs: &result.inputs, facts: &facts, at, terms });
     // What is not stored comes from nothing.
-    let from = entry.filter(|_| slot.is_some()).map_or_else(Vec::new, |entry| stretches(operation.origin, &result.inputs, &facts, entry));
-    let at = slot.map(|slot| index * storage.len() + slot);
-    let numbers = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &from);
+    let of = of.filter(|_| slot.is_some());
+    let from = of.as_ref().map_or_else(Vec::new, Entry::stretches);
+    let written = Written::about(state, step, result, format!("{pointed:?} {terms} {facts:?}"));
+    if !x.written.is_of(&written) {
+        *x.written = written;
+        let cells = of.as_ref().map_or_else(Vec::new, |of| of.cells(&from));
+        let at = slot.map(|slot| index * storage.len() + slot);
+        if let Some(Numbers { entry, values }) = numbers(x.entries.as_deref_mut(), state, step, result, at, &facts, &cells) {
+            let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
+            x.written.formula = of.as_ref().and_then(|of| of.formula(&names, &from, &values, entry?));
+            (x.written.value, x.written.read) = (entry, true);
+        }
+    }
     egui::Grid::new("entry").num_columns(2).spacing([12.0, 4.0]).min_col_width(72.0).show(ui, |ui| {
         let none = || "–".to_owned();
         let mut line = |name: &str, text: String| {
@@ -57,7 +73,7 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         });
         let unheld = if entry.is_some() { "not stored".to_owned() } else { none() };
         line("Slot", held.unwrap_or(unheld));
-        let value = match (pointed, slot, numbers.as_ref().and_then(|numbers| numbers.entry)) {
+        let value = match (pointed, slot, x.written.value) {
             (Some(Pointed::Slot(_)), ..) => "outside the matrix".into(),
             (Some(_), None, _) if storage.blocks.is_some() => "0".into(),
             (Some(_), None, _) => format!("{} (the fill)", storage.fill),
@@ -66,14 +82,38 @@ pub fn show(ui: &mut Ui, x: &mut Context<'_>) {
         };
         line("Value", value);
     });
-    let text = numbers.filter(|_| entry.is_some()).and_then(|Numbers { entry, terms }| {
-        let names: Vec<&str> = operation.inputs.iter().map(|input| input.name).collect();
-        formula(operation.origin, &facts, &names, &from, &terms, entry?)
-    });
     ui.add_space(2.0);
-    let text = text.unwrap_or_else(|| if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() });
-    ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+    let none = || if entry.is_some() { String::new() } else { "Point at an entry, or mark one with a click.".into() };
+    let text = x.written.formula.clone().unwrap_or_else(none);
+    let count = of.as_ref().map_or(0, |of| of.count(&from));
+    formula(ui, x, &text, count);
     operands(ui, x, step, operation, &facts, &from);
+}
+
+/// The formula: its first terms, or all of them as a text to scroll through.
+fn formula(ui: &mut Ui, x: &mut Context<'_>, mut text: &str, count: usize) {
+    let mut all = x.state.settings.all_terms;
+    // Where there are no more, there is nothing to switch.
+    let name = (count > TERMS).then(|| {
+        ui.horizontal(|ui| {
+            let name = ui.label("Formula");
+            if ui.checkbox(&mut all, "All terms").changed() {
+                x.out.push(Command::AllTerms(all));
+            }
+            name.id
+        })
+    });
+    match name {
+        Some(name) if text.contains('\n') => {
+            egui::ScrollArea::vertical().id_salt("formula").max_height(FORMULA).show(ui, |ui| {
+                let field = egui::TextEdit::multiline(&mut text).font(egui::TextStyle::Small).desired_rows(1).desired_width(f32::INFINITY);
+                ui.add(field).labelled_by(name.inner);
+            });
+        }
+        _ => {
+            ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+        }
+    }
 }
 
 fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
@@ -84,11 +124,38 @@ fn index_or_value(value: f32, dtype: bandsaw::Dtype) -> String {
     }
 }
 
-/// What is written out: the entry's value if it is stored, and those of the formula's terms.
+/// The last entry that was written out, and of what: while it is the same, nothing is read or worked out again.
+#[derive(Default)]
+pub struct Written {
+    /// The result and the operands. Nothing is kept alive by this.
+    of: Vec<Weak<Evaluated>>,
+    /// Which entry, and how it is said to come about.
+    what: String,
+    /// Whether the values were there.
+    read: bool,
+    value: Option<f32>,
+    formula: Option<String>,
+}
+
+impl Written {
+    fn about(state: &State, step: &Step, result: &Arc<Evaluated>, what: String) -> Self {
+        let operand = |reference: &Reference| state.results.get(&reference.step)?.outcome.as_ref().ok().map(Arc::downgrade);
+        let operands = step.inputs.iter().map(|reference| operand(reference).unwrap_or_default());
+        let of = [Arc::downgrade(result)].into_iter().chain(operands).collect();
+        Self { of, what: format!("{what} {:?}", step.inputs), ..Self::default() }
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        let same = self.of.len() == other.of.len() && self.of.iter().zip(&other.of).all(|(one, other)| one.ptr_eq(other));
+        self.read && same && self.what == other.what
+    }
+}
+
+/// What is written out: the entry's value if it is stored, and what its formula needs.
 #[derive(Default)]
 struct Numbers {
     entry: Option<f32>,
-    terms: Vec<f32>,
+    values: Values,
 }
 
 /// `None` until they are read.
@@ -99,37 +166,33 @@ fn numbers(
     result: &Arc<Evaluated>,
     at: Option<usize>,
     facts: &Facts,
-    from: &[Stretch],
+    cells: &[Cell],
 ) -> Option<Numbers> {
     let mut wanted: Vec<_> = at.map(|at| (Arc::clone(result), at)).into_iter().collect();
     // A term that its operand does not store is that operand's fill.
-    let mut terms_or_fills = Vec::new();
-    for (input, [i, j]) in terms(from) {
-        let reference = step.inputs.get(input)?;
+    let mut fills = Vec::new();
+    for (input, [i, j]) in cells {
+        let reference = step.inputs.get(*input)?;
         let operand = state.results.get(&reference.step)?.outcome.as_ref().ok()?;
         let drawn = operand.drawn.as_ref()?;
-        let index = facts.batch_of(input).min(drawn.storage.batch - 1);
-        let place = if reference.transposed { [j, i] } else { [i, j] };
+        let index = facts.batch_of(*input).min(drawn.storage.batch - 1);
+        let place = if reference.transposed { [*j, *i] } else { [*i, *j] };
         let slot = drawn.storage.slot(place);
-        terms_or_fills.push(slot.map_or(Some(drawn.storage.fill), |_| None));
+        fills.push(slot.map_or(Some(drawn.storage.fill), |_| None));
         wanted.extend(slot.map(|slot| (Arc::clone(operand), index * drawn.storage.len() + slot)));
     }
     let read = if wanted.is_empty() { &[] } else { reader?.values(wanted)? };
     let mut read = read.iter().copied();
     let entry = if at.is_some() { Some(read.next()?) } else { None };
-    let terms = terms_or_fills.into_iter().map(|fill| fill.or_else(|| read.next())).collect::<Option<_>>()?;
-    Some(Numbers { entry, terms })
+    let all = cells.iter().zip(fills).map(|(cell, fill)| Some((*cell, fill.or_else(|| read.next())?)));
+    Some(Numbers { entry, values: all.collect::<Option<_>>()? })
 }
 
 /// Small views of the operands with what of them made the entry.
 fn operands(ui: &mut Ui, x: &mut Context<'_>, step: &Step, operation: &Operation, facts: &Facts, from: &[Stretch]) {
     let (Some(gpu), false) = (x.gpu, operation.inputs.is_empty()) else { return };
     ui.add_space(6.0);
-    if operation.origin != Origin::None {
-        ui.label(RichText::new("Comes from").strong());
-    } else {
-        ui.label(RichText::new("Operands").strong());
-    }
+    ui.label(RichText::new("Comes from").strong());
     egui::Grid::new("operands").num_columns(2).spacing([8.0, 6.0]).show(ui, |ui| {
         for (n, (input, reference)) in operation.inputs.iter().zip(&step.inputs).enumerate() {
             let Some(Ok(operand)) = x.state.results.get(&reference.step).map(|shown| &shown.outcome) else { continue };

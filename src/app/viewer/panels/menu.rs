@@ -83,6 +83,7 @@ fn view(ui: &mut Ui, x: &mut Context<'_>) {
         ("Dense view", settings.dense, Command::ShowDense(!settings.dense)),
         ("Storage view", settings.stored, Command::ShowStored(!settings.stored)),
         ("Values in cells", settings.labels, Command::Labels(!settings.labels)),
+        ("All terms of formulas", settings.all_terms, Command::AllTerms(!settings.all_terms)),
         ("Logarithmic colours", settings.logarithmic, Command::Logarithmic(!settings.logarithmic)),
         ("Devices and times", settings.devices, Command::ShowDevices(!settings.devices)),
     ];

@@ -81,6 +81,7 @@ fn done(text: &str, before: &Before, state: &State, closed: bool) -> bool {
         "Dense view" => now.dense != then.dense,
         "Storage view" => now.stored != then.stored,
         "Values in cells" => now.labels != then.labels,
+        "All terms of formulas" => now.all_terms != then.all_terms,
         "Logarithmic colours" => now.logarithmic != then.logarithmic,
         "Devices and times" => now.devices != then.devices,
         "System theme" => now.theme == Theme::System,

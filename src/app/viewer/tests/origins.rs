@@ -6,7 +6,7 @@ use super::*;
 use crate::app::colors::short;
 
 /// What the window says of an entry of the selected step's result.
-fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String {
+pub fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String {
     window.command(Command::Select(step));
     window.command(Command::Pin(Some(Pointed::Entry(entry))));
     let mut found = window.0.query_all_by_label_contains(part);
@@ -14,25 +14,25 @@ fn said(window: &mut Window, step: u32, entry: [usize; 2], part: &str) -> String
     node.accesskit_node().value().unwrap_or_else(|| name(&node))
 }
 
-fn stores(window: &Window, step: u32, entry: [usize; 2]) -> Option<usize> {
+pub fn stores(window: &Window, step: u32, entry: [usize; 2]) -> Option<usize> {
     let shown = window.viewer().state.results.get(&step).and_then(|shown| shown.last.clone()).expect("a result");
     Storage::of(&shown.matrix).slot(entry)
 }
 
 /// An entry that a step's result stores, in a matrix of the batch.
-fn value(window: &Window, step: u32, batch: usize, entry: [usize; 2]) -> f32 {
+pub fn value(window: &Window, step: u32, batch: usize, entry: [usize; 2]) -> f32 {
     let shown = window.viewer().state.results.get(&step).and_then(|shown| shown.last.clone()).expect("a result");
     let storage = Storage::of(&shown.matrix);
     shown.matrix.read().expect("values")[batch * storage.len() + storage.slot(entry).expect("stored")]
 }
 
 /// As formulas have it.
-fn text(value: f32) -> String {
+pub fn text(value: f32) -> String {
     if value < 0.0 { format!("({})", short(value).replace('-', "−")) } else { short(value) }
 }
 
 /// Products of the first terms, and how many there are if that is not all.
-fn sum(products: &[(f32, f32)]) -> Vec<String> {
+pub fn sum(products: &[(f32, f32)]) -> Vec<String> {
     let mut parts: Vec<String> = products.iter().take(4).map(|(a, b)| format!("{} · {}", text(*a), text(*b))).collect();
     if products.len() > 4 {
         parts.push(format!("… ({} terms)", products.len()));
@@ -40,7 +40,7 @@ fn sum(products: &[(f32, f32)]) -> Vec<String> {
     parts
 }
 
-fn play(text: &str) -> Result<Option<Window>> {
+pub fn play(text: &str) -> Result<Option<Window>> {
     let Some(mut window) = open(Start::default()) else { return Ok(None) };
     window.0.state_mut().state.session = session(text)?;
     window.command(Command::RunAgain);
@@ -163,17 +163,34 @@ fn attention_says_its_keys() -> Result<()> {
             {"id": 2, "operation": "random_dense", "parameters": {"rows": 8, "cols": 3, "batch": 2, "seed": 2}},
             {"id": 3, "operation": "random_dense", "parameters": {"rows": 8, "cols": 5, "batch": 2, "seed": 3}},
             {"id": 4, "operation": "window_attention", "inputs": [{"step": 1}, {"step": 2}, {"step": 3}], "parameters":
-                {"lower": 1, "upper": 1, "dilation": 2, "heads": 2, "kv heads": 1, "lengths": "8, 6"}}]}"#,
+                {"lower": 1, "upper": 1, "dilation": 2, "heads": 2, "kv heads": 1, "lengths": "8, 6"}},
+            {"id": 5, "operation": "random_dense", "parameters": {"rows": 8, "cols": 5, "batch": 4, "seed": 4}},
+            {"id": 6, "operation": "window_attention_backward", "inputs": [{"step": 1}, {"step": 2}, {"step": 3}, {"step": 5}], "parameters":
+                {"by": "V", "lower": 1, "upper": 1, "dilation": 2, "heads": 2, "kv heads": 1, "lengths": "8, 6"}}]}"#,
     )?
     else {
         return Ok(());
     };
+    // What the softmax gives keys, from the window's scores; those of keys beyond the lengths are left out.
+    let weights = |window: &Window, batch: usize, i: usize, keys: &[usize]| -> Vec<String> {
+        let product = |key, d| f64::from(value(window, 1, batch, [i, d])) * f64::from(value(window, 2, batch / 2, [key, d]));
+        let exp: Vec<f64> = keys.iter().map(|key| ((0..3).map(|d| product(*key, d)).sum::<f64>() / 3f64.sqrt()).exp()).collect();
+        exp.iter().map(|one| text((one / exp.iter().sum::<f64>()) as f32)).collect()
+    };
     for (batch, i, keys) in [(0, 4, &[2, 4, 6][..]), (3, 4, &[2, 4])] {
         window.command(Command::Batch(batch));
-        let parts: Vec<String> = keys.iter().map(|key| format!("p({key}) · {}", text(value(&window, 3, batch / 2, [*key, 1])))).collect();
-        let want = format!("{} = {}", parts.join(" + "), text(value(&window, 4, batch, [i, 1])));
-        let found = said(&mut window, 4, [i, 1], "p = softmax");
-        assert_eq!(found, format!("{want}, p = softmax of the row's scores with {} keys", keys.len()));
+        let weights = weights(&window, batch, i, keys);
+        let parts = keys.iter().zip(weights).map(|(key, p)| format!("{p} · {}", text(value(&window, 3, batch / 2, [*key, 1]))));
+        let want = format!("{} = {}", parts.collect::<Vec<_>>().join(" + "), text(value(&window, 4, batch, [i, 1])));
+        let found = said(&mut window, 4, [i, 1], "softmax of");
+        assert_eq!(found, format!("{want}, weights: softmax of the row's scores with {} keys", keys.len()));
     }
+    // Values are shared by two heads: what the first gives, and that there is another.
+    window.command(Command::Batch(1));
+    let of = |i, place: usize, keys: &[usize]| format!("{} · {}", weights(&window, 2, i, keys)[place], text(value(&window, 5, 2, [i, 1])));
+    let parts = [of(2, 2, &[0, 2, 4]), of(4, 1, &[2, 4]), of(6, 0, &[4])].join(" + ");
+    let made = text(value(&window, 6, 1, [4, 1]));
+    let want = format!("{parts} + the same of 1 head more = {made}, weights: what 3 queries give the key");
+    assert_eq!(said(&mut window, 6, [4, 1], "give the key"), want);
     Ok(())
 }
