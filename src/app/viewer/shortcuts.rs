@@ -1,6 +1,6 @@
 //! Keys and the commands they give. One table: for input, menus and the list of keys.
 
-use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers};
+use eframe::egui::{Context, Id, Key, KeyboardShortcut, Modifiers};
 
 use super::command::{Command, Dialog};
 use super::state::State;
@@ -95,15 +95,24 @@ fn shift(state: &State, by: i64) -> Option<Command> {
 /// What was pressed since the last frame. A text field has its keys to itself, and so has a dialog.
 pub fn pressed(ctx: &Context, state: &State, out: &mut Vec<Command>) {
     let busy = ctx.egui_wants_keyboard_input() || state.dialog.is_some();
+    let had_focus = had_focus(ctx);
     for shortcut in ALL {
         let plain = shortcut.modifiers == PLAIN;
-        if (busy && (plain || state.dialog.is_some())) || (plain && egui_navigates(ctx, shortcut.key)) {
+        let leaves = had_focus && shortcut.key == Key::Escape;
+        if (busy && (plain || state.dialog.is_some())) || (plain && egui_navigates(ctx, shortcut.key)) || leaves {
             continue;
         }
         if ctx.input_mut(|input| input.consume_shortcut(&KeyboardShortcut::new(shortcut.modifiers, shortcut.key))) {
             out.extend((shortcut.command)(state));
         }
     }
+}
+
+/// Whether a control had the focus when the last frame began. Escape takes it away before keys are looked at here, and
+/// means no more than that.
+fn had_focus(ctx: &Context) -> bool {
+    let (id, focused) = (Id::unique("had focus"), ctx.memory(|memory| memory.focused().is_some()));
+    ctx.data_mut(|data| std::mem::replace(data.get_temp_mut_or_default(id), focused))
 }
 
 /// Arrow keys belong to a slider that has the focus.

@@ -216,8 +216,10 @@ fn all_terms_are_listed_when_asked_for() -> Result<()> {
     let (found, moved) = field(&window);
     assert_eq!(found, want);
     assert!(moved.top() < place.top() - 500.0, "{place:?} {moved:?}");
-    window.keys(Modifiers::NONE, Key::Tab);
+    // Escape leaves it, and the entry stays marked.
+    window.keys(Modifiers::NONE, Key::Escape);
     assert!(!window.0.get_by_role_and_label(egui::accesskit::Role::MultilineTextInput, "Formula").is_focused());
+    assert!(window.viewer().state.pinned.is_some());
     window.click("All terms");
     assert!(!window.viewer().state.settings.all_terms);
     assert!(said(&mut window, 3, [1, 2], "… (200 terms)").matches(" · ").count() == 4);
