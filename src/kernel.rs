@@ -44,7 +44,7 @@ impl Kernel {
     /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, or has other
     /// tiles. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
-        [".f16", ".bf16", ".fours", ".whole"].iter().any(|variant| self.name.ends_with(variant))
+        [".f16", ".bf16", ".fours", ".slim", ".whole"].iter().any(|variant| self.name.ends_with(variant))
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -135,6 +135,10 @@ pub static ALL: &[&Kernel] = &[
     &matmul::cooperative::BAND,
     &matmul::cooperative::DENSE,
     &matmul::cooperative::DENSE_FOURS,
+    &matmul::slim::SUM,
+    &matmul::slim::LOG,
+    &matmul::slim::MAX,
+    &matmul::slim::PRODMAX,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

@@ -2,6 +2,7 @@
 //! banded × dense, dense × dense and dense × dense onto a band are one kernel.
 
 pub(crate) mod cooperative;
+pub(crate) mod slim;
 
 use std::ops::Range;
 
@@ -244,10 +245,21 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
         [[rows.clone(), cols.clone()], [rows, inner.clone()], [inner, cols]]
     };
     for Piece { operands: [c, a, b], .. } in pieces(op, [c, a, b], meeting)? {
-        let scales = match ring {
-            Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() => Some((scale(&a)?, scale(&b.t())?)),
-            _ => None,
-        };
+        let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
+        if let Some(constants) = slim::constants(&a, &b, &c, scales) {
+            let tiles = c.rows.div_ceil(slim::ROWS) as u32;
+            device.launch(&Launch {
+                kernel: slim::kernel(ring),
+                params: bytemuck::bytes_of(&Params { tiles, ..params(&a, &b, &c) }),
+                inputs: &[&a.buffer, &b.buffer],
+                outputs: &[&c.buffer],
+                groups: a.batch as u64 * u64::from(tiles),
+                constants: &constants,
+                function: None,
+            })?;
+            continue;
+        }
+        let scales = if scales { Some((scale(&a)?, scale(&b.t())?)) } else { None };
         let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
         let plan = if device.is_cuda() { Plan::cuda(&a, &b, &c) } else { Plan::new(&a, &b, &c) };
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };

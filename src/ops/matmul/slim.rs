@@ -1,0 +1,67 @@
+//! Whole products of two narrow bands through wgpu: `shaders/matmul.slim.wgsl`, which brings all that a workgroup needs
+//! at once.
+
+use super::{Params, SHARED};
+use crate::cpu;
+use crate::kernel::{Kernel};
+use crate::operand::Operand;
+use crate::{Dtype, Semiring};
+
+/// A kernel for each semiring.
+macro_rules! slim_kernels {
+    ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
+        pub(crate) static $name: Kernel = Kernel {
+            name: $text,
+            wgsl: &[include_str!("../../../shaders/matmul.slim.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
+            ptx: &[],
+            cpu: cpu::matmul::$cpu,
+            params: Params::FIELDS,
+            inputs: 2,
+            outputs: 1,
+        };
+    )+};
+}
+
+slim_kernels! {
+    SUM "matmul.sum.slim" "../../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG "matmul.log.slim" "../../../shaders/shared/semiring_log.wgsl" log;
+    MAX "matmul.max.slim" "../../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX "matmul.prodmax.slim" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+}
+
+/// Rows of a workgroup.
+pub(super) const ROWS: usize = 64;
+
+pub(super) fn kernel(ring: Semiring) -> &'static Kernel {
+    match ring {
+        Semiring::Sum => &SUM,
+        Semiring::Log | Semiring::Sample { .. } => &LOG,
+        Semiring::Max => &MAX,
+        Semiring::ProdMax => &PRODMAX,
+    }
+}
+
+/// The constants of the kernel, if it is for this device and product.
+pub(super) fn constants(a: &Operand, b: &Operand, c: &Operand, scales: bool) -> Option<[(&'static str, f64); 6]> {
+    let device = a.device();
+    let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+    if device.is_cpu() || device.is_cuda() || a.dense || b.dense || c.dense || !whole {
+        return None;
+    }
+    // They are read and written four values at a time.
+    if [a, b, c].iter().any(|operand| operand.dtype != Dtype::F32 || !operand.len().is_multiple_of(4)) {
+        return None;
+    }
+    let [a, b] = [a, b].map(|operand| (operand.lower + operand.upper) as usize + 1);
+    let (diagonals, lanes) = [(17, 8), (33, 16)].into_iter().find(|(diagonals, _)| a.max(b) <= *diagonals)?;
+    let columns = (b + lanes - 1).div_ceil(lanes);
+    let constants = [
+        ("LANES", lanes),
+        ("COLUMNS", columns),
+        ("INNER", b / lanes),
+        ("PITCH", b | 1),
+        ("SLOTS", diagonals + 3),
+        ("SCALES", usize::from(scales)),
+    ];
+    Some(constants.map(|(name, value)| (name, value as f64)))
+}
