@@ -1,7 +1,7 @@
 //! Products of f16 tokens and f16 blocks on matrix units, on CUDA of bf16 too. Sums are f32, by the matrix unit's own order
 //! and rounding: within 4 times the bound of a sum in f32.
 
-use super::{Epilogue, Plan, SCALAR, SHARED, launch};
+use super::{Epilogue, Plan, SCALAR, SHARED, launch, turned};
 use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::ops::common::{Output, on_matrix_units, parts};
@@ -28,6 +28,7 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
     let outputs = v.pattern().cols();
     let (output, shape) = Output::stored(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).dtype(x.dtype))?;
     crate::ops::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
+    let v = &turned::for_tokens(x, v)?;
     for part in parts(op, &[x, &output.operand])? {
         let (x, y) = (Tokens::new(&x.slice(part.clone())), Tokens::new(&output.operand.slice(part)));
         let plan = if let Some(processors) = v.device().processors() { cuda_plan(&x, v, processors) } else { plan(&x, v) };
