@@ -14,7 +14,8 @@ const X_SIDE: u32 = TOKENS / 8u;
 const V_SIDE: u32 = OUTPUTS / 8u;
 override X_LINE: u32 = select(TOKENS, DEPTH, X_ALONG) / 4u; // vec4s in a line of a stage in memory
 override V_LINE: u32 = select(OUTPUTS, DEPTH, V_ALONG) / 4u;
-override X_HOP: u32 = select(THREADS / X_LINE * X_PITCH, THREADS / X_LINE / 4u, X_ALONG); // between an invocation's vec4s
+override X_APART: u32 = select(THREADS / X_LINE, 1u, X_ALONG); // lines between an invocation's vec4s in memory
+override X_HOP: u32 = select(THREADS / X_LINE * X_PITCH, X_PITCH, X_ALONG); // vec4s between them in the stage
 override V_HOP: u32 = select(THREADS / V_LINE * V_PITCH, THREADS / V_LINE / 4u, V_ALONG);
 
 @group(0) @binding(1) var<storage, read> left: array<vec4<f32>>;
@@ -23,18 +24,22 @@ override V_HOP: u32 = select(THREADS / V_LINE * V_PITCH, THREADS / V_LINE / 4u, 
 var<workgroup> x_stage: array<vec4<f32>, DEPTH * X_PITCH>; // [term][token]
 var<workgroup> v_stage: array<vec4<f32>, DEPTH * V_PITCH>; // [term][output]
 
-// A vec4 into a stage: down the terms of a token or an output, from lane `lane` of a place on, or along a line.
-fn stage_x(at: u32, lane: u32, v: vec4<f32>) {
+// An invocation's values of X into the stage. Along the terms they are four neighbouring tokens', turned round here.
+fn stage_x(at: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) {
     if X_ALONG {
-        x_stage[at][lane] = v.x;
-        x_stage[at + X_PITCH][lane] = v.y;
-        x_stage[at + 2u * X_PITCH][lane] = v.z;
-        x_stage[at + 3u * X_PITCH][lane] = v.w;
+        x_stage[at] = vec4(a.x, b.x, c.x, d.x);
+        x_stage[at + X_HOP] = vec4(a.y, b.y, c.y, d.y);
+        x_stage[at + 2u * X_HOP] = vec4(a.z, b.z, c.z, d.z);
+        x_stage[at + 3u * X_HOP] = vec4(a.w, b.w, c.w, d.w);
     } else {
-        x_stage[at] = v;
+        x_stage[at] = a;
+        x_stage[at + X_HOP] = b;
+        x_stage[at + 2u * X_HOP] = c;
+        x_stage[at + 3u * X_HOP] = d;
     }
 }
 
+// A vec4 of V into the stage: down the terms of an output, from lane `lane` of a place on, or along a line.
 fn stage_v(at: u32, lane: u32, v: vec4<f32>) {
     if V_ALONG {
         v_stage[at][lane] = v.x;
@@ -70,8 +75,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let xy = ((local >> 1u) & 1u) + ((local >> 2u) & 6u);
 
     // Where in X and V, in vec4s, its first ones are, from where a stage begins, and the steps to further ones.
-    let x_step = THREADS / X_LINE * params.x_stride / 4u;
-    let x_own = (batch * params.x_batch + select(t0, t0 * params.x_stride, X_ALONG) + local / X_LINE * params.x_stride) / 4u + local % X_LINE;
+    let x_step = X_APART * params.x_stride / 4u;
+    let x_line = local / X_LINE * select(1u, 4u, X_ALONG) * params.x_stride;
+    let x_own = (batch * params.x_batch + select(t0, t0 * params.x_stride, X_ALONG) + x_line) / 4u + local % X_LINE;
     let v_pitch = select(params.width, params.depth, V_ALONG);
     let v_step = THREADS / V_LINE * v_pitch / 4u;
     let v_own = (select(o0, o0 * v_pitch, V_ALONG) + local / V_LINE * v_pitch) / 4u + local % V_LINE;
@@ -79,9 +85,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let v_term = select(params.width, 1u, V_ALONG);
 
     // And where in the stages they go.
-    let x_to = select(local / X_LINE * X_PITCH + local % X_LINE, local % X_LINE * 4u * X_PITCH + local / X_LINE / 4u, X_ALONG);
+    let x_to = select(local / X_LINE * X_PITCH + local % X_LINE, local % X_LINE * 4u * X_PITCH + local / X_LINE, X_ALONG);
     let v_to = select(local / V_LINE * V_PITCH + local % V_LINE, local % V_LINE * 4u * V_PITCH + local / V_LINE / 4u, V_ALONG);
-    let x_lane = local / X_LINE % 4u;
     let v_lane = local / V_LINE % 4u;
 
     var c0l = vec4(0.0); var c0h = vec4(0.0);
@@ -116,10 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     for (var k0 = 0u; k0 < terms; k0 += DEPTH) {
         workgroupBarrier();
-        stage_x(x_to, x_lane, rx0);
-        stage_x(x_to + X_HOP, x_lane, rx1);
-        stage_x(x_to + 2u * X_HOP, x_lane, rx2);
-        stage_x(x_to + 3u * X_HOP, x_lane, rx3);
+        stage_x(x_to, rx0, rx1, rx2, rx3);
         stage_v(v_to, v_lane, rv0);
         stage_v(v_to + V_HOP, v_lane, rv1);
         workgroupBarrier();

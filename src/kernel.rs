@@ -41,10 +41,10 @@ impl Kernel {
         self.wgsl[0].starts_with("enable ")
     }
 
-    /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, or has other
-    /// tiles. CUDA has kernels of its own for those cases, under the general name.
+    /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, has other
+    /// tiles, or makes one ready for those. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
-        [".f16", ".bf16", ".fours", ".slim", ".whole"].iter().any(|variant| self.name.ends_with(variant))
+        [".f16", ".bf16", ".fours", ".slim", ".turned", ".whole"].iter().any(|variant| self.name.ends_with(variant))
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -102,6 +102,7 @@ pub static ALL: &[&Kernel] = &[
     &block_matmul::SCALAR,
     &block_matmul::VEC4,
     &block_matmul::WHOLE,
+    &block_matmul::turned::KERNEL,
     &block_matmul::WALK,
     &block_matmul::cooperative::KERNEL,
     &block_move::FROM_DENSE,

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::device::cpu::{Args, Outputs};
-use crate::ops::block_matmul::Params;
+use crate::ops::block_matmul::{Params, turned::Params as Turned};
 
 pub(crate) fn run(args: &Args<'_>, out: Outputs<'_, '_>) {
     let p: Params = args.params();
@@ -62,5 +62,25 @@ pub(crate) fn slope(kind: u32, z: f64) -> f64 {
         2 if z.abs() > 40.0 => f64::from(z > 0.0),
         2 => normal(z) + z * (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt(),
         _ => 1.0,
+    }
+}
+
+/// Every block's columns as lines. As many words as values say that these are f32, else halves.
+pub(crate) fn turned(args: &Args<'_>, out: Outputs<'_, '_>) {
+    let p: Turned = args.params();
+    let (lines, length) = (p.lines as usize, p.length as usize);
+    let values = p.blocks as usize * lines * length;
+    fn turn<T: Copy + Send + Sync>(from: &[T], to: &mut [T], [lines, length]: [usize; 2]) {
+        from.par_chunks(lines * length).zip(to.par_chunks_mut(lines * length)).for_each(|(from, to)| {
+            for (n, value) in to.iter_mut().enumerate() {
+                *value = from[n % lines * length + n / lines];
+            }
+        });
+    }
+    let words = args.u32(0);
+    if words.len() >= values {
+        turn(&words[..values], &mut out[0][..values], [lines, length]);
+    } else {
+        turn::<u16>(&bytemuck::cast_slice(words)[..values], &mut bytemuck::cast_slice_mut(&mut *out[0])[..values], [lines, length]);
     }
 }

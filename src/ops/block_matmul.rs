@@ -2,6 +2,7 @@
 //! blocks, X · W, X · Wᵀ, W · X and their gradients by X are one kernel family.
 
 pub(crate) mod cooperative;
+pub(crate) mod turned;
 
 use super::common::{Output, same, same_device, same_device_as, values, widened};
 use super::tokens::{Tokens, pieces};
@@ -93,6 +94,7 @@ pub(crate) struct Epilogue<'a> {
 /// X is batch × n × k, W k × m, Y batch × n × m row-major. X · Wᵀ is `block_matmul(&x, &w.t())`, at no
 /// cost. The work is proportional to the stored blocks. The sums are f32 in a fixed order; the result is
 /// f16 or bf16 if both operands are. Such operands and results take an f32 copy while the kernel runs.
+/// Through wgpu, X · Wᵀ of some thousand tokens takes a copy of a large W too.
 ///
 /// A sum of k terms is within 2 (k + 2) · 2⁻²⁴ · Σ |term| of the exact one; on CUDA, where tensor cores multiply f32
 /// split in two, within 2 (k + 8) · 2⁻²⁴ · Σ |term|.
@@ -238,6 +240,7 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
     let (output, shape) = Output::dense(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).layout(layout).dtype(dtype))?;
     let (x, v) = (widened(x)?, v.widened()?);
     super::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
+    let v = if has_whole_tiles(&v) { turned::for_tokens(&x, &v)? } else { v };
     for piece in pieces(op, &[&x, &output.operand])? {
         let [x, y] = &piece[..] else { continue };
         launch(x, y, &v, epilogue, Plan::new(x, y, &v))?;
@@ -280,6 +283,12 @@ fn launch(x: &Tokens, y: &Tokens, v: &BlockSparse, epilogue: Epilogue<'_>, plan:
         constants: &constants,
         function: None,
     })
+}
+
+/// Whether blocks are whole stages of terms and tiles of 32 outputs. Those of whole 64 outputs are faster with larger tiles.
+fn has_whole_tiles(v: &BlockSparse) -> bool {
+    let [depth, width] = v.pattern().block();
+    depth.is_multiple_of(8) && width.is_multiple_of(32) && !width.is_multiple_of(64) && v.pattern().rows().is_multiple_of(depth)
 }
 
 /// Which kernel a product takes, with which tile, and how many workgroups.
@@ -328,19 +337,21 @@ impl Plan {
         }
     }
 
-    /// The kernel for tiles of 64 tokens × 32 outputs, where all are whole. Blocks of whole 64 outputs are faster without it.
+    /// The kernel for tiles of 64 tokens × 32 outputs, where all are whole.
     fn whole(x: &Tokens, y: &Tokens, v: &BlockSparse) -> Option<Self> {
-        let [depth, width] = v.pattern().block();
-        let blocks =
-            depth.is_multiple_of(8) && width.is_multiple_of(32) && !width.is_multiple_of(64) && v.pattern().rows().is_multiple_of(depth);
         let fours = [x.contiguous(), x.stride as usize, x.batch_stride as usize, y.contiguous(), y.batch_stride as usize];
-        if x.buffer.device.is_cuda() || v.is_empty() || !blocks || x.tokens < 64 || !fours.iter().all(|side| side.is_multiple_of(4)) {
+        if x.buffer.device.is_cuda()
+            || v.is_empty()
+            || !has_whole_tiles(v)
+            || x.tokens < 64
+            || !fours.iter().all(|side| side.is_multiple_of(4))
+        {
             return None;
         }
         Some(Self {
             kernel: &WHOLE,
             token_tiles: x.tokens.div_ceil(64),
-            output_tiles: (v.pattern().grid()[1] * width / 32) as u32,
+            output_tiles: (v.pattern().grid()[1] * v.pattern().block()[1] / 32) as u32,
             most_groups: u64::MAX,
             constants: Vec::new(),
         })

@@ -208,6 +208,11 @@ impl Work<'_> {
             self.sparse("its gradient by W", &gw)?;
             self.dense("its gradient by X", &gz)?;
         }
+        // So many tokens that blocks are turned round first.
+        for (dtype, tokens) in [(Dtype::F32, 2048), (Dtype::F16, 4096)] {
+            let w = self.some_blocks(46, [64, 64], [32, 32], 2)?.to_dtype(dtype)?;
+            self.dense("X · Wᵀ", &block_matmul(&self.a_dense(47, [1, tokens, 64], dtype)?, &w.t())?)?;
+        }
         // As many walks along a column as leave it to 8 lanes, or to 1.
         for tokens in [80, 528] {
             let w = self.some_blocks(50, [256, 8], [4, 4], 100)?;

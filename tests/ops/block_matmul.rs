@@ -207,6 +207,28 @@ fn large_tiles() {
     }
 }
 
+/// So many tokens that blocks are turned round first, on a GPU from a million values on; some of the tokens. The tiles that are
+/// turned round are 32 × 32: blocks have fewer terms, more, or more outputs.
+#[test]
+fn blocks_are_turned_round_for_many_tokens() {
+    for (tested, dtype) in devices_and_halves().flat_map(|(tested, half)| [(tested, Dtype::F32), (tested, half)]) {
+        let grid = if tested.software() { [2, 1] } else { [64, 24] };
+        for block in [[32, 32], [16, 96], [48, 96]] {
+            let pattern = BlockPattern::full([grid[0] * block[0], grid[1] * block[1]], block).unwrap();
+            let (features, outputs, tokens) = (pattern.rows(), pattern.cols(), if dtype == Dtype::F32 { 2060 } else { 4100 });
+            let what = format!("{} {pattern} {dtype}", tested.label);
+            let w = sparse(&tested.device, &pattern, 1, Layout::Columns).to_dtype(dtype).unwrap();
+            let x = dense(&tested.device, 2, DenseShape::new(tokens, features).dtype(dtype));
+            let y = block_matmul(&x, &w).unwrap();
+            let some = |d: &Dense, width: usize| {
+                let values = d.read().unwrap();
+                crate::Full::new(5, width, |i, j| Some(f64::from(values[(i * 1030).min(tokens - 1) * width + j])))
+            };
+            assert_product(&what, &some(&y, outputs), &some(&x, features), &full(&w), dtype);
+        }
+    }
+}
+
 #[test]
 fn halves_give_halves() {
     for (tested, dtype) in devices().iter().flat_map(|tested| [(tested, Dtype::F16), (tested, Dtype::Bf16)]) {

@@ -1,7 +1,7 @@
 //! Products of f16 tokens and f16 blocks on matrix units, on CUDA of bf16 too. Sums are f32, by the matrix unit's own order
 //! and rounding: within 4 times the bound of a sum in f32.
 
-use super::{Epilogue, Plan, SCALAR, SHARED, launch};
+use super::{Epilogue, Plan, SCALAR, SHARED, launch, turned};
 use crate::kernel::{Kernel, ptx};
 use crate::operand::Operand;
 use crate::ops::common::{Output, on_matrix_units, parts};
@@ -28,6 +28,7 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
     let outputs = v.pattern().cols();
     let (output, shape) = Output::stored(op, x.device(), DenseShape::new(x.rows, outputs).batch(x.batch).dtype(x.dtype))?;
     crate::ops::common::check_binding(op, "the block values' size in bytes", v.buffer())?;
+    let v = &turned::for_tokens(x, v)?;
     for part in parts(op, &[x, &output.operand])? {
         let (x, y) = (Tokens::new(&x.slice(part.clone())), Tokens::new(&output.operand.slice(part)));
         let plan = if let Some(processors) = v.device().processors() { cuda_plan(&x, v, processors) } else { plan(&x, v) };
@@ -38,18 +39,21 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
 
 fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
     let [depth, width] = v.pattern().block();
-    // 64 × 32 sums for each of four subgroups, side by side where a block is wide enough.
-    let [tile, stage] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
-        (true, true) => [64, 32],
-        (true, false) => [64, 16],
-        _ => [32, 16],
+    // Tokens and outputs of a tile, terms of a stage, and invocations: 64 × 32 sums for each of four subgroups, side by side
+    // where a block is wide enough.
+    let [tokens, outputs, stage, group] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
+        (true, true) => [128, 64, 32, 128],
+        (true, false) => [128, 64, 16, 128],
+        _ => [256, 32, 16, 128],
     };
     Plan {
         kernel: &KERNEL,
-        token_tiles: x.tokens.div_ceil(8192 / tile as u32),
-        output_tiles: (v.pattern().cols() / tile) as u32,
+        token_tiles: x.tokens.div_ceil(tokens),
+        output_tiles: v.pattern().cols() as u32 / outputs,
         most_groups: u64::MAX,
-        constants: vec![("OUTPUTS", tile as f64), ("DEPTH", stage as f64)],
+        constants: [("TOKENS", tokens), ("OUTPUTS", outputs), ("DEPTH", stage), ("GROUP", group)]
+            .map(|(name, n)| (name, f64::from(n)))
+            .to_vec(),
     }
 }
 
