@@ -21,8 +21,8 @@
 
 override COLUMNS: i32 = 9;    // columns of an invocation, 1 to 9
 override SLIDE: bool = false; // whether the window moves along with p
-override SKEW: i32 = 0;       // 16 columns that the last rows' window begins after the first rows': 0, or 3 if SLIDE is false
-override STAGED: i32 = COLUMNS + SKEW;
+override SKEW: i32 = 0;       // 3 where it is a parallelogram: the last rows' begins 3 · 16 columns after the first rows'
+override STAGED: i32 = COLUMNS + SKEW; // times 16 columns that all strips need together
 
 const GROUP = 128; // invocations
 const LANES = 16;  // of them to a strip
