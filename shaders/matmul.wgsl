@@ -4,7 +4,8 @@
 // The window of columns stands still (SLIDE false), and the workgroup runs over just the p at which the
 // bands of its rows and columns meet. Or it slides: where C holds the whole product of two bands, row p
 // of B reaches width of B columns only, and the window moves along with p, 16 columns after every 16 p.
-// What it leaves behind is finished.
+// What it leaves behind is finished. Where C is another band, a window that stands still may be a parallelogram (SKEW 3):
+// that of 16 rows begins 16 columns after that of the 16 before, as the band does, so that less of it lies beside the band.
 //
 //            columns of C                      A goes through the stage as [p][row], B as [p][column],
 //       [ window ]→                            8 p at a time. The next 8 are on their way from memory
@@ -20,6 +21,8 @@
 
 override COLUMNS: i32 = 9;    // columns of an invocation, 1 to 9
 override SLIDE: bool = false; // whether the window moves along with p
+override SKEW: i32 = 0;       // 3 where it is a parallelogram: the last rows' begins 3 · 16 columns after the first rows'
+override STAGED: i32 = COLUMNS + SKEW; // times 16 columns that all strips need together
 
 const GROUP = 128; // invocations
 const LANES = 16;  // of them to a strip
@@ -27,10 +30,11 @@ const STRIP = 8;   // rows of a strip
 const ROWS = 64;   // rows of a workgroup
 const DEPTH = 8;   // p staged at once
 const A_PITCH = 17;             // vec4s of a staged p: 16, and one that spreads the banks
-override B_PITCH: i32 = LANES * COLUMNS + 4;
+override B_PITCH: i32 = LANES * STAGED + 4;
+override B_PLACES: i32 = 1184 + DEPTH * LANES * SKEW;
 
 var<workgroup> tile_a: array<vec4<f32>, 136>; // [p][row]
-var<workgroup> tile_b: array<f32, 1184>;      // [p][column]
+var<workgroup> tile_b: array<f32, B_PLACES>;  // [p][column]
 var<workgroup> tainted: atomic<u32>;
 
 // Whether an entry of this invocation has to be computed anew.
@@ -60,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // The window, and the p to run over in stages.
     var j0 = select(i0 - params.c_lower, 0, (params.flags & 32u) != 0u) + in_matrix % col_tiles * COLUMNS * LANES;
     var p_first = first_p(i0, j0);
-    var p_end = end_p(i0 + ROWS - 1, j0 + COLUMNS * LANES - 1);
+    var p_end = end_p(i0 + ROWS - 1, j0 + STAGED * LANES - 1);
     var stages = (p_end - p_first + DEPTH - 1) / DEPTH;
     let per_step = LANES / DEPTH;
     if SLIDE {
@@ -70,6 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         stages = (ROWS + params.a_lower + params.a_upper + params.b_lower + params.b_upper + LANES - 1) / LANES * per_step;
     }
     let j_first = j0;
+    let skew = select(0, strip / 2 * LANES, SKEW > 0);
 
     // What this invocation brings into a stage: 4 values of A, COLUMNS of B. Neighbours read
     // neighbours in memory: along p (8 to a line), or along the rows of A and columns of B.
@@ -121,21 +126,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let b_in0 = ring_stage_b(b_raw0, batch * params.cols + clamp(columns, vec4(0), last), b_ok0);
             taint |= ring_taints(b_raw0) & b_ok0;
             tile_b[b_slot] = b_in0.x;
-            if COLUMNS > 1 { tile_b[b_slot + LANES] = b_in0.y; }
-            if COLUMNS > 2 { tile_b[b_slot + 2 * LANES] = b_in0.z; }
-            if COLUMNS > 3 { tile_b[b_slot + 3 * LANES] = b_in0.w; }
-            if COLUMNS > 4 {
+            if STAGED > 1 { tile_b[b_slot + LANES] = b_in0.y; }
+            if STAGED > 2 { tile_b[b_slot + 2 * LANES] = b_in0.z; }
+            if STAGED > 3 { tile_b[b_slot + 3 * LANES] = b_in0.w; }
+            if STAGED > 4 {
                 let b_in1 = ring_stage_b(b_raw1, batch * params.cols + clamp(columns + 4 * LANES, vec4(0), last), b_ok1);
                 taint |= ring_taints(b_raw1) & b_ok1;
                 tile_b[b_slot + 4 * LANES] = b_in1.x;
-                if COLUMNS > 5 { tile_b[b_slot + 5 * LANES] = b_in1.y; }
-                if COLUMNS > 6 { tile_b[b_slot + 6 * LANES] = b_in1.z; }
-                if COLUMNS > 7 { tile_b[b_slot + 7 * LANES] = b_in1.w; }
+                if STAGED > 5 { tile_b[b_slot + 5 * LANES] = b_in1.y; }
+                if STAGED > 6 { tile_b[b_slot + 6 * LANES] = b_in1.z; }
+                if STAGED > 7 { tile_b[b_slot + 7 * LANES] = b_in1.w; }
             }
-            if COLUMNS > 8 {
+            if STAGED > 8 {
                 let b_in2 = ring_stage_b(b_raw2, batch * params.cols + clamp(columns + 8 * LANES, vec4(0), last), b_ok2);
                 taint |= ring_taints(b_raw2) & b_ok2;
                 tile_b[b_slot + 8 * LANES] = b_in2.x;
+                if STAGED > 9 { tile_b[b_slot + 9 * LANES] = b_in2.y; }
+                if STAGED > 10 { tile_b[b_slot + 10 * LANES] = b_in2.z; }
+                if STAGED > 11 { tile_b[b_slot + 11 * LANES] = b_in2.w; }
             }
             workgroupBarrier();
         }
@@ -170,21 +178,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             b_ok0 = vec4<u32>(b_from) < b_len;
             b_raw0 = pad;
             if b_ok0.x { b_raw0.x = load_b(b_at); }
-            if COLUMNS > 1 { if b_ok0.y { b_raw0.y = load_b(b_at + b_next); } }
-            if COLUMNS > 2 { if b_ok0.z { b_raw0.z = load_b(b_at + 2 * b_next); } }
-            if COLUMNS > 3 { if b_ok0.w { b_raw0.w = load_b(b_at + 3 * b_next); } }
-            if COLUMNS > 4 {
+            if STAGED > 1 { if b_ok0.y { b_raw0.y = load_b(b_at + b_next); } }
+            if STAGED > 2 { if b_ok0.z { b_raw0.z = load_b(b_at + 2 * b_next); } }
+            if STAGED > 3 { if b_ok0.w { b_raw0.w = load_b(b_at + 3 * b_next); } }
+            if STAGED > 4 {
                 b_ok1 = vec4<u32>(b_from + 4 * LANES) < b_len;
                 b_raw1 = pad;
                 if b_ok1.x { b_raw1.x = load_b(b_at + 4 * b_next); }
-                if COLUMNS > 5 { if b_ok1.y { b_raw1.y = load_b(b_at + 5 * b_next); } }
-                if COLUMNS > 6 { if b_ok1.z { b_raw1.z = load_b(b_at + 6 * b_next); } }
-                if COLUMNS > 7 { if b_ok1.w { b_raw1.w = load_b(b_at + 7 * b_next); } }
+                if STAGED > 5 { if b_ok1.y { b_raw1.y = load_b(b_at + 5 * b_next); } }
+                if STAGED > 6 { if b_ok1.z { b_raw1.z = load_b(b_at + 6 * b_next); } }
+                if STAGED > 7 { if b_ok1.w { b_raw1.w = load_b(b_at + 7 * b_next); } }
             }
-            if COLUMNS > 8 {
-                b_ok2 = vec4(u32(b_from.x + 8 * LANES) < b_len.x, false, false, false);
+            if STAGED > 8 {
+                b_ok2 = (vec4<u32>(b_from + 8 * LANES) < b_len) & vec4(true, STAGED > 9, STAGED > 10, STAGED > 11);
                 b_raw2 = pad;
                 if b_ok2.x { b_raw2.x = load_b(b_at + 8 * b_next); }
+                if STAGED > 9 { if b_ok2.y { b_raw2.y = load_b(b_at + 9 * b_next); } }
+                if STAGED > 10 { if b_ok2.z { b_raw2.z = load_b(b_at + 10 * b_next); } }
+                if STAGED > 11 { if b_ok2.w { b_raw2.w = load_b(b_at + 11 * b_next); } }
             }
         }
         if stage < 0 { continue; }
@@ -194,7 +205,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if (p0 < p_end) & (p0 + DEPTH > row - params.a_lower) & (p0 < row + STRIP + params.a_upper) {
             for (var k = 0; k < DEPTH; k += 2) {
                 let from_a = k * A_PITCH + strip * 2;
-                let from_b = k * B_PITCH + lane;
+                let from_b = k * B_PITCH + skew + lane;
                 let x0l = tile_a[from_a];
                 let x0h = tile_a[from_a + 1];
                 { let y = tile_b[from_b]; c0l = ring_mac(c0l, y, x0l); c0h = ring_mac(c0h, y, x0h); }
@@ -247,24 +258,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     if any(taint) { atomicStore(&tainted, 1u); }
     if !SLIDE {
-        finish(c0l, c0h, batch, row, j0 + lane);
-        if COLUMNS > 1 { finish(c1l, c1h, batch, row, j0 + LANES + lane); }
-        if COLUMNS > 2 { finish(c2l, c2h, batch, row, j0 + 2 * LANES + lane); }
-        if COLUMNS > 3 { finish(c3l, c3h, batch, row, j0 + 3 * LANES + lane); }
-        if COLUMNS > 4 { finish(c4l, c4h, batch, row, j0 + 4 * LANES + lane); }
-        if COLUMNS > 5 { finish(c5l, c5h, batch, row, j0 + 5 * LANES + lane); }
-        if COLUMNS > 6 { finish(c6l, c6h, batch, row, j0 + 6 * LANES + lane); }
-        if COLUMNS > 7 { finish(c7l, c7h, batch, row, j0 + 7 * LANES + lane); }
-        if COLUMNS > 8 { finish(c8l, c8h, batch, row, j0 + 8 * LANES + lane); }
+        finish(c0l, c0h, batch, row, j0 + skew + lane);
+        if COLUMNS > 1 { finish(c1l, c1h, batch, row, j0 + skew + LANES + lane); }
+        if COLUMNS > 2 { finish(c2l, c2h, batch, row, j0 + skew + 2 * LANES + lane); }
+        if COLUMNS > 3 { finish(c3l, c3h, batch, row, j0 + skew + 3 * LANES + lane); }
+        if COLUMNS > 4 { finish(c4l, c4h, batch, row, j0 + skew + 4 * LANES + lane); }
+        if COLUMNS > 5 { finish(c5l, c5h, batch, row, j0 + skew + 5 * LANES + lane); }
+        if COLUMNS > 6 { finish(c6l, c6h, batch, row, j0 + skew + 6 * LANES + lane); }
+        if COLUMNS > 7 { finish(c7l, c7h, batch, row, j0 + skew + 7 * LANES + lane); }
+        if COLUMNS > 8 { finish(c8l, c8h, batch, row, j0 + skew + 8 * LANES + lane); }
     }
 
     // What padding may have spoilt is computed anew, entry by entry.
     workgroupBarrier();
     let all = atomicLoad(&tainted) != 0u;
     if !(redo | all) { return; }
-    let j_end = min(params.cols, select(j_first + COLUMNS * LANES, j0, SLIDE));
+    let j_end = min(params.cols, select(j_first + skew + COLUMNS * LANES, j0, SLIDE));
     let c0 = batch * c_len();
-    for (var j = j_first + lane; j < j_end; j += LANES) {
+    for (var j = j_first + skew + lane; j < j_end; j += LANES) {
         let rows = column_rows(j);
         let i_end = select(row, min(rows.y, row + STRIP), j >= 0);
         for (var i = max(rows.x, row); i < i_end; i++) {

@@ -331,12 +331,14 @@ fn kernels(ring: Semiring) -> &'static Stored {
 struct Plan {
     /// Workgroups for one matrix.
     tiles: u32,
-    constants: [(&'static str, f64); 2],
+    constants: Vec<(&'static str, f64)>,
 }
 
 /// Rows of a workgroup, and columns that its invocations stand side by side.
 const ROWS: usize = 64;
 const LANES: usize = 16;
+/// Times 16 columns that a parallelogram's last rows begin after its first.
+const SKEW: usize = ROWS / LANES - 1;
 /// Columns that an invocation may have. Each is a kernel to compile, so they are few.
 const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
 
@@ -348,17 +350,22 @@ impl Plan {
         let reach = (b.lower + b.upper) as usize + LANES;
         let slide = banded && whole && reach <= COLUMNS[0] * LANES;
         let row_tiles = c.rows.div_ceil(ROWS);
-        let (columns, tiles) = if slide {
-            (COLUMNS.into_iter().rfind(|columns| reach <= columns * LANES).unwrap_or(COLUMNS[0]), row_tiles)
+        let (columns, skew, tiles) = if slide {
+            (COLUMNS.into_iter().rfind(|columns| reach <= columns * LANES).unwrap_or(COLUMNS[0]), 0, row_tiles)
         } else {
-            // The rows of a workgroup see C's band shifted by up to 63. As many columns to an
-            // invocation as leave the least idle; reading A costs about as much as one of them.
-            let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
-            let tiles = |columns: usize| wide.div_ceil(LANES * columns);
-            let columns = COLUMNS.into_iter().min_by_key(|columns| (columns + 1) * tiles(*columns)).unwrap_or(COLUMNS[0]);
-            (columns, row_tiles * tiles(columns))
+            // The rows of a workgroup see C's band shifted by up to 63, those of a part of a parallelogram by up to 15. As
+            // many columns to an invocation as leave the least idle; reading A costs about as much as one of them,
+            // staging one of B an eighth.
+            let beyond = |skew| if skew > 0 { LANES } else { ROWS };
+            let wide = |skew| if c.dense { c.cols } else { (c.lower + c.upper) as usize + beyond(skew) };
+            let tiles = |(columns, skew): (usize, usize)| wide(skew).div_ceil(LANES * columns);
+            let skews = if c.dense { &[0][..] } else { &[0, SKEW] };
+            let plans = skews.iter().flat_map(|skew| COLUMNS.map(|columns| (columns, *skew)));
+            let (columns, skew) = plans.min_by_key(|plan| (8 * plan.0 + 8 + plan.1) * tiles(*plan)).unwrap_or((COLUMNS[0], 0));
+            (columns, skew, row_tiles * tiles((columns, skew)))
         };
-        let constants = [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))];
+        let mut constants = constants(columns, slide);
+        constants.extend((skew > 0).then_some(("SKEW", skew as f64)));
         Self { tiles: tiles as u32, constants }
     }
 
@@ -378,6 +385,10 @@ impl Plan {
                 (columns, c.rows.div_ceil(ROWS) * tiles(columns))
             }
         };
-        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide.is_some())))] }
+        Self { tiles: tiles as u32, constants: constants(columns, slide.is_some()) }
     }
+}
+
+fn constants(columns: usize, slide: bool) -> Vec<(&'static str, f64)> {
+    vec![("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))]
 }
