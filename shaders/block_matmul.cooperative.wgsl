@@ -3,15 +3,15 @@ enable wgpu_cooperative_matrix;
 diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its number only
 
 // Y = act(X · V + bias) on matrix units, V block-sparse, f16 with f32 sums, X and Y contiguous along
-// features. Four subgroups share a tile of 128 tokens × 64 outputs (or 256 × 32), SHARE × 32 each, in one
+// features. Four subgroups share a tile of TOKENS × OUTPUTS, SHARE × 32 each, in one
 // block column, whose blocks they go along DEPTH rows at a time. The next rows are on their way from
 // memory while these are multiplied.
 
 override OUTPUTS: u32 = 64u;
 override DEPTH: u32 = 32u;
-override TOKENS: u32 = 8192u / OUTPUTS;
-override GROUP: u32 = 128u;                             // invocations
+override TOKENS: u32 = 128u;
 override SIDE_BY_SIDE: u32 = OUTPUTS / 32u;             // subgroups along the outputs
+const GROUP = 128u;                                     // invocations
 override SHARE: u32 = TOKENS * SIDE_BY_SIDE * 32u / GROUP; // tokens of a subgroup, 32 or 64
 override X_PITCH: u32 = DEPTH / 4u + 2u;                // vec4s of a staged line, 2 to spread the banks
 override X_SIZE: u32 = TOKENS * X_PITCH;                // [token][term]

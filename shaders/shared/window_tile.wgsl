@@ -68,10 +68,9 @@ fn line_of(tile: Tile, u: i32) -> i32 {
     return select(-1, tile.s.line + (tile.u0 + u) * params.dilation, tile.u0 + u < tile.s.lines);
 }
 
-fn partner_of(tile: Tile, t: i32) -> i32 {
-    let at = tile.t0 + t;
+// One of the listed partners.
+fn listed_partner(tile: Tile, at: i32) -> i32 {
     if at >= tile.t_end { return -1; }
-    if !tile.listed { return tile.s.partner + at * params.dilation; }
     let position = i32(positions[at]);
     if LINES_ARE_QUERIES { return select(-1, position, position < tile.m.end); }
     let i = position - params.offset;
@@ -79,7 +78,11 @@ fn partner_of(tile: Tile, t: i32) -> i32 {
 }
 
 fn partners_of(tile: Tile, t: i32) -> vec4<i32> {
-    return vec4(partner_of(tile, t), partner_of(tile, t + 1), partner_of(tile, t + 2), partner_of(tile, t + 3));
+    let at = vec4(tile.t0 + t) + vec4(0, 1, 2, 3);
+    if tile.listed {
+        return vec4(listed_partner(tile, at.x), listed_partner(tile, at.y), listed_partner(tile, at.z), listed_partner(tile, at.w));
+    }
+    return select(vec4(-1), tile.s.partner + at * params.dilation, at < vec4(tile.t_end));
 }
 
 // Which of four partners meet line u.
@@ -293,7 +296,7 @@ fn exact(first: Tile, u: i32, c: i32) -> f32 {
         var partner = first.s.partner + t * params.dilation;
         if t < met.x {
             let n = t - met.x + i32(params.globals);
-            partner = select(-1, partner_of(listed, n), meet(listed, u, n).x);
+            partner = select(-1, listed_partner(listed, n), meet(listed, u, n).x);
         }
         if partner >= 0 { sum = fma(weight(first.m, line, partner), value(first.m, partner, c), sum); }
     }

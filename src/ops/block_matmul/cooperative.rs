@@ -39,19 +39,20 @@ pub(crate) fn run(op: &'static str, x: &Operand, v: &BlockSparse, epilogue: Epil
 
 fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
     let [depth, width] = v.pattern().block();
-    // Tokens and outputs of a tile, terms of a stage, and invocations: 64 × 32 sums for each of four subgroups, side by side
-    // where a block is wide enough.
-    let [tokens, outputs, stage, group] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
-        (true, true) => [128, 64, 32, 128],
-        (true, false) => [128, 64, 16, 128],
-        _ => [256, 32, 16, 128],
+    // Tokens and outputs of a tile, and terms of a stage: 64 × 32 sums for each of four subgroups, 32 × 32 where workgroup
+    // memory would hold fewer tiles otherwise.
+    let [tokens, outputs, stage] = match (width.is_multiple_of(64), depth.is_multiple_of(32)) {
+        (true, true) => [128, 64, 32],
+        (true, false) => [128, 64, 16],
+        (false, true) => [128, 32, 32],
+        (false, false) => [256, 32, 16],
     };
     Plan {
         kernel: &KERNEL,
         token_tiles: x.tokens.div_ceil(tokens),
         output_tiles: v.pattern().cols() as u32 / outputs,
         most_groups: u64::MAX,
-        constants: [("TOKENS", tokens), ("OUTPUTS", outputs), ("DEPTH", stage), ("GROUP", group)]
+        constants: [("TOKENS", tokens), ("OUTPUTS", outputs), ("DEPTH", stage)]
             .map(|(name, n)| (name, f64::from(n)))
             .to_vec(),
     }
