@@ -244,12 +244,12 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
         [[rows.clone(), cols.clone()], [rows, inner.clone()], [inner, cols]]
     };
     for Piece { operands: [c, a, b], .. } in pieces(op, [c, a, b], meeting)? {
+        let plan = if device.is_cuda() { Plan::cuda(&a, &b, &c) } else { Plan::new(&a, &b, &c) };
         let scales = match ring {
-            Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() => Some((scale(&a)?, scale(&b.t())?)),
+            Semiring::Log | Semiring::Sample { .. } if !device.is_cpu() && plan.scales => Some((scale(&a)?, scale(&b.t())?)),
             _ => None,
         };
         let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
-        let plan = if device.is_cuda() { Plan::cuda(&a, &b, &c) } else { Plan::new(&a, &b, &c) };
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };
         device.launch(&Launch {
             kernel: for_dtype(kernels(ring), a.dtype),
@@ -320,6 +320,8 @@ struct Plan {
     /// Workgroups for one matrix.
     tiles: u32,
     constants: [(&'static str, f64); 2],
+    /// Whether the kernel is given the scales of `Log`, or finds them itself.
+    scales: bool,
 }
 
 /// Rows of a workgroup, and columns that its invocations stand side by side.
@@ -347,14 +349,21 @@ impl Plan {
             (columns, row_tiles * tiles(columns))
         };
         let constants = [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))];
-        Self { tiles: tiles as u32, constants }
+        Self { tiles: tiles as u32, constants, scales: true }
     }
 
-    /// On CUDA strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window;
-    /// tiles of 64 rows and 16 columns for each of a thread's stand still.
+    /// On CUDA a block multiplies 128 rows at once where both bands are narrow. Else strips of 8 rows slide, 16 to a block,
+    /// as far as a row of B is no wider than their window; tiles of 64 rows and 16 columns for each of a thread's stand still.
     fn cuda(a: &Operand, b: &Operand, c: &Operand) -> Self {
         let banded = !(a.dense || b.dense || c.dense);
         let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+        // A row of C that is an even number of values long would have a warp's threads meet in the same banks.
+        let narrow =
+            [5, 9].into_iter().find(|columns| banded && whole && a.stride().max(b.stride()) < columns * 4 - 3 && c.stride() % 2 == 0);
+        if let Some(columns) = narrow {
+            let constants = [("COLUMNS", f64::from(columns)), ("SLIDE", 2.0)];
+            return Self { tiles: c.rows.div_ceil(128) as u32, constants, scales: false };
+        }
         let reach = (b.lower + b.upper) as usize + 8;
         let slide = [3, 5, 9, 17].into_iter().find(|columns| banded && whole && reach <= columns * 8);
         let (columns, tiles) = match slide {
@@ -366,6 +375,10 @@ impl Plan {
                 (columns, c.rows.div_ceil(ROWS) * tiles(columns))
             }
         };
-        Self { tiles: tiles as u32, constants: [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide.is_some())))] }
+        Self {
+            tiles: tiles as u32,
+            constants: [("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide.is_some())))],
+            scales: true,
+        }
     }
 }

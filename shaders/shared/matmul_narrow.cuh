@@ -1,0 +1,282 @@
+// The whole product of two narrow bands. A block has 128 rows of C. It brings its rows of A and the rows of B that these
+// reach all at once, multiplies, and writes its rows of C as the one stretch of memory that they are: with barriers at
+// each step, as in matmul_slide.cuh, narrow bands would mostly wait. Blocks in other phases fill the time.
+//
+//            columns of C                  Four threads share four rows, a thread every fourth column of a window of
+//       [ window ]→                        4 · COLUMNS that slides along with k, four columns after every four (a step).
+//   g   x x x x x . . .                    What it leaves behind is finished. Each four rows have their own k.
+//       . x x x x x . .
+//       . . x x x x x .                    In shared memory both operands lie in rows, whatever their layout; a row is an
+//       . . . x x x x x                    odd number of values long, so that a warp's threads read different banks.
+//                                          C's values take the places of A's that were multiplied.
+#pragma once
+
+#include "matmul_params.cuh"
+#include "tensor.cuh"
+
+// An operand as it lies in memory.
+struct NarrowBand {
+    const float* __restrict__ values;
+    bool columns; // layout
+    int rows, cols, lower, upper;
+
+    METHOD int width() const { return lower + upper + 1; }
+    METHOD const float* at(int row, int slot) const {
+        int column = row - lower + slot;
+        return values + (columns ? column * (width() - 1) + row + upper : row * width() + slot);
+    }
+    METHOD bool holds(int row, int slot) const {
+        return (slot < width()) & ((uint)row < (uint)rows) & ((uint)(row - lower + slot) < (uint)cols);
+    }
+    // Whether all slots of these rows are inside the matrix.
+    METHOD bool inside(int row, int count) const {
+        return (row >= max(0, lower)) & (row + count <= min(rows, cols - upper));
+    }
+};
+
+template <int COLUMNS>
+struct Narrow {
+    static constexpr int ROWS = 128, GROUP = 128;
+    static constexpr int WIDTH = 4 * COLUMNS - 3;    // of each operand at most, and what B's is padded to
+    static constexpr int LINES = ROWS - 4 + 4 * COLUMNS; // of B at most
+    static constexpr int C_SIZE = ROWS * (2 * WIDTH - 1);
+    static constexpr int B_SIZE = LINES * WIDTH + 8; // the window reaches beyond the last, which may start up to 3 further on
+    static constexpr int SCALES = RING_SCALES ? ROWS + LINES + WIDTH : 0;
+    static constexpr int BYTES = (C_SIZE + B_SIZE + SCALES) * 4;
+
+    const Params& params;
+    NarrowBand a, b;
+    float* __restrict__ c;
+    float* tile_c; // [row][slot]; A's values before
+    float* tile_b; // [row][slot]
+    float* row_scale;
+    float* column_scale; // from the first column that any row of B has on
+    int i0, k0, t;       // first row of the block, first row of B it needs, thread
+    int steps, c_width;
+    bool tainted;
+
+    // Rows of an operand from `first` on, `pitch` apart, as `slots` values each: padding where nothing is stored.
+    METHOD void bring(float* to, int pitch, int slots, const NarrowBand& from, int first, int count) const {
+        bool inside = from.inside(first, count) & (slots == from.width());
+        if (from.columns) {
+            // Four neighbours take four values of a column.
+            int by = t % 4;
+            for (int line = t; line < count; line += GROUP) {
+                for (int n = 0; n < slots + 3; n++) {
+                    int slot = n - by;
+                    if ((uint)slot >= (uint)slots) continue;
+                    if (from.holds(first + line, slot)) cp_async_4(to + line * pitch + slot, from.at(first + line, slot));
+                    else to[line * pitch + slot] = ring_pad();
+                }
+            }
+            return;
+        }
+        // x / slots = x · inverse / 2^20 for what x there are.
+        uint inverse = ((1 << 20) + slots - 1) / slots;
+        if (inside) {
+            const float* values = from.at(first, 0);
+#pragma unroll 4
+            for (int x = t; x < count * slots; x += GROUP) cp_async_4(to + x + int(x * inverse >> 20) * (pitch - slots), values + x);
+            return;
+        }
+        for (int x = t; x < count * slots; x += GROUP) {
+            int line = x * inverse >> 20, slot = x - line * slots;
+            if (from.holds(first + line, slot)) cp_async_4(to + line * pitch + slot, from.at(first + line, slot));
+            else to[line * pitch + slot] = ring_pad();
+        }
+    }
+
+    // All rows of B. Where they are as long as the stage's they come as one stretch, 16 bytes at once.
+    METHOD void bring_b(int count) {
+        if (b.columns | (b.width() != WIDTH) | !b.inside(k0, count)) return bring(tile_b, WIDTH, WIDTH, b, k0, count);
+        const float* from = b.at(k0, 0);
+        int shift = (size_t)from / 4 % 4, end = shift + count * WIDTH; // as far from a multiple of 16 bytes as it is in memory
+        float* to = tile_b;
+        tile_b += shift;
+        from -= shift;
+#pragma unroll 4
+        for (int x = 4 * (t + (shift > 0)); x + 4 <= end; x += 4 * GROUP) cp_async_16(to + x, from + x);
+        int single = t < 4 ? t : (end & ~3) + t - 4;
+        if (t < 4 ? (single >= shift) & (shift > 0) : (t < 8) & (single < end)) cp_async_4(to + single, from + single);
+    }
+
+    // Looks at values before they are multiplied, and scales them by the largest, which it returns.
+    METHOD float prepare(float* from, int step, int count) {
+        float largest = minus_infinity();
+#pragma unroll 4
+        for (int n = 0; n < count; n++) {
+            float value = from[n * step];
+            tainted |= ring_taints(value);
+            if (RING_SCALES) largest = fmaxf(largest, value);
+        }
+        if (!RING_SCALES) return 0;
+        float scale = isfinite(largest) ? largest : 0;
+#pragma unroll 4
+        for (int n = 0; n < count; n++) from[n * step] = ring_stage(from[n * step], scale);
+        return scale;
+    }
+
+    // A row of A and columns of B to each thread. An entry of C is a sum over values of one row and one column, so any
+    // scale does that these share: that of a column is its largest value among the rows of B that are here.
+    METHOD void prepare_all(int count) {
+        int i = i0 + t, first = clamp(a.lower - i, 0, a.width());
+        int end = i < params.rows ? clamp(params.inner + a.lower - i, first, a.width()) : first;
+        float scale = prepare(tile_c + t * c_width + first, 1, end - first);
+        if (RING_SCALES) row_scale[t] = scale;
+        for (int column = t; column < count + b.width() - 1; column += GROUP) {
+            bool real = (uint)(k0 - b.lower + column) < (uint)params.cols;
+            int first = max(max(0, -k0), column - b.width() + 1), end = min(min(count, params.inner - k0), column + 1);
+            float scale = prepare(tile_b + column + first * (WIDTH - 1), WIDTH - 1, real ? end - first : 0);
+            if (RING_SCALES) column_scale[column] = scale;
+        }
+    }
+
+    // The window moves on; then four k of four rows times it. At the band's ENDS rows lack some of them.
+    template <bool ENDS>
+    METHOD void multiply(float (&acc)[COLUMNS][4], const float* const (&from_a)[4], const float* from_b, int n) const {
+        int lane = t % 4;
+#pragma unroll
+        for (int q = 0; q < 4; q++) {
+            float x[4];
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                x[r] = from_a[r][4 * n + q];
+                if (ENDS && (uint)(4 * n + q - r) >= (uint)a.width()) x[r] = ring_pad();
+            }
+#pragma unroll
+            for (int e = 0; e < COLUMNS; e++) {
+                float y = from_b[q * (WIDTH - 1) + e * 4];
+                if (e == 0 && q > 0) y = lane >= q ? y : ring_pad();
+                if (e == COLUMNS - 1 && q < 3) y = lane <= q ? y : ring_pad();
+#pragma unroll
+                for (int r = 0; r < 4; r++) {
+                    float before = q > 0 ? acc[e][r] : e + 1 < COLUMNS ? acc[e + 1][r] : ring_start();
+                    acc[e][r] = ring_mac(before, x[r], y);
+                }
+            }
+        }
+    }
+
+    // This thread's part of four rows, into tile_c.
+    METHOD void multiply_all() {
+        int lane = t % 4;
+        float* own[4];
+        const float* from_a[4];
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+            own[r] = tile_c + (t / 4 * 4 + r) * c_width - r;
+            from_a[r] = own[r];
+        }
+        const float* from_b = tile_b + t / 4 * 4 * WIDTH + lane;
+        float acc[COLUMNS][4];
+#pragma unroll
+        for (int e = 0; e < COLUMNS; e++) {
+#pragma unroll
+            for (int r = 0; r < 4; r++) acc[e][r] = ring_start();
+        }
+#pragma unroll 1
+        for (int n = 0; n < steps; n++, from_b += 4 * WIDTH) {
+            bool ends = (n == 0) | (4 * n + 3 >= a.width());
+            if (ends) multiply<true>(acc, from_a, from_b, n);
+            else multiply<false>(acc, from_a, from_b, n);
+            __syncwarp();
+            // No later k reaches the window's first columns.
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                if (!ends | ((uint)(4 * n + lane - r) < (uint)c_width)) own[r][4 * n + lane] = acc[0][r];
+            }
+        }
+#pragma unroll
+        for (int e = 1; e < COLUMNS; e++) {
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                int slot = 4 * (steps - 1 + e) + lane - r;
+                if (slot < c_width) own[r][slot + r] = acc[e][r];
+            }
+        }
+    }
+
+    // A row of C to each thread: scaled back, and the fill where it reaches out of the matrix.
+    METHOD void finish() const {
+        int i = i0 + t, first = clamp(params.c_lower - i, 0, c_width), end = clamp(params.cols + params.c_lower - i, first, c_width);
+        float* row = tile_c + t * c_width;
+        if (RING_SCALES) {
+            float scale = row_scale[t];
+#pragma unroll 2
+            for (int slot = first; slot < end; slot++) {
+                float sum = row[slot];
+                row[slot] = ring_is_exact(sum) ? ring_finish(sum, scale + column_scale[t + slot]) : not_a_number();
+            }
+        }
+        for (int slot = 0; slot < first; slot++) row[slot] = params.fill;
+        for (int slot = end; slot < c_width; slot++) row[slot] = params.fill;
+    }
+
+    METHOD static bool is_exact(float value) { return RING_SCALES ? !isnan(value) : ring_is_exact(value); }
+
+    // What padding may have spoilt is computed anew.
+    METHOD void mend(float& value, int row, int slot, bool all) const {
+        int j = row - params.c_lower + slot;
+        if ((all | !is_exact(value)) & ((uint)j < (uint)params.cols)) value = ring_exact(params, a.values, b.values, row, j);
+    }
+
+    // A warp's rows to memory.
+    METHOD void write(bool all) const {
+        int row = i0 + t / 32 * 32, length = min(32, params.rows - row) * c_width;
+        const float* from = tile_c + t / 32 * 32 * c_width;
+        float* to = c + row * c_width;
+        bool vectors = ((size_t)c & 15) == 0;
+#pragma unroll 1
+        for (int x0 = 0; x0 < length; x0 += 128) {
+            bool whole = vectors & (x0 + 128 <= length);
+            int step = whole ? 1 : 32, x = x0 + t % 32 * (whole ? 4 : 1);
+            float value[4];
+            bool exact = true;
+            if (whole) {
+                float4 v = *(const float4*)(from + x);
+                value[0] = v.x, value[1] = v.y, value[2] = v.z, value[3] = v.w;
+            } else {
+#pragma unroll
+                for (int e = 0; e < 4; e++) value[e] = from[min(x + e * 32, length - 1)];
+            }
+#pragma unroll
+            for (int e = 0; e < 4; e++) exact &= is_exact(value[e]);
+            if (all | !exact) {
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    int at = min(x + e * step, length - 1);
+                    mend(value[e], row + at / c_width, at % c_width, all);
+                }
+            }
+            if (whole) {
+                *(float4*)(to + x) = make_float4(value[0], value[1], value[2], value[3]);
+            } else {
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    if (x + e * 32 < length) to[x + e * 32] = value[e];
+                }
+            }
+        }
+    }
+
+    METHOD void run(int* any_tainted) {
+        int count = ROWS - 4 + 4 * steps;
+        if (RING_LOOKS & t == 0) *any_tainted = 0;
+        bring(tile_c, c_width, a.width(), a, i0, ROWS);
+        bring_b(count);
+        cp_async_commit();
+        cp_async_wait<0>();
+        __syncthreads();
+        if (RING_LOOKS) {
+            prepare_all(count);
+            if (tainted) atomicOr(any_tainted, 1);
+            __syncthreads();
+        }
+        if (i0 + t / 32 * 32 >= params.rows) return;
+        multiply_all();
+        __syncwarp();
+        finish();
+        __syncwarp();
+        write(RING_LOOKS && *any_tainted);
+    }
+};
