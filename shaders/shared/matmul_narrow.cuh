@@ -55,34 +55,45 @@ struct Narrow {
     int steps, c_width;
     bool tainted;
 
+    METHOD static void bring_one(float* to, int pitch, const NarrowBand& from, int first, int line, int slot) {
+        if (from.holds(first + line, slot)) cp_async_4(to + line * pitch + slot, from.at(first + line, slot));
+        else to[line * pitch + slot] = ring_pad();
+    }
+
     // Rows of an operand from `first` on, `pitch` apart, as `slots` values each: padding where nothing is stored.
     METHOD void bring(float* to, int pitch, int slots, const NarrowBand& from, int first, int count) const {
-        bool inside = from.inside(first, count) & (slots == from.width());
+        constexpr int LANES = WIDTH - 1; // of a row; one more value may be left
+        int lane = t % LANES, line = t / LANES;
         if (from.columns) {
             // Four neighbours take four values of a column.
             int by = t % 4;
+#pragma unroll 1
             for (int line = t; line < count; line += GROUP) {
+#pragma unroll 1
                 for (int n = 0; n < slots + 3; n++) {
-                    int slot = n - by;
-                    if ((uint)slot >= (uint)slots) continue;
-                    if (from.holds(first + line, slot)) cp_async_4(to + line * pitch + slot, from.at(first + line, slot));
-                    else to[line * pitch + slot] = ring_pad();
+                    if ((uint)(n - by) < (uint)slots) bring_one(to, pitch, from, first, line, n - by);
                 }
             }
-            return;
-        }
-        // x / slots = x · inverse / 2^20 for what x there are.
-        uint inverse = ((1 << 20) + slots - 1) / slots;
-        if (inside) {
-            const float* values = from.at(first, 0);
+        } else if (from.inside(first, count) & (slots == from.width())) {
+            if (LANES < slots) {
+                for (int line = t; line < count; line += GROUP) cp_async_4(to + line * pitch + LANES, from.at(first + line, LANES));
+            }
+            to += line * pitch + lane;
+            const float* values = from.at(first + line, lane);
+            if (lane >= slots) return;
 #pragma unroll 4
-            for (int x = t; x < count * slots; x += GROUP) cp_async_4(to + x + int(x * inverse >> 20) * (pitch - slots), values + x);
-            return;
-        }
-        for (int x = t; x < count * slots; x += GROUP) {
-            int line = x * inverse >> 20, slot = x - line * slots;
-            if (from.holds(first + line, slot)) cp_async_4(to + line * pitch + slot, from.at(first + line, slot));
-            else to[line * pitch + slot] = ring_pad();
+            for (int n = 0; n < count / (GROUP / LANES); n++) {
+                cp_async_4(to, values);
+                to += GROUP / LANES * pitch;
+                values += GROUP / LANES * slots;
+            }
+        } else {
+#pragma unroll 1
+            for (int n = t; n < count * LANES; n += GROUP) {
+                if (lane < slots) bring_one(to, pitch, from, first, n / LANES, lane);
+            }
+#pragma unroll 1
+            for (int line = t; line < count & LANES < slots; line += GROUP) bring_one(to, pitch, from, first, line, LANES);
         }
     }
 
@@ -208,19 +219,15 @@ struct Narrow {
                 row[slot] = ring_is_exact(sum) ? ring_finish(sum, scale + column_scale[t + slot]) : not_a_number();
             }
         }
+#pragma unroll 1
         for (int slot = 0; slot < first; slot++) row[slot] = params.fill;
+#pragma unroll 1
         for (int slot = end; slot < c_width; slot++) row[slot] = params.fill;
     }
 
     METHOD static bool is_exact(float value) { return RING_SCALES ? !isnan(value) : ring_is_exact(value); }
 
-    // What padding may have spoilt is computed anew.
-    METHOD void mend(float& value, int row, int slot, bool all) const {
-        int j = row - params.c_lower + slot;
-        if ((all | !is_exact(value)) & ((uint)j < (uint)params.cols)) value = ring_exact(params, a.values, b.values, row, j);
-    }
-
-    // A warp's rows to memory.
+    // A warp's rows to memory. What padding may have spoilt is computed anew.
     METHOD void write(bool all) const {
         int row = i0 + t / 32 * 32, length = min(32, params.rows - row) * c_width;
         const float* from = tile_c + t / 32 * 32 * c_width;
@@ -228,33 +235,26 @@ struct Narrow {
         bool vectors = ((size_t)c & 15) == 0;
 #pragma unroll 1
         for (int x0 = 0; x0 < length; x0 += 128) {
-            bool whole = vectors & (x0 + 128 <= length);
+            bool whole = vectors & (x0 + 128 <= length), exact = true;
             int step = whole ? 1 : 32, x = x0 + t % 32 * (whole ? 4 : 1);
-            float value[4];
-            bool exact = true;
             if (whole) {
                 float4 v = *(const float4*)(from + x);
-                value[0] = v.x, value[1] = v.y, value[2] = v.z, value[3] = v.w;
+                exact = is_exact(v.x) & is_exact(v.y) & is_exact(v.z) & is_exact(v.w);
+                *(float4*)(to + x) = v;
             } else {
-#pragma unroll
-                for (int e = 0; e < 4; e++) value[e] = from[min(x + e * 32, length - 1)];
-            }
-#pragma unroll
-            for (int e = 0; e < 4; e++) exact &= is_exact(value[e]);
-            if (all | !exact) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int at = min(x + e * step, length - 1);
-                    mend(value[e], row + at / c_width, at % c_width, all);
+#pragma unroll 1
+                for (int at = x; at < min(x0 + 128, length); at += 32) {
+                    to[at] = from[at];
+                    exact &= is_exact(from[at]);
                 }
             }
-            if (whole) {
-                *(float4*)(to + x) = make_float4(value[0], value[1], value[2], value[3]);
-            } else {
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    if (x + e * 32 < length) to[x + e * 32] = value[e];
-                }
+            if (exact & !all) continue;
+#pragma unroll 1
+            for (int e = 0; e < 4; e++) {
+                int at = x + e * step;
+                if ((at >= length) || !(all | !is_exact(from[at]))) continue;
+                int i = row + at / c_width, j = i - params.c_lower + at % c_width;
+                if ((uint)j < (uint)params.cols) to[at] = ring_exact(params, a.values, b.values, i, j);
             }
         }
     }
