@@ -232,30 +232,26 @@ struct Narrow {
         int row = i0 + t / 32 * 32, length = min(32, params.rows - row) * c_width;
         const float* from = tile_c + t / 32 * 32 * c_width;
         float* to = c + row * c_width;
-        bool vectors = ((size_t)c & 15) == 0;
+        // Four values at once as far as there are, where C begins at a multiple of 16 bytes.
+        int fours = (size_t)c & 15 ? 0 : length & ~3;
+        bool exact = true;
+#pragma unroll 4
+        for (int x = t % 32 * 4; x < fours; x += 128) {
+            float4 v = *(const float4*)(from + x);
+            exact &= is_exact(v.x) & is_exact(v.y) & is_exact(v.z) & is_exact(v.w);
+            *(float4*)(to + x) = v;
+        }
 #pragma unroll 1
-        for (int x0 = 0; x0 < length; x0 += 128) {
-            bool whole = vectors & (x0 + 128 <= length), exact = true;
-            int step = whole ? 1 : 32, x = x0 + t % 32 * (whole ? 4 : 1);
-            if (whole) {
-                float4 v = *(const float4*)(from + x);
-                exact = is_exact(v.x) & is_exact(v.y) & is_exact(v.z) & is_exact(v.w);
-                *(float4*)(to + x) = v;
-            } else {
+        for (int x = fours + t % 32; x < length; x += 32) {
+            exact &= is_exact(from[x]);
+            to[x] = from[x];
+        }
+        if (!__any_sync(~0u, all | !exact)) return;
+        __syncwarp();
 #pragma unroll 1
-                for (int at = x; at < min(x0 + 128, length); at += 32) {
-                    to[at] = from[at];
-                    exact &= is_exact(from[at]);
-                }
-            }
-            if (exact & !all) continue;
-#pragma unroll 1
-            for (int e = 0; e < 4; e++) {
-                int at = x + e * step;
-                if ((at >= length) || !(all | !is_exact(from[at]))) continue;
-                int i = row + at / c_width, j = i - params.c_lower + at % c_width;
-                if ((uint)j < (uint)params.cols) to[at] = ring_exact(params, a.values, b.values, i, j);
-            }
+        for (int x = t % 32; x < length; x += 32) {
+            int i = row + x / c_width, j = i - params.c_lower + x % c_width;
+            if ((all | !is_exact(from[x])) & ((uint)j < (uint)params.cols)) to[x] = ring_exact(params, a.values, b.values, i, j);
         }
     }
 
