@@ -12,10 +12,10 @@ SHARED_BYTES(matmul_prodmax_5_1, Slide33::BYTES)
 SHARED_BYTES(matmul_prodmax_9_1, Slide65::BYTES)
 SHARED_BYTES(matmul_prodmax_17_1, Slide129::BYTES)
 
-KERNEL(128, 8) matmul_prodmax_5_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow<5>>(PRODUCT); }
-KERNEL(128, 4) matmul_prodmax_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow<9>>(PRODUCT); }
-SHARED_BYTES(matmul_prodmax_5_2, Narrow<5>::BYTES)
-SHARED_BYTES(matmul_prodmax_9_2, Narrow<9>::BYTES)
+KERNEL(128, 8) matmul_prodmax_5_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow17>(PRODUCT); }
+KERNEL(128, 4) matmul_prodmax_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>(PRODUCT); }
+SHARED_BYTES(matmul_prodmax_5_2, Narrow17::BYTES)
+SHARED_BYTES(matmul_prodmax_9_2, Narrow33::BYTES)
 
 KERNEL(128, 4) matmul_prodmax_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 4) matmul_prodmax_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

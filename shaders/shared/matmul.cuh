@@ -50,7 +50,10 @@ DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
     product.run(&any_tainted);
 }
 
-// Products of whole bands both of which are narrow.
+// Products of whole bands neither of which is wider than the type's name says.
+typedef Narrow<5, 128> Narrow17;
+typedef Narrow<9, 128> Narrow33;
+
 template <class Narrow>
 DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
     extern __shared__ float4 narrow_memory[];

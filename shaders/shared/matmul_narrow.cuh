@@ -1,4 +1,4 @@
-// The whole product of two narrow bands. A block has 128 rows of C. It brings its rows of A and the rows of B that these
+// The whole product of two narrow bands. A block has as many rows of C as threads. It brings its rows of A and the rows of B that these
 // reach all at once, multiplies, and writes its rows of C as the one stretch of memory that they are: with barriers at
 // each step, as in matmul_slide.cuh, narrow bands would mostly wait. Blocks in other phases fill the time.
 //
@@ -34,9 +34,9 @@ struct NarrowBand {
     }
 };
 
-template <int COLUMNS>
+template <int COLUMNS, int ROWS_OF_C>
 struct Narrow {
-    static constexpr int ROWS = 128, GROUP = 128;
+    static constexpr int ROWS = ROWS_OF_C, GROUP = ROWS;
     static constexpr int WIDTH = 4 * COLUMNS - 3;    // of each operand at most, and what B's is padded to
     static constexpr int LINES = ROWS - 4 + 4 * COLUMNS; // of B at most
     static constexpr int C_SIZE = ROWS * (2 * WIDTH - 1);
@@ -82,7 +82,7 @@ struct Narrow {
             const float* values = from.at(first + line, lane);
             if (lane >= slots) return;
 #pragma unroll 4
-            for (int n = 0; n < count / (GROUP / LANES); n++) {
+            for (; line < count; line += GROUP / LANES) {
                 cp_async_4(to, values);
                 to += GROUP / LANES * pitch;
                 values += GROUP / LANES * slots;
