@@ -75,7 +75,7 @@ DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
                       scales + Narrow::ROWS,
                       i0,
                       i0 - params.a_lower,
-                      (int)threadIdx.x,
+                      threadIdx.x,
                       (left.width() + 3 + 3) / 4,
                       params.c_stride + 1,
                       false};

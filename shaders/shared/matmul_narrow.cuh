@@ -25,13 +25,11 @@ struct NarrowBand {
         int column = row - lower + slot;
         return values + (columns ? column * (width() - 1) + row + upper : row * width() + slot);
     }
-    METHOD bool holds(int row, int slot) const {
-        return (slot < width()) & ((uint)row < (uint)rows) & ((uint)(row - lower + slot) < (uint)cols);
-    }
-    // Whether all slots of these rows are inside the matrix.
-    METHOD bool inside(int row, int count) const {
-        return (row >= max(0, lower)) & (row + count <= min(rows, cols - upper));
-    }
+    // The slots of a row that are inside the matrix.
+    METHOD int first_slot(int row) const { return clamp(lower - row, 0, width()); }
+    METHOD int end_slot(int row) const { return (uint)row < (uint)rows ? clamp(cols + lower - row, 0, width()) : 0; }
+    // Whether all slots of these rows are.
+    METHOD bool inside(int row, int count) const { return (row >= max(0, lower)) & (row + count <= min(rows, cols - upper)); }
 };
 
 template <int COLUMNS, int ROWS_OF_C>
@@ -51,64 +49,84 @@ struct Narrow {
     float* tile_b; // [row][slot]
     float* row_scale;
     float* column_scale; // from the first column that any row of B has on
-    int i0, k0, t;       // first row of the block, first row of B it needs, thread
+    int i0, k0;          // first row of the block, first row of B it needs
+    uint t;              // thread
     int steps, c_width;
     bool tainted;
 
-    METHOD static void bring_one(float* to, int pitch, const NarrowBand& from, int first, int line, int slot) {
-        if (from.holds(first + line, slot)) cp_async_4(to + line * pitch + slot, from.at(first + line, slot));
-        else to[line * pitch + slot] = ring_pad();
-    }
-
-    // Rows of an operand from `first` on, `pitch` apart, as `slots` values each: padding where nothing is stored.
-    METHOD void bring(float* to, int pitch, int slots, const NarrowBand& from, int first, int count) const {
+    // Rows of an operand from `first` on, `pitch` apart, with padding where they are shorter than `slots` values and where no
+    // row is; what a row has outside the matrix is left to `clear`. By fours, where a row is as long as the pitch, all is one
+    // stretch that comes 16 bytes at once.
+    METHOD void bring(float* to, int pitch, int slots, const NarrowBand& from, int first, int count, bool by_fours) const {
         constexpr int LANES = WIDTH - 1; // of a row; one more value may be left
-        int lane = t % LANES, line = t / LANES;
+        int width = from.width();
         if (from.columns) {
             // Four neighbours take four values of a column.
             int by = t % 4;
 #pragma unroll 1
             for (int line = t; line < count; line += GROUP) {
-#pragma unroll 1
-                for (int n = 0; n < slots + 3; n++) {
-                    if ((uint)(n - by) < (uint)slots) bring_one(to, pitch, from, first, line, n - by);
+                int row = first + line, first_slot = from.first_slot(row), end_slot = from.end_slot(row);
+                const float* values = from.at(row, -by);
+                float* own = to + line * pitch - by;
+#pragma unroll 4
+                for (int slot = -by; slot < slots + 3 - by; slot++) {
+                    if ((slot >= first_slot) & (slot < end_slot)) cp_async_4(own, values);
+                    else if ((uint)slot < (uint)slots) *own = ring_pad();
+                    own++;
+                    values += width - 1;
                 }
             }
-        } else if (from.inside(first, count) & (slots == from.width())) {
-            if (LANES < slots) {
-                for (int line = t; line < count; line += GROUP) cp_async_4(to + line * pitch + LANES, from.at(first + line, LANES));
+            return;
+        }
+        int start = clamp(-first, 0, count), end = clamp(from.rows - first, start, count);
+        if (by_fours) {
+            const float* values = from.at(first, 0);
+            int x = start * WIDTH, last = end * WIDTH, shift = -((size_t)(values + x) / 4) % 4; // to a multiple of 16 bytes
+            if (t < 3 & start < end) {
+                if ((int)t < shift & x + (int)t < last) cp_async_4(to + x + t, values + x + t);
+                int rest = x + shift + ((last - x - shift) & ~3) + (int)t;
+                if (rest < last) cp_async_4(to + rest, values + rest);
             }
-            to += line * pitch + lane;
-            const float* values = from.at(first + line, lane);
-            if (lane >= slots) return;
 #pragma unroll 4
-            for (; line < count; line += GROUP / LANES) {
-                cp_async_4(to, values);
-                to += GROUP / LANES * pitch;
-                values += GROUP / LANES * slots;
-            }
+            for (x += shift + 4 * t; x + 4 <= last; x += 4 * GROUP) cp_async_16(to + x, values + x);
         } else {
-#pragma unroll 1
-            for (int n = t; n < count * LANES; n += GROUP) {
-                if (lane < slots) bring_one(to, pitch, from, first, n / LANES, lane);
+            int lane = t % LANES, line = start + t / LANES;
+            float* own = to + line * pitch + lane;
+            const float* values = from.at(first + line, lane);
+            if (lane < width) {
+#pragma unroll 4
+                for (; line < end; line += GROUP / LANES) {
+                    cp_async_4(own, values);
+                    own += GROUP / LANES * pitch;
+                    values += GROUP / LANES * width;
+                }
             }
 #pragma unroll 1
-            for (int line = t; line < count & LANES < slots; line += GROUP) bring_one(to, pitch, from, first, line, LANES);
+            for (int line = start + t; line < end; line += GROUP) {
+                if (LANES < width) cp_async_4(to + line * pitch + LANES, from.at(first + line, LANES));
+#pragma unroll 1
+                for (int slot = width; slot < slots; slot++) to[line * pitch + slot] = ring_pad();
+            }
+        }
+#pragma unroll 1
+        for (int line = t; line < count & (start > 0 | end < count); line += GROUP) {
+#pragma unroll 1
+            for (int slot = 0; slot < slots & (line < start | line >= end); slot++) to[line * pitch + slot] = ring_pad();
         }
     }
 
-    // All rows of B. Where they are as long as the stage's they come as one stretch, 16 bytes at once.
-    METHOD void bring_b(int count) {
-        if (b.columns | (b.width() != WIDTH) | !b.inside(k0, count)) return bring(tile_b, WIDTH, WIDTH, b, k0, count);
-        const float* from = b.at(k0, 0);
-        int shift = (size_t)from / 4 % 4, end = shift + count * WIDTH; // as far from a multiple of 16 bytes as it is in memory
-        float* to = tile_b;
-        tile_b += shift;
-        from -= shift;
-#pragma unroll 4
-        for (int x = 4 * (t + (shift > 0)); x + 4 <= end; x += 4 * GROUP) cp_async_16(to + x, from + x);
-        int single = t < 4 ? t : (end & ~3) + t - 4;
-        if (t < 4 ? (single >= shift) & (shift > 0) : (t < 8) & (single < end)) cp_async_4(to + single, from + single);
+    // Padding where rows that `bring` has brought reach out of the matrix.
+    METHOD void clear(float* from, int pitch, const NarrowBand& of, int first, int count) const {
+        if (of.columns | of.inside(first, count)) return;
+#pragma unroll 1
+        for (int line = t; line < count; line += GROUP) {
+            if ((uint)(first + line) >= (uint)of.rows) continue;
+            float* own = from + line * pitch;
+#pragma unroll 1
+            for (int slot = of.first_slot(first + line) - 1; slot >= 0; slot--) own[slot] = ring_pad();
+#pragma unroll 1
+            for (int slot = of.end_slot(first + line); slot < of.width(); slot++) own[slot] = ring_pad();
+        }
     }
 
     // Looks at values before they are multiplied, and scales them by the largest, which it returns.
@@ -130,8 +148,7 @@ struct Narrow {
     // A row of A and columns of B to each thread. An entry of C is a sum over values of one row and one column, so any
     // scale does that these share: that of a column is its largest value among the rows of B that are here.
     METHOD void prepare_all(int count) {
-        int i = i0 + t, first = clamp(a.lower - i, 0, a.width());
-        int end = i < params.rows ? clamp(params.inner + a.lower - i, first, a.width()) : first;
+        int first = a.first_slot(i0 + t), end = a.end_slot(i0 + t);
         float scale = prepare(tile_c + t * c_width + first, 1, end - first);
         if (RING_SCALES) row_scale[t] = scale;
         for (int column = t; column < count + b.width() - 1; column += GROUP) {
@@ -258,16 +275,24 @@ struct Narrow {
     METHOD void run(int* any_tainted) {
         int count = ROWS - 4 + 4 * steps;
         if (RING_LOOKS & t == 0) *any_tainted = 0;
-        bring(tile_c, c_width, a.width(), a, i0, ROWS);
-        bring_b(count);
+        bring(tile_c, c_width, a.width(), a, i0, ROWS, false);
+        // As far from a multiple of 16 bytes as it is in memory.
+        bool by_fours = !b.columns & (b.width() == WIDTH);
+        if (by_fours) tile_b += (size_t)b.at(k0, 0) / 4 % 4;
+        bring(tile_b, WIDTH, WIDTH, b, k0, count, by_fours);
         cp_async_commit();
         cp_async_wait<0>();
         __syncthreads();
+        bool edge = !(a.inside(i0, ROWS) & b.inside(k0, count));
+        if (edge) {
+            clear(tile_c, c_width, a, i0, ROWS);
+            clear(tile_b, WIDTH, b, k0, count);
+        }
         if (RING_LOOKS) {
             prepare_all(count);
             if (tainted) atomicOr(any_tainted, 1);
-            __syncthreads();
         }
+        if (RING_LOOKS | edge) __syncthreads();
         if (i0 + t / 32 * 32 >= params.rows) return;
         multiply_all();
         __syncwarp();
