@@ -55,8 +55,8 @@ struct Narrow {
     bool tainted;
 
     // Rows of an operand from `first` on, `pitch` apart, with padding where they are shorter than `slots` values and where no
-    // row is; what a row has outside the matrix is left to `clear`. By fours, where a row is as long as the pitch, all is one
-    // stretch that comes 16 bytes at once.
+    // row is; in rows layout what a row has in memory outside the matrix comes with it. By fours, where a row is as long as
+    // the pitch, all is one stretch that comes 16 bytes at once.
     METHOD void bring(float* to, int pitch, int slots, const NarrowBand& from, int first, int count, bool by_fours) const {
         constexpr int LANES = WIDTH - 1; // of a row; one more value may be left
         int width = from.width();
@@ -115,18 +115,14 @@ struct Narrow {
         }
     }
 
-    // Padding where rows that `bring` has brought reach out of the matrix.
-    METHOD void clear(float* from, int pitch, const NarrowBand& of, int first, int count) const {
-        if (of.columns | of.inside(first, count)) return;
+    // Padding where a row of A reaches out of the matrix: rows of B that don't exist are padding too, but what A's slots hold
+    // there need not be finite, and then the sum would have to be computed anew.
+    METHOD void clear() const {
+        float* own = tile_c + t * c_width;
 #pragma unroll 1
-        for (int line = t; line < count; line += GROUP) {
-            if ((uint)(first + line) >= (uint)of.rows) continue;
-            float* own = from + line * pitch;
+        for (int slot = a.first_slot(i0 + t) - 1; slot >= 0; slot--) own[slot] = ring_pad();
 #pragma unroll 1
-            for (int slot = of.first_slot(first + line) - 1; slot >= 0; slot--) own[slot] = ring_pad();
-#pragma unroll 1
-            for (int slot = of.end_slot(first + line); slot < of.width(); slot++) own[slot] = ring_pad();
-        }
+        for (int slot = a.end_slot(i0 + t); slot < a.width(); slot++) own[slot] = ring_pad();
     }
 
     // Looks at values before they are multiplied, and scales them by the largest, which it returns.
@@ -283,11 +279,8 @@ struct Narrow {
         cp_async_commit();
         cp_async_wait<0>();
         __syncthreads();
-        bool edge = !(a.inside(i0, ROWS) & b.inside(k0, count));
-        if (edge) {
-            clear(tile_c, c_width, a, i0, ROWS);
-            clear(tile_b, WIDTH, b, k0, count);
-        }
+        bool edge = !a.inside(i0, ROWS);
+        if (edge) clear();
         if (RING_LOOKS) {
             prepare_all(count);
             if (tainted) atomicOr(any_tainted, 1);

@@ -76,7 +76,7 @@ pub(crate) static SCALE: Stored = stored!(
 /// Over `Sum`, a sum of k terms is within 2 (k + 2) · 2⁻²⁴ · Σ |term| of the exact one on every device: where CUDA's tensor
 /// cores multiply f32, three parts hold all of a value's bits.
 ///
-/// Memory beside the result: `Log` takes one f32 per row of A and column of B; a 16-bit result takes an
+/// Memory beside the result: `Log` takes at most one f32 per row of A and column of B; a 16-bit result takes an
 /// f32 copy while the kernel runs, and so do 16-bit operands of two types or off wgpu. Those of one type are
 /// read as they are stored.
 ///
