@@ -1,4 +1,4 @@
-// The product over (logsumexp, +); the constants are COLUMNS and whether strips slide.
+// The product over (logsumexp, +); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands.
 
 #include "shared/semiring_log.cuh"
 #include "shared/matmul.cuh"
@@ -11,6 +11,11 @@ SHARED_BYTES(matmul_log_3_1, Slide17::BYTES)
 SHARED_BYTES(matmul_log_5_1, Slide33::BYTES)
 SHARED_BYTES(matmul_log_9_1, Slide65::BYTES)
 SHARED_BYTES(matmul_log_17_1, Slide129::BYTES)
+
+KERNEL(128, 8) matmul_log_5_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow17>(PRODUCT); }
+KERNEL(128, 4) matmul_log_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>(PRODUCT); }
+SHARED_BYTES(matmul_log_5_2, Narrow17::BYTES)
+SHARED_BYTES(matmul_log_9_2, Narrow33::BYTES)
 
 KERNEL(128, 4) matmul_log_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 3) matmul_log_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -44,7 +44,8 @@ impl Kernel {
     /// Whether only wgpu devices get it, so that it has no PTX: a variant that reads an operand in another way, has other
     /// tiles, or makes one ready for those. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
-        [".f16", ".bf16", ".fours", ".slim", ".turned", ".whole"].iter().any(|variant| self.name.ends_with(variant))
+        [".f16", ".bf16", ".fours", ".turned", ".whole"].iter().any(|variant| self.name.ends_with(variant))
+            || self.name.starts_with("matmul.narrow.")
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -136,10 +137,10 @@ pub static ALL: &[&Kernel] = &[
     &matmul::cooperative::BAND,
     &matmul::cooperative::DENSE,
     &matmul::cooperative::DENSE_FOURS,
-    &matmul::slim::SUM,
-    &matmul::slim::LOG,
-    &matmul::slim::MAX,
-    &matmul::slim::PRODMAX,
+    &matmul::narrow::SUM,
+    &matmul::narrow::LOG,
+    &matmul::narrow::MAX,
+    &matmul::narrow::PRODMAX,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

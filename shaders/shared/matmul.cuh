@@ -2,6 +2,7 @@
 // everything; C is in rows layout.
 #pragma once
 
+#include "matmul_narrow.cuh"
 #include "matmul_slide.cuh"
 #include "matmul_tile.cuh"
 
@@ -46,6 +47,38 @@ DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
                      b_vectors,
                      false,
                      false};
+    product.run(&any_tainted);
+}
+
+// Products of whole bands neither of which is wider than the type's name says.
+typedef Narrow<5, 128> Narrow17;
+typedef Narrow<9, 128> Narrow33;
+
+template <class Narrow>
+DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
+    extern __shared__ float4 narrow_memory[];
+    __shared__ int any_tainted;
+    size_t batch = blockIdx.x / params.tiles;
+    if (batch >= params.batch) return;
+    int i0 = blockIdx.x % params.tiles * Narrow::ROWS;
+    float* tiles = (float*)narrow_memory;
+    float* scales = tiles + Narrow::C_SIZE + Narrow::B_SIZE;
+    NarrowBand left = {a + batch * a_len(params), bool(params.flags & 1), params.rows, params.inner, params.a_lower, params.a_upper};
+    NarrowBand right = {b + batch * b_len(params), bool(params.flags & 4), params.inner, params.cols, params.b_lower, params.b_upper};
+    Narrow product = {params,
+                      left,
+                      right,
+                      c + batch * c_len(params),
+                      tiles,
+                      tiles + Narrow::C_SIZE,
+                      scales,
+                      scales + Narrow::ROWS,
+                      i0,
+                      i0 - params.a_lower,
+                      threadIdx.x,
+                      (left.width() + 3 + 3) / 4,
+                      params.c_stride + 1,
+                      false};
     product.run(&any_tainted);
 }
 

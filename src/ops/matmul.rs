@@ -2,9 +2,12 @@
 //! banded × dense, dense × dense and dense × dense onto a band are one kernel.
 
 pub(crate) mod cooperative;
-pub(crate) mod slim;
+pub(crate) mod narrow;
+mod plan;
 
 use std::ops::Range;
+
+use plan::Plan;
 
 use super::common::{
     Output, Piece, as_read, fit, fits, in_rows, parts, pieces, result_dtype, row_lanes, same, same_device, values, widened,
@@ -77,7 +80,7 @@ pub(crate) static SCALE: Stored = stored!(
 /// Over `Sum`, a sum of k terms is within 2 (k + 2) · 2⁻²⁴ · Σ |term| of the exact one on every device: where CUDA's tensor
 /// cores multiply f32, three parts hold all of a value's bits.
 ///
-/// Memory beside the result: `Log` takes one f32 per row of A and column of B; a 16-bit result takes an
+/// Memory beside the result: `Log` takes at most one f32 per row of A and column of B; a 16-bit result takes an
 /// f32 copy while the kernel runs, and so do 16-bit operands of two types or off wgpu. Those of one type are
 /// read as they are stored.
 ///
@@ -245,28 +248,14 @@ pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, r
         [[rows.clone(), cols.clone()], [rows, inner.clone()], [inner, cols]]
     };
     for Piece { operands: [c, a, b], .. } in pieces(op, [c, a, b], meeting)? {
-        let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
-        if let Some(constants) = slim::constants(&a, &b, &c, scales) {
-            let tiles = c.rows.div_ceil(slim::ROWS) as u32;
-            device.launch(&Launch {
-                kernel: slim::kernel(ring),
-                params: bytemuck::bytes_of(&Params { tiles, ..params(&a, &b, &c) }),
-                inputs: &[&a.buffer, &b.buffer],
-                outputs: &[&c.buffer],
-                groups: a.batch as u64 * u64::from(tiles),
-                constants: &constants,
-                function: None,
-            })?;
-            continue;
-        }
-        let scales = if scales { Some((scale(&a)?, scale(&b.t())?)) } else { None };
+        let plan = Plan::new(&a, &b, &c, ring);
+        let scales = if plan.takes_scales { Some((scale(&a)?, scale(&b.t())?)) } else { None };
         let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
-        let plan = if device.is_cuda() { Plan::cuda(&a, &b, &c) } else { Plan::new(&a, &b, &c) };
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };
         device.launch(&Launch {
-            kernel: for_dtype(kernels(ring), a.dtype),
+            kernel: plan.kernel,
             params: bytemuck::bytes_of(&params),
-            inputs: &[&a.buffer, &b.buffer, a_scale, b_scale],
+            inputs: &[&a.buffer, &b.buffer, a_scale, b_scale][..plan.kernel.inputs],
             outputs: &[&c.buffer],
             groups: a.batch as u64 * u64::from(plan.tiles),
             constants: &plan.constants,
@@ -315,80 +304,4 @@ pub(crate) fn scale(a: &Operand) -> Result<crate::device::Buffer> {
         function: None,
     })?;
     Ok(scale)
-}
-
-fn kernels(ring: Semiring) -> &'static Stored {
-    match ring {
-        Semiring::Sum => &SUM,
-        Semiring::Log | Semiring::Sample { .. } => &LOG,
-        Semiring::Max => &MAX,
-        Semiring::ProdMax => &PRODMAX,
-    }
-}
-
-/// How a product is cut into workgroups; the constants of `shaders/matmul.wgsl` or the entries of
-/// `shaders/matmul.*.cu`.
-struct Plan {
-    /// Workgroups for one matrix.
-    tiles: u32,
-    constants: Vec<(&'static str, f64)>,
-}
-
-/// Rows of a workgroup, and columns that its invocations stand side by side.
-const ROWS: usize = 64;
-const LANES: usize = 16;
-/// Times 16 columns that a parallelogram's last rows begin after its first.
-const SKEW: usize = ROWS / LANES - 1;
-/// Columns that an invocation may have. Each is a kernel to compile, so they are few.
-const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
-
-impl Plan {
-    fn new(a: &Operand, b: &Operand, c: &Operand) -> Self {
-        let banded = !(a.dense || b.dense || c.dense);
-        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
-        // A sliding window has to hold a row of B wherever it stands within 16 columns.
-        let reach = (b.lower + b.upper) as usize + LANES;
-        let slide = banded && whole && reach <= COLUMNS[0] * LANES;
-        let row_tiles = c.rows.div_ceil(ROWS);
-        let (columns, skew, tiles) = if slide {
-            (COLUMNS.into_iter().rfind(|columns| reach <= columns * LANES).unwrap_or(COLUMNS[0]), 0, row_tiles)
-        } else {
-            // The rows of a workgroup see C's band shifted by up to 63, those of a part of a parallelogram by up to 15. As
-            // many columns to an invocation as leave the least idle; reading A costs about as much as one of them,
-            // staging one of B an eighth.
-            let beyond = |skew| if skew > 0 { LANES } else { ROWS };
-            let wide = |skew| if c.dense { c.cols } else { (c.lower + c.upper) as usize + beyond(skew) };
-            let tiles = |(columns, skew): (usize, usize)| wide(skew).div_ceil(LANES * columns);
-            let skews = if c.dense { &[0][..] } else { &[0, SKEW] };
-            let plans = skews.iter().flat_map(|skew| COLUMNS.map(|columns| (columns, *skew)));
-            let (columns, skew) = plans.min_by_key(|plan| (8 * plan.0 + 8 + plan.1) * tiles(*plan)).unwrap_or((COLUMNS[0], 0));
-            (columns, skew, row_tiles * tiles((columns, skew)))
-        };
-        let mut constants = constants(columns, slide);
-        constants.extend((skew > 0).then_some(("SKEW", skew as f64)));
-        Self { tiles: tiles as u32, constants }
-    }
-
-    /// On CUDA strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window;
-    /// tiles of 64 rows and 16 columns for each of a thread's stand still.
-    fn cuda(a: &Operand, b: &Operand, c: &Operand) -> Self {
-        let banded = !(a.dense || b.dense || c.dense);
-        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
-        let reach = (b.lower + b.upper) as usize + 8;
-        let slide = [3, 5, 9, 17].into_iter().find(|columns| banded && whole && reach <= columns * 8);
-        let (columns, tiles) = match slide {
-            Some(columns) => (columns, c.rows.div_ceil(128)),
-            None => {
-                let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
-                let tiles = |columns: usize| wide.div_ceil(LANES * columns);
-                let columns = if 6 * tiles(4) < 10 * tiles(8) { 4 } else { 8 };
-                (columns, c.rows.div_ceil(ROWS) * tiles(columns))
-            }
-        };
-        Self { tiles: tiles as u32, constants: constants(columns, slide.is_some()) }
-    }
-}
-
-fn constants(columns: usize, slide: bool) -> Vec<(&'static str, f64)> {
-    vec![("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))]
 }

@@ -6,8 +6,8 @@ mod errors;
 mod halves;
 #[path = "matmul/large.rs"]
 mod large;
-#[path = "matmul/slim.rs"]
-mod slim;
+#[path = "matmul/narrow.rs"]
+mod narrow;
 #[path = "matmul/special.rs"]
 mod special;
 #[path = "matmul/units.rs"]

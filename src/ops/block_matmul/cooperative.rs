@@ -52,9 +52,7 @@ fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
         token_tiles: x.tokens.div_ceil(tokens),
         output_tiles: v.pattern().cols() as u32 / outputs,
         most_groups: u64::MAX,
-        constants: [("TOKENS", tokens), ("OUTPUTS", outputs), ("DEPTH", stage)]
-            .map(|(name, n)| (name, f64::from(n)))
-            .to_vec(),
+        constants: [("TOKENS", tokens), ("OUTPUTS", outputs), ("DEPTH", stage)].map(|(name, n)| (name, f64::from(n))).to_vec(),
     }
 }
 

@@ -1,18 +1,19 @@
-//! Whole products of two narrow bands through wgpu: `shaders/matmul.slim.wgsl`, which brings all that a workgroup needs
+//! Whole products of two narrow bands through wgpu: `shaders/matmul.narrow.wgsl`, which brings all that a workgroup needs
 //! at once.
 
+use super::plan::Constants;
 use super::{Params, SHARED};
 use crate::cpu;
-use crate::kernel::{Kernel};
+use crate::kernel::Kernel;
 use crate::operand::Operand;
 use crate::{Dtype, Semiring};
 
 /// A kernel for each semiring.
-macro_rules! slim_kernels {
+macro_rules! narrow_kernels {
     ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
         pub(crate) static $name: Kernel = Kernel {
             name: $text,
-            wgsl: &[include_str!("../../../shaders/matmul.slim.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
+            wgsl: &[include_str!("../../../shaders/matmul.narrow.wgsl"), SHARED[0], SHARED[1], include_str!($file)],
             ptx: &[],
             cpu: cpu::matmul::$cpu,
             params: Params::FIELDS,
@@ -22,15 +23,17 @@ macro_rules! slim_kernels {
     )+};
 }
 
-slim_kernels! {
-    SUM "matmul.sum.slim" "../../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG "matmul.log.slim" "../../../shaders/shared/semiring_log.wgsl" log;
-    MAX "matmul.max.slim" "../../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX "matmul.prodmax.slim" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+narrow_kernels! {
+    SUM "matmul.narrow.sum" "../../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG "matmul.narrow.log" "../../../shaders/shared/semiring_log.wgsl" log;
+    MAX "matmul.narrow.max" "../../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX "matmul.narrow.prodmax" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
-/// Rows of a workgroup.
-pub(super) const ROWS: usize = 64;
+/// A workgroup has 64 rows.
+pub(super) fn tiles(c: &Operand) -> u32 {
+    c.rows.div_ceil(64) as u32
+}
 
 pub(super) fn kernel(ring: Semiring) -> &'static Kernel {
     match ring {
@@ -42,18 +45,22 @@ pub(super) fn kernel(ring: Semiring) -> &'static Kernel {
 }
 
 /// The constants of the kernel, if it is for this device and product.
-pub(super) fn constants(a: &Operand, b: &Operand, c: &Operand, scales: bool) -> Option<[(&'static str, f64); 6]> {
+pub(super) fn constants(a: &Operand, b: &Operand, c: &Operand, scales: bool) -> Option<Constants> {
     let device = a.device();
     let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
     if device.is_cpu() || device.is_cuda() || a.dense || b.dense || c.dense || !whole {
         return None;
     }
-    // They are read and written four values at a time.
-    if [a, b, c].iter().any(|operand| operand.dtype != Dtype::F32 || !operand.len().is_multiple_of(4)) {
+    // They are read four values at a time.
+    if [a, b].iter().any(|operand| operand.dtype != Dtype::F32 || !operand.len().is_multiple_of(4)) {
         return None;
     }
     let [a, b] = [a, b].map(|operand| (operand.lower + operand.upper) as usize + 1);
     let (diagonals, lanes) = [(17, 8), (33, 16)].into_iter().find(|(diagonals, _)| a.max(b) <= *diagonals)?;
+    // The wider class has stages of 22 KB and up to 2 KB of scales, where every device has 16 KB.
+    if diagonals == 33 && (1..24 << 10).contains(&device.info().workgroup_memory) {
+        return None;
+    }
     let columns = (b + lanes - 1).div_ceil(lanes);
     let constants = [
         ("LANES", lanes),
@@ -63,5 +70,5 @@ pub(super) fn constants(a: &Operand, b: &Operand, c: &Operand, scales: bool) -> 
         ("SLOTS", diagonals + 3),
         ("SCALES", usize::from(scales)),
     ];
-    Some(constants.map(|(name, value)| (name, value as f64)))
+    Some(constants.map(|(name, value)| (name, value as f64)).to_vec())
 }

@@ -1,0 +1,109 @@
+//! Which kernel runs a product, and how it is cut into workgroups.
+
+use super::{LOG, MAX, PRODMAX, SUM, narrow};
+use crate::Semiring;
+use crate::kernel::{Kernel, Stored, for_dtype};
+use crate::operand::Operand;
+
+/// What `override` constants are called, or parts of an entry's name, and their values.
+pub(super) type Constants = Vec<(&'static str, f64)>;
+
+/// The kernel, with the constants of `shaders/matmul.wgsl` or the entries of `shaders/matmul.*.cu`.
+pub(super) struct Plan {
+    /// Workgroups for one matrix.
+    pub tiles: u32,
+    pub kernel: &'static Kernel,
+    pub constants: Constants,
+    /// Whether the kernel is given the scales of `Log`, rather than finding them itself.
+    pub takes_scales: bool,
+}
+
+/// Rows of a workgroup, and columns that its invocations stand side by side.
+const ROWS: usize = 64;
+const LANES: usize = 16;
+/// Times 16 columns that a parallelogram's last rows begin after its first.
+const SKEW: usize = ROWS / LANES - 1;
+/// Columns that an invocation may have. Each is a kernel to compile, so they are few.
+const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
+
+impl Plan {
+    pub fn new(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Self {
+        let device = a.device();
+        let kernel = for_dtype(kernels(ring), a.dtype);
+        let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
+        if device.is_cuda() {
+            let (tiles, constants, narrow) = Self::cuda(a, b, c);
+            return Self { tiles, kernel, constants, takes_scales: scales && !narrow };
+        }
+        if let Some(constants) = narrow::constants(a, b, c, scales) {
+            return Self { tiles: narrow::tiles(c), kernel: narrow::kernel(ring), constants, takes_scales: false };
+        }
+        let (tiles, constants) = Self::windows(a, b, c);
+        Self { tiles, kernel, constants, takes_scales: scales }
+    }
+
+    /// Through wgpu: windows of C that slide or stand still.
+    fn windows(a: &Operand, b: &Operand, c: &Operand) -> (u32, Constants) {
+        let banded = !(a.dense || b.dense || c.dense);
+        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+        // A sliding window has to hold a row of B wherever it stands within 16 columns.
+        let reach = (b.lower + b.upper) as usize + LANES;
+        let slide = banded && whole && reach <= COLUMNS[0] * LANES;
+        let row_tiles = c.rows.div_ceil(ROWS);
+        let (columns, skew, tiles) = if slide {
+            (COLUMNS.into_iter().rfind(|columns| reach <= columns * LANES).unwrap_or(COLUMNS[0]), 0, row_tiles)
+        } else {
+            // The rows of a workgroup see C's band shifted by up to 63, those of a part of a parallelogram by up to 15. As
+            // many columns to an invocation as leave the least idle; reading A costs about as much as one of them,
+            // staging one of B an eighth.
+            let beyond = |skew| if skew > 0 { LANES } else { ROWS };
+            let wide = |skew| if c.dense { c.cols } else { (c.lower + c.upper) as usize + beyond(skew) };
+            let tiles = |(columns, skew): (usize, usize)| wide(skew).div_ceil(LANES * columns);
+            let skews = if c.dense { &[0][..] } else { &[0, SKEW] };
+            let plans = skews.iter().flat_map(|skew| COLUMNS.map(|columns| (columns, *skew)));
+            let (columns, skew) = plans.min_by_key(|plan| (8 * plan.0 + 8 + plan.1) * tiles(*plan)).unwrap_or((COLUMNS[0], 0));
+            (columns, skew, row_tiles * tiles((columns, skew)))
+        };
+        let mut constants = constants(columns, slide);
+        constants.extend((skew > 0).then_some(("SKEW", skew as f64)));
+        (tiles as u32, constants)
+    }
+
+    /// And whether the kernel is that for narrow bands. On CUDA a block multiplies 128 rows at once where both bands are narrow. Else strips of 8 rows slide, 16 to a block,
+    /// as far as a row of B is no wider than their window; tiles of 64 rows and 16 columns for each of a thread's stand still.
+    fn cuda(a: &Operand, b: &Operand, c: &Operand) -> (u32, Constants, bool) {
+        let banded = !(a.dense || b.dense || c.dense);
+        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+        // A row of C that is an even number of values long would have a warp's threads meet in the same banks.
+        let narrow =
+            [5, 9].into_iter().find(|columns| banded && whole && a.stride().max(b.stride()) < columns * 4 - 3 && c.stride() % 2 == 0);
+        if let Some(columns) = narrow {
+            return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", 2.0)], true);
+        }
+        let reach = (b.lower + b.upper) as usize + 8;
+        let slide = [3, 5, 9, 17].into_iter().find(|columns| banded && whole && reach <= columns * 8);
+        let (columns, tiles) = match slide {
+            Some(columns) => (columns, c.rows.div_ceil(128)),
+            None => {
+                let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + ROWS };
+                let tiles = |columns: usize| wide.div_ceil(LANES * columns);
+                let columns = if 6 * tiles(4) < 10 * tiles(8) { 4 } else { 8 };
+                (columns, c.rows.div_ceil(ROWS) * tiles(columns))
+            }
+        };
+        (tiles as u32, constants(columns, slide.is_some()), false)
+    }
+}
+
+fn constants(columns: usize, slide: bool) -> Constants {
+    vec![("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))]
+}
+
+fn kernels(ring: Semiring) -> &'static Stored {
+    match ring {
+        Semiring::Sum => &SUM,
+        Semiring::Log | Semiring::Sample { .. } => &LOG,
+        Semiring::Max => &MAX,
+        Semiring::ProdMax => &PRODMAX,
+    }
+}

@@ -1,0 +1,83 @@
+//! Two narrow bands: widths about those that kernels are made for, rows about those of a workgroup.
+
+use super::*;
+
+const WIDTHS: [[i64; 2]; 18] = [
+    [17, 17],
+    [16, 16],
+    [15, 17],
+    [18, 18],
+    [9, 13],
+    [1, 17],
+    [17, 1],
+    [33, 33],
+    [32, 32],
+    [33, 31],
+    [17, 33],
+    [33, 17],
+    [34, 34],
+    [33, 32],
+    [5, 5],
+    [3, 10],
+    [8, 1],
+    [22, 25],
+];
+
+/// A band of this width, more or less of it below the main diagonal, or all.
+fn band(width: i64, n: usize) -> (i64, i64) {
+    let lower = [width / 2, width / 2 + 1, width + 2, -2][n % 4];
+    (lower, width - 1 - lower)
+}
+
+#[test]
+fn widths_and_rows_about_those_of_a_workgroup() {
+    for tested in devices().iter().filter(|tested| tested.variant != Variant::Checked) {
+        for (n, [a, b]) in WIDTHS.into_iter().enumerate() {
+            for (m, rows) in [63, 64, 127, 128, 129, 256, 300, 390].into_iter().enumerate() {
+                let (inner, cols) = if m % 3 == 2 { (rows + 9, rows - 7) } else { (rows, rows) };
+                let (a, b) = (band(a, m / 2), band(b, m / 3));
+                let case = Case { name: "narrow", batch: 1 + m % 2, rows, inner, cols, a, b };
+                let (a, b) = operands(&case, (n * 8 + m) as u64);
+                // Rows by rows each time, every other mix of layouts in turn.
+                for (k, (left, right)) in [(0, 0), [(0, 1), (1, 0), (1, 1)][(n + m) % 3]].into_iter().enumerate() {
+                    let ring = RINGS[(n + m + k) % 4];
+                    let what = format!("{}: {case:?} {ring:?}, layouts {left} {right}", tested.label);
+                    let left = a.banded(&tested.device, LAYOUTS[left], Dtype::F32, false);
+                    let right = b.banded(&tested.device, LAYOUTS[right], Dtype::F32, m % 4 == 1);
+                    check_banded(&what, &banded_matmul(&left, &right, ring).unwrap(), &a, &b, ring, &Rows::Some(40));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn special_values_far_from_the_matrix_ends() {
+    for (n, width) in [17, 33].into_iter().enumerate() {
+        let case = Case { name: "special", batch: 1, rows: 400, inner: 400, cols: 400, a: band(width, n), b: band(width, 0) };
+        let (a, b) = operands(&case, 20);
+        // At both ends of rows, in rows of two workgroups.
+        let put = |host: &Host, value: f32| {
+            let band = host.band.unwrap();
+            host.with(move |_, i, j| {
+                let diagonal = j as i64 - i as i64;
+                ((i % 37 == 30) && (diagonal == -band.lower() || diagonal == band.upper())).then_some(value)
+            })
+        };
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30] {
+            for (what, a, b) in
+                [("a", put(&a, value), b.clone()), ("b", a.clone(), put(&b, value)), ("both", put(&a, value), put(&b, -value))]
+            {
+                for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+                    for ring in &RINGS[..4] {
+                        let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                        let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                        let got = banded_matmul(&left, &right, *ring).unwrap();
+                        let what = format!("{}: width {width}, {value} in {what}, {ring:?}", tested.label);
+                        check_banded(&what, &got, &a, &b, *ring, &Rows::All);
+                    }
+                }
+            }
+        }
+    }
+}
