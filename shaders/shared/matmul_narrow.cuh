@@ -14,6 +14,19 @@
 #include "matmul_params.cuh"
 #include "tensor.cuh"
 
+// ln x to 2^-21 and a rounding where x is no less than 2^-126: with the exponent apart, since what the unit's logarithm is off
+// by is small beside 1, not beside the result. A third of the instructions of `logf`.
+DEVICE float natural_log(float x) {
+    int exponent = (__float_as_int(x) - 0x3f3504f3) & 0xff800000; // in place; leaves a factor from √½ to √2
+    float rest = __int_as_float(__float_as_int(x) - exponent), log;
+#ifdef __CUDACC__
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log) : "f"(rest));
+#else
+    log = log2f(rest);
+#endif
+    return fmaf((float)exponent, 8.26295829e-8f, log * 0.693147181f);
+}
+
 // An operand as it lies in memory.
 struct NarrowBand {
     const float* __restrict__ values;
@@ -226,10 +239,11 @@ struct Narrow {
         float* row = tile_c + t * c_width;
         if (RING_SCALES) {
             float scale = row_scale[t];
-#pragma unroll 2
+#pragma unroll 4
             for (int slot = first; slot < end; slot++) {
-                float sum = row[slot];
-                row[slot] = ring_is_exact(sum) ? ring_finish(sum, scale + column_scale[t + slot]) : not_a_number();
+                // Of a sum of exponentials, which is what there are scales for.
+                float sum = row[slot], value = natural_log(sum) + (scale + column_scale[t + slot]);
+                row[slot] = ring_is_exact(sum) ? value : not_a_number();
             }
         }
 #pragma unroll 1
