@@ -33,7 +33,7 @@ var<workgroup> sums: array<vec4<f32>, 80>;     // 16 × 16 on their way out
 fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
     let line = first + i32(at / ROW);
     var value = vec4<f16>();
-    if (at < STAGED * ROW) & (line >= 0) & (line < params.inner) { value = b[u32(b_at + first * i32(ROW) + i32(at))]; }
+    if (at < STAGED * ROW) & (line < params.inner) { value = b[u32(b_at + first * i32(ROW) + i32(at))]; }
     return value;
 }
 
@@ -111,6 +111,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if TILES > 5u { b5 = line_of_b(b_at, start, local + 5u * GROUP); }
     if TILES > 6u { b6 = line_of_b(b_at, start, local + 6u * GROUP); }
     if TILES > 7u { b7 = line_of_b(b_at, start, local + 7u * GROUP); }
+    // Where both pieces lie inside of the band, nothing is masked.
+    let whole_from = max(0, row + 15 - params.a_lower);
+    let whole_to = min(params.inner, row + 1 + params.a_upper) - i32(STAGED);
     var piece = piece_of_a(a_at, behind, width, columns);
     var second = piece_of_a(a_at + a_on, behind + 16, width, columns);
     for (var p0 = start; p0 < end; p0 += i32(STAGED)) {
@@ -137,8 +140,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if TILES > 7u { b7 = line_of_b(b_at, p0 + i32(STAGED), local + 7u * GROUP); }
             a_at += 2 * a_on;
             behind += i32(STAGED);
-            piece = piece_of_a(a_at, behind, width, columns);
-            second = piece_of_a(a_at + a_on, behind + 16, width, columns);
+            if (p0 + i32(STAGED) >= whole_from) & (p0 + i32(STAGED) <= whole_to) {
+                piece = whole_piece_of_a(a_at);
+                second = whole_piece_of_a(a_at + a_on);
+            } else {
+                piece = piece_of_a(a_at, behind, width, columns);
+                second = piece_of_a(a_at + a_on, behind + 16, width, columns);
+            }
         }
         for (var half = 0; half < 2; half++) {
             let p = p0 + half * 16;

@@ -33,8 +33,6 @@ var<workgroup> tile_a: array<vec4<f32>, A_SIZE>; // [strip][p][row]
 var<workgroup> tile_b: array<f32, B_SIZE>;       // [p][diagonal]; then half of the rows of C
 var<workgroup> a_scale: array<f32, A_SCALES>;    // of a row
 var<workgroup> b_scale: array<f32, B_SCALES>;    // of a column, from the first that is reached
-var<workgroup> a_largest: array<atomic<u32>, A_SCALES>; // by the bits, in order
-var<workgroup> b_largest: array<atomic<u32>, B_SCALES>;
 var<workgroup> tainted: atomic<u32>;
 
 // Whether an entry of this invocation has to be computed anew.
@@ -130,10 +128,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let t = i32(local);
     if local == 0u { atomicStore(&tainted, 0u); }
     for (var n = t; n < A_SIZE; n += GROUP) { tile_a[n] = vec4(raw_pad()); }
-    if SCALES {
-        for (var n = t; n < A_SCALES; n += GROUP) { atomicStore(&a_largest[n], 0u); }
-        for (var n = t; n < B_SCALES; n += GROUP) { atomicStore(&b_largest[n], 0u); }
-    }
 
     // What is brought: rows of A, or the columns that these reach; rows of B from p0 on, or the columns that they reach.
     let a_width = params.a_lower + params.a_upper + 1;
@@ -217,7 +211,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let together = 8 / apart;
     let strip = nth / 8 * 8 + nth % together * apart + nth / together % apart;
 
-    if SCALES { scale(t, strip, lane, steps, b_rows, b_width, skip); }
+    if SCALES { scale(t, steps, b_rows, b_width, skip); }
 
     let c_width = a_width + b_width - 1;
     let own = Own(i0 + strip * 4, batch * c_len() + (i0 + strip * 4) * c_width, c_width);
@@ -348,24 +342,23 @@ fn finish(column: i32, strip: i32, own: Own, sums: vec4<f32>) {
 
 // Scales for rows and columns by what is staged of them, and the stage scaled: any scale is right that all terms of an entry
 // share.
-fn scale(t: i32, strip: i32, lane: i32, steps: i32, b_rows: i32, b_width: i32, skip: i32) {
-    var largest = vec4(minus_infinity());
-    for (var p = lane; p < steps; p += LANES) {
-        let values = tile_a[strip * SLOTS + p];
-        largest = select(largest, values, values > largest);
-    }
-    for (var r = 0; r < 4; r++) { atomicMax(&a_largest[strip * 4 + r], in_order(largest[r])); }
-    for (var n = t; n < b_rows * PITCH; n += GROUP) {
-        let p = n / PITCH;
-        let diagonal = n - p * PITCH;
-        if diagonal < b_width {
-            let value = tile_b[skip + n];
-            if value > minus_infinity() { atomicMax(&b_largest[p + diagonal], in_order(value)); }
+fn scale(t: i32, steps: i32, b_rows: i32, b_width: i32, skip: i32) {
+    if t < ROWS {
+        var largest = minus_infinity();
+        for (var p = 0; p < steps; p++) {
+            let value = tile_a[t / 4 * SLOTS + p][t % 4];
+            largest = select(largest, value, value > largest);
         }
+        a_scale[t] = select(0.0, largest, abs(largest) <= 3.4028234e38);
     }
-    workgroupBarrier();
-    for (var n = t; n < A_SCALES; n += GROUP) { a_scale[n] = scale_by(atomicLoad(&a_largest[n])); }
-    for (var n = t; n < B_SCALES; n += GROUP) { b_scale[n] = scale_by(atomicLoad(&b_largest[n])); }
+    for (var j = t; j < B_SCALES; j += GROUP) {
+        var largest = minus_infinity();
+        for (var p = max(0, j - b_width + 1); p < min(b_rows, j + 1); p++) {
+            let value = tile_b[skip + p * PITCH + j - p];
+            largest = select(largest, value, value > largest);
+        }
+        b_scale[j] = select(0.0, largest, abs(largest) <= 3.4028234e38);
+    }
     workgroupBarrier();
     for (var n = t; n < A_SIZE; n += GROUP) {
         let values = tile_a[n];
@@ -380,15 +373,4 @@ fn scale(t: i32, strip: i32, lane: i32, steps: i32, b_rows: i32, b_width: i32, s
         }
     }
     workgroupBarrier();
-}
-
-// Bits that compare as the numbers do, and the scale that such bits stand for: 0 where that is not finite.
-fn in_order(x: f32) -> u32 {
-    let bits = bitcast<u32>(x);
-    return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
-
-fn scale_by(bits: u32) -> f32 {
-    let value = from_bits(select(~bits, bits & 0x7fffffffu, bits >= 0x80000000u));
-    return select(0.0, value, abs(value) <= 3.4028234e38);
 }

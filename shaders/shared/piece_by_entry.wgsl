@@ -39,6 +39,8 @@ fn piece_of_a(at: i32, behind: i32, width: i32, columns: i32) -> Piece {
     );
 }
 
+fn whole_piece_of_a(at: i32) -> Piece { return piece_of_a(at, 30, 100, 100); }
+
 fn into_weights(own: u32, lane: u32, piece: Piece) {
     let slot = own + lane / 16u * WEIGHTS + lane % 16u / 4u;
     let part = lane % 4u;

@@ -31,6 +31,11 @@ fn piece_of_a(at: i32, behind: i32, width: i32, columns: i32) -> Piece {
     return Piece(four_of_a(at, behind, width, columns), four_of_a(at + 8 * params.a_stride, behind + further, width, left));
 }
 
+// The same where all of it is inside.
+fn whole_piece_of_a(at: i32) -> Piece {
+    return Piece(a[u32(at) / 4u], a[u32(at + 8 * params.a_stride) / 4u]);
+}
+
 fn into_weights(own: u32, lane: u32, piece: Piece) {
     let slot = own + lane / 4u * WEIGHTS + lane % 4u;
     weights[slot] = piece.low;
