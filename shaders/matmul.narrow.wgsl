@@ -340,6 +340,9 @@ fn finish(column: i32, strip: i32, own: Own, sums: vec4<f32>) {
     }
 }
 
+// Whether values are not padding: by their bits, since a driver may take NaN for equal to all.
+fn is_stored(values: vec4<f32>) -> vec4<bool> { return bitcast<vec4<u32>>(values) != vec4(0xff800000u); }
+
 // Scales for rows and columns by what is staged of them, and the stage scaled: any scale is right that all terms of an entry
 // share.
 fn scale(t: i32, steps: i32, b_rows: i32, b_width: i32, skip: i32) {
@@ -362,14 +365,14 @@ fn scale(t: i32, steps: i32, b_rows: i32, b_width: i32, skip: i32) {
     workgroupBarrier();
     for (var n = t; n < A_SIZE; n += GROUP) {
         let values = tile_a[n];
-        tile_a[n] = ring_stage_a(values, vec4(n / SLOTS * 4) + vec4(0, 1, 2, 3), values != vec4(raw_pad()));
+        tile_a[n] = ring_stage_a(values, vec4(n / SLOTS * 4) + vec4(0, 1, 2, 3), is_stored(values));
     }
     for (var n = t; n < b_rows * PITCH; n += GROUP) {
         let p = n / PITCH;
         let diagonal = n - p * PITCH;
         if diagonal < b_width {
             let value = vec4(tile_b[skip + n]);
-            tile_b[skip + n] = ring_stage_b(value, vec4(p + diagonal), value != vec4(raw_pad())).x;
+            tile_b[skip + n] = ring_stage_b(value, vec4(p + diagonal), is_stored(value)).x;
         }
     }
     workgroupBarrier();

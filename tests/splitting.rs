@@ -85,7 +85,9 @@ fn all(device: &Device, [rows, cols]: [usize; 2], [first, second]: [Band; 2], [x
 }
 
 fn check(tested: &Tested, dtype: Dtype) {
-    let unit = if dtype == Dtype::F32 { 4e-6 } else { 1.0 / 128.0 };
+    // On CUDA narrow bands have a kernel of their own, with another order.
+    let cuda = tested.info.backend == "cuda";
+    let unit = if dtype == Dtype::F32 { if cuda { 2e-5 } else { 4e-6 } } else { 1.0 / 128.0 };
     for (n, (size, bands)) in shapes().into_iter().enumerate() {
         // Every pair of layouts, but not of every shape.
         let layouts = [Layout::Rows, Layout::Columns].map(|x| [x, if n % 2 == 0 { Layout::Rows } else { Layout::Columns }]);
@@ -102,7 +104,7 @@ fn check(tested: &Tested, dtype: Dtype) {
                         // The scales of `Log` are those of the window, and a softmax in columns layout goes through rows,
                         // and on CUDA more threads share a row if rows are few; all else is the same sum in the same order.
                         let by_rows = name.starts_with("softmax") && layouts[0] == Layout::Columns;
-                        let other_order = name.starts_with("Log") || by_rows || tested.info.backend == "cuda";
+                        let other_order = name.starts_with("Log") || by_rows || cuda;
                         let near = other_order && (want - got).abs() <= unit * want.abs().max(1.0);
                         assert!(want.to_bits() == got.to_bits() || near, "{what}: {got} at {at}, in one piece {want}");
                     }

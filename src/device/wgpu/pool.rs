@@ -18,18 +18,35 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Free {
+    /// In the order in which they came back.
     buffers: BTreeMap<u64, Vec<Named>>,
+    returned: u64,
     idle: u64,
     allocated: u64,
+}
+
+impl Free {
+    /// Frees the buffer that has waited longest.
+    fn give_up(&mut self) {
+        let longest = self.buffers.iter().filter_map(|(size, waiting)| Some((waiting.first()?.returned, *size))).min();
+        let Some((_, size)) = longest else { return };
+        if let Some(waiting) = self.buffers.get_mut(&size) {
+            waiting.remove(0);
+        }
+        self.idle -= size;
+        self.allocated -= size;
+    }
 }
 
 /// A buffer and the number that no other of its pool has, before or after.
 struct Named {
     buffer: wgpu::Buffer,
     number: u64,
+    /// How many had come back before it did, the last time.
+    returned: u64,
 }
 
-/// Bytes kept for reuse beyond which a returned buffer is freed.
+/// Bytes kept for reuse, beyond which those are freed that have waited longest.
 const MAX_IDLE: u64 = 4 << 30;
 
 /// A buffer that goes back to its pool.
@@ -85,7 +102,7 @@ impl Pool {
                     return Err(error);
                 }
                 free.allocated += size;
-                Named { buffer, number: self.made.fetch_add(1, Ordering::Relaxed) }
+                Named { buffer, number: self.made.fetch_add(1, Ordering::Relaxed), returned: 0 }
             }
         };
         Ok(Arc::new(Memory { buffer: Some(buffer), pool: Arc::downgrade(self) }))
@@ -113,15 +130,16 @@ impl Pool {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        let (Some(named), Some(pool)) = (self.buffer.take(), self.pool.upgrade()) else { return };
+        let (Some(mut named), Some(pool)) = (self.buffer.take(), self.pool.upgrade()) else { return };
         let mut free = lock(&pool.free);
         let size = named.buffer.size();
-        if free.idle + size > MAX_IDLE {
-            free.allocated -= size;
+        free.returned += 1;
+        named.returned = free.returned;
+        free.idle += size;
+        free.buffers.entry(size).or_default().push(named);
+        while free.idle > MAX_IDLE {
+            free.give_up();
             pool.given_up.fetch_add(1, Ordering::Relaxed);
-        } else {
-            free.idle += size;
-            free.buffers.entry(size).or_default().push(named);
         }
     }
 }

@@ -55,7 +55,8 @@ fn float(op: Op, x: &Words, y: &Words) -> Option<Words> {
         Op::Divide => x.zip(y, |x, y| (f(x) / f(y)).to_bits()),
         Op::Modulo => x.zip(y, |x, y| (f(x) % f(y)).to_bits()),
         Op::Equal => x.zip(y, |x, y| u32::from(f(x) == f(y))),
-        Op::NotEqual => x.zip(y, |x, y| u32::from(f(x) != f(y))),
+        // As in SPIR-V, where naga has it take NaN for equal to all.
+        Op::NotEqual => x.zip(y, |x, y| u32::from(f(x) < f(y) || f(x) > f(y))),
         Op::Less => x.zip(y, |x, y| u32::from(f(x) < f(y))),
         Op::LessEqual => x.zip(y, |x, y| u32::from(f(x) <= f(y))),
         Op::Greater => x.zip(y, |x, y| u32::from(f(x) > f(y))),
