@@ -34,27 +34,33 @@ pub(crate) struct Cuda {
 /// Bytes on the GPU, freed in the order of the stream.
 pub(crate) struct Memory {
     context: Arc<Context>,
-    slice: CudaSlice<u8>,
+    /// `Some` until dropped.
+    slice: Option<CudaSlice<u8>>,
     address: sys::CUdeviceptr,
+    /// Whether the context gave it, not the program.
+    own: bool,
 }
 
 impl Memory {
-    fn new(context: &Arc<Context>, slice: CudaSlice<u8>) -> Arc<Self> {
+    fn new(context: &Arc<Context>, slice: CudaSlice<u8>, own: bool) -> Arc<Self> {
         let address = slice.device_ptr(context.stream()).0;
-        Arc::new(Self { context: Arc::clone(context), slice, address })
+        Arc::new(Self { context: Arc::clone(context), slice: Some(slice), address, own })
     }
 
     pub fn slice(&self) -> &CudaSlice<u8> {
-        &self.slice
+        self.slice.as_ref().expect("present until dropped")
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // A program's memory is freed on the program's stream, which must not be before this one is done
-        // with it. If the driver refuses, the context is lost and so is the memory.
-        if self.slice.stream() != self.context.stream() {
-            let _ = self.slice.stream().join(self.context.stream());
+        let Some(slice) = self.slice.take() else { return };
+        if self.own {
+            self.context.give_back(slice);
+        } else if slice.stream() != self.context.stream() {
+            // A program's memory is freed on the program's stream, which must not be before this one is done
+            // with it. If the driver refuses, the context is lost and so is the memory.
+            let _ = slice.stream().join(self.context.stream());
         }
     }
 }
@@ -157,11 +163,12 @@ impl Cuda {
         self.info.check_buffer(size as u64)?;
         let slice = self.context.alloc(size).or_else(|_| {
             // What the pool keeps for reuse may be what is missing; so may work not yet run.
+            self.context.forget();
             self.sync()?;
             self.context.trim();
             self.context.alloc(size).map_err(|error| self.context.translate(size as u64, error))
         })?;
-        Ok(Memory::new(&self.context, slice))
+        Ok(Memory::new(&self.context, slice, true))
     }
 
     /// Memory that the program has, to be freed on its own stream at the end.
@@ -171,7 +178,7 @@ impl Cuda {
         // SAFETY: the pointer was just given up by a slice of this many bytes, and plain numbers are valid
         // as bytes.
         let slice = unsafe { stream.upgrade_device_ptr(slice.leak(), bytes) };
-        Ok(Memory::new(&self.context, slice))
+        Ok(Memory::new(&self.context, slice, false))
     }
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {

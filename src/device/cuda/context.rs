@@ -1,6 +1,7 @@
 //! A context with its stream and its memory pool, and what the driver says of GPUs and errors.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUmemPool_attribute as PoolAttribute};
 use cudarc::driver::{CudaSlice, CudaStream, DriverError, result, sys};
@@ -140,7 +141,20 @@ pub(crate) struct Context {
     name: String,
     /// None where the driver has no pools; memory then comes and goes at once.
     pool: Option<sys::CUmemoryPool>,
+    small: Mutex<Small>,
 }
+
+/// Small memory that came back, by its size. Everything happens in the order of one stream, so it can be handed out again
+/// at once; the two calls that the driver's pool takes cost as much as launching a small operation.
+#[derive(Default)]
+struct Small {
+    waiting: HashMap<usize, Vec<CudaSlice<u8>>>,
+    bytes: usize,
+}
+
+/// Bytes of the largest that is kept here, and of all.
+const SMALL: usize = 64 << 10;
+const ALL_SMALL: usize = 16 << 20;
 
 // SAFETY: a pool is a handle that the driver guards by its own locks.
 unsafe impl Send for Context {}
@@ -149,6 +163,7 @@ unsafe impl Sync for Context {}
 
 impl Drop for Context {
     fn drop(&mut self) {
+        self.forget();
         if let Some(pool) = self.pool {
             // SAFETY: made in `new`; every memory that came from it held this context and is freed. An error
             // means that the driver has given up the context, and the pool with it.
@@ -159,7 +174,7 @@ impl Drop for Context {
 
 impl Context {
     pub fn new(stream: Arc<CudaStream>, name: String) -> Result<Self> {
-        let mut new = Self { stream, name, pool: None };
+        let mut new = Self { stream, name, pool: None, small: Mutex::default() };
         new.pool = new.new_pool().map_err(|error| new.translate(0, error))?;
         Ok(new)
     }
@@ -205,6 +220,9 @@ impl Context {
     }
 
     pub fn alloc(&self, bytes: usize) -> std::result::Result<CudaSlice<u8>, DriverError> {
+        if let Some(slice) = self.small().take(bytes) {
+            return Ok(slice);
+        }
         self.bind()?;
         // SAFETY: the contents are undefined, as `Device::alloc` says; the slice frees what was allocated, on
         // the stream it was allocated on.
@@ -213,6 +231,23 @@ impl Context {
             let pointer = result::mem_pool::alloc_async(pool, bytes, self.stream.cu_stream())?;
             Ok(self.stream.upgrade_device_ptr(pointer, bytes))
         }
+    }
+
+    /// Takes what `alloc` gave, to be used again after what the stream does until then. Where slices know of uses on other
+    /// streams, as a program's do, the driver frees it after those.
+    pub fn give_back(&self, slice: CudaSlice<u8>) {
+        if !self.stream.context().is_event_tracking() {
+            self.small().keep(slice);
+        }
+    }
+
+    /// Frees what is kept here.
+    pub fn forget(&self) {
+        *self.small() = Small::default();
+    }
+
+    fn small(&self) -> MutexGuard<'_, Small> {
+        self.small.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back to the driver what the pool keeps.
@@ -232,5 +267,21 @@ impl Context {
             let _ = unsafe { result::mem_pool::get_attribute(pool, attribute, std::ptr::from_mut(&mut bytes).cast()) };
         }
         bytes
+    }
+}
+
+impl Small {
+    fn take(&mut self, bytes: usize) -> Option<CudaSlice<u8>> {
+        let slice = self.waiting.get_mut(&bytes)?.pop()?;
+        self.bytes -= bytes;
+        Some(slice)
+    }
+
+    fn keep(&mut self, slice: CudaSlice<u8>) {
+        let bytes = slice.num_bytes();
+        if bytes <= SMALL && self.bytes + bytes <= ALL_SMALL {
+            self.bytes += bytes;
+            self.waiting.entry(bytes).or_default().push(slice);
+        }
     }
 }
