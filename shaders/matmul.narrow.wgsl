@@ -65,7 +65,7 @@ fn part_of(batch_start: i32, first: i32, count: i32, width: i32, shift: i32, lin
 
 // Line, counted from the first, and k of its value n.
 fn place(n: i32, part: Part) -> vec2<i32> {
-    let line = i32(u32(n) * part.by_width >> 20u);
+    let line = i32((u32(n) * part.by_width) >> 20u);
     return vec2(line, n - line * part.width);
 }
 
