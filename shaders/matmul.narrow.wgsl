@@ -13,8 +13,8 @@
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
 
-override LANES: i32 = 8;       // 4, 8 or 16
-override COLUMNS: i32 = 3;     // 1 to 5: at least a row of B and LANES - 1
+override LANES: i32 = 8;       // 8 or 16
+override COLUMNS: i32 = 3;     // 1 to 3: at least a row of B and LANES - 1
 override INNER: i32 = 2;       // of them, those that every row of B reaches
 override PITCH: i32 = 17;      // of a row of B in the stage, odd, so that strips read different banks
 override SLOTS: i32 = 20;      // p of a strip at most, which are 3 more than diagonals
@@ -30,7 +30,7 @@ override A_SCALES: i32 = select(1, ROWS, SCALES);
 override B_SCALES: i32 = select(1, LINES + SLOTS, SCALES);
 
 var<workgroup> tile_a: array<vec4<f32>, A_SIZE>; // [strip][p][row]
-var<workgroup> tile_b: array<f32, B_SIZE>;       // [p][diagonal]; then half of the rows of C
+var<workgroup> tile_b: array<f32, B_SIZE>;       // [p][diagonal]
 var<workgroup> a_scale: array<f32, A_SCALES>;    // of a row
 var<workgroup> b_scale: array<f32, B_SCALES>;    // of a column, from the first that is reached
 var<workgroup> tainted: atomic<u32>;
@@ -221,8 +221,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var c0 = vec4(ring_start());
     var c1 = c0;
     var c2 = c0;
-    var c3 = c0;
-    var c4 = c0;
     var from_a = strip * SLOTS;
     var from_b = skip + strip * 4 * PITCH + lane;
     let turns = (steps + LANES - 1) / LANES - 1;
@@ -233,32 +231,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 c0 = ring_mac(c0, in_column(0, from_b, u, lane, b_width), x);
                 c1 = ring_mac(c1, in_column(1, from_b, u, lane, b_width), x);
                 if COLUMNS > 2 { c2 = ring_mac(c2, in_column(2, from_b, u, lane, b_width), x); }
-                if COLUMNS > 3 { c3 = ring_mac(c3, in_column(3, from_b, u, lane, b_width), x); }
-                if COLUMNS > 4 { c4 = ring_mac(c4, in_column(4, from_b, u, lane, b_width), x); }
             }
             {
                 let x = tile_a[from_a + 1];
                 c0 = ring_mac(c0, in_column(0, from_b + 1 * PITCH, u + 1, lane, b_width), x);
                 c1 = ring_mac(c1, in_column(1, from_b + 1 * PITCH, u + 1, lane, b_width), x);
                 if COLUMNS > 2 { c2 = ring_mac(c2, in_column(2, from_b + 1 * PITCH, u + 1, lane, b_width), x); }
-                if COLUMNS > 3 { c3 = ring_mac(c3, in_column(3, from_b + 1 * PITCH, u + 1, lane, b_width), x); }
-                if COLUMNS > 4 { c4 = ring_mac(c4, in_column(4, from_b + 1 * PITCH, u + 1, lane, b_width), x); }
             }
             {
                 let x = tile_a[from_a + 2];
                 c0 = ring_mac(c0, in_column(0, from_b + 2 * PITCH, u + 2, lane, b_width), x);
                 c1 = ring_mac(c1, in_column(1, from_b + 2 * PITCH, u + 2, lane, b_width), x);
                 if COLUMNS > 2 { c2 = ring_mac(c2, in_column(2, from_b + 2 * PITCH, u + 2, lane, b_width), x); }
-                if COLUMNS > 3 { c3 = ring_mac(c3, in_column(3, from_b + 2 * PITCH, u + 2, lane, b_width), x); }
-                if COLUMNS > 4 { c4 = ring_mac(c4, in_column(4, from_b + 2 * PITCH, u + 2, lane, b_width), x); }
             }
             {
                 let x = tile_a[from_a + 3];
                 c0 = ring_mac(c0, in_column(0, from_b + 3 * PITCH, u + 3, lane, b_width), x);
                 c1 = ring_mac(c1, in_column(1, from_b + 3 * PITCH, u + 3, lane, b_width), x);
                 if COLUMNS > 2 { c2 = ring_mac(c2, in_column(2, from_b + 3 * PITCH, u + 3, lane, b_width), x); }
-                if COLUMNS > 3 { c3 = ring_mac(c3, in_column(3, from_b + 3 * PITCH, u + 3, lane, b_width), x); }
-                if COLUMNS > 4 { c4 = ring_mac(c4, in_column(4, from_b + 3 * PITCH, u + 3, lane, b_width), x); }
             }
             from_a += 4;
             from_b += 4 * PITCH;
@@ -267,9 +257,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             finish(turn * LANES + lane, strip, own, c0);
             c0 = c1;
             c1 = c2;
-            c2 = c3;
-            c3 = c4;
-            c4 = vec4(ring_start());
+            c2 = vec4(ring_start());
         }
     }
 
@@ -277,8 +265,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     finish(tail, strip, own, c0);
     if COLUMNS > 1 { finish(tail + LANES, strip, own, c1); }
     if COLUMNS > 2 { finish(tail + 2 * LANES, strip, own, c2); }
-    if COLUMNS > 3 { finish(tail + 3 * LANES, strip, own, c3); }
-    if COLUMNS > 4 { finish(tail + 4 * LANES, strip, own, c4); }
 
     // What padding may have spoilt is computed anew, entry by entry.
     let tainted_all = atomicLoad(&tainted) != 0u;
