@@ -75,7 +75,7 @@ fn has(at: vec2<i32>, part: Part) -> bool {
     return (line >= part.lines.x) & (line < part.lines.y) & (other >= part.others.x) & (other < part.others.y);
 }
 
-// One value into A's stage, from row `row` on of the part if that is in memory's order.
+// One value into its stage, from either layout, if the workgroup has its row.
 fn stage_a(at: vec2<i32>, value: f32, width: i32) {
     let columns = (params.flags & 1u) != 0u;
     let row = select(at.x, at.x + at.y - (width - 1), columns);
@@ -204,6 +204,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     if any(taint) { atomicStore(&tainted, 1u); }
     workgroupBarrier();
+
     // A lane of a strip. Strips that are read together lie apart such that they fill the banks.
     let lane = t % LANES;
     let nth = t / LANES;

@@ -158,6 +158,10 @@ impl Wgpu {
         self.info.max_binding
     }
 
+    pub fn workgroup_memory(&self) -> u32 {
+        self.info.workgroup_memory
+    }
+
     pub fn submissions(&self) -> u64 {
         lock(&self.recorder).submissions
     }

@@ -145,7 +145,7 @@ pub(crate) struct Context {
 }
 
 /// Small memory that came back, by its size. Everything happens in the order of one stream, so it can be handed out again
-/// at once; the two calls that the driver's pool takes cost as much as launching a small operation.
+/// at once, without the two calls that the driver's pool takes.
 #[derive(Default)]
 struct Small {
     waiting: HashMap<usize, Vec<CudaSlice<u8>>>,

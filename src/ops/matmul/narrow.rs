@@ -1,12 +1,12 @@
 //! Whole products of two narrow bands through wgpu: `shaders/matmul.narrow.wgsl`, which brings all that a workgroup needs
 //! at once.
 
-use super::plan::Constants;
+use super::plan::{Constants, is_whole};
 use super::{Params, SHARED};
+use crate::Dtype;
 use crate::cpu;
 use crate::kernel::Kernel;
 use crate::operand::Operand;
-use crate::{Dtype, Semiring};
 
 /// A kernel for each semiring.
 macro_rules! narrow_kernels {
@@ -35,20 +35,10 @@ pub(super) fn tiles(c: &Operand) -> u32 {
     c.rows.div_ceil(64) as u32
 }
 
-pub(super) fn kernel(ring: Semiring) -> &'static Kernel {
-    match ring {
-        Semiring::Sum => &SUM,
-        Semiring::Log | Semiring::Sample { .. } => &LOG,
-        Semiring::Max => &MAX,
-        Semiring::ProdMax => &PRODMAX,
-    }
-}
-
 /// The constants of the kernel, if it is for this device and product.
 pub(super) fn constants(a: &Operand, b: &Operand, c: &Operand, scales: bool) -> Option<Constants> {
     let device = a.device();
-    let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
-    if device.is_cpu() || device.is_cuda() || a.dense || b.dense || c.dense || !whole {
+    if device.is_cpu() || device.is_cuda() || !is_whole(a, b, c) {
         return None;
     }
     // They are read four values at a time.
@@ -58,7 +48,7 @@ pub(super) fn constants(a: &Operand, b: &Operand, c: &Operand, scales: bool) -> 
     let [a, b] = [a, b].map(|operand| (operand.lower + operand.upper) as usize + 1);
     let (diagonals, lanes) = [(17, 8), (33, 16)].into_iter().find(|(diagonals, _)| a.max(b) <= *diagonals)?;
     // The wider class has stages of 22 KB and up to 2 KB of scales, where every device has 16 KB.
-    if diagonals == 33 && (1..24 << 10).contains(&device.info().workgroup_memory) {
+    if diagonals == 33 && device.workgroup_memory() < 24 << 10 {
         return None;
     }
     let columns = (b + lanes - 1).div_ceil(lanes);

@@ -2,7 +2,7 @@
 
 use super::{LOG, MAX, PRODMAX, SUM, narrow};
 use crate::Semiring;
-use crate::kernel::{Kernel, Stored, for_dtype};
+use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
 
 /// What `override` constants are called, or parts of an entry's name, and their values.
@@ -29,14 +29,20 @@ const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
 impl Plan {
     pub fn new(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Self {
         let device = a.device();
-        let kernel = for_dtype(kernels(ring), a.dtype);
+        let (kernels, narrow) = match ring {
+            Semiring::Sum => (&SUM, &narrow::SUM),
+            Semiring::Log | Semiring::Sample { .. } => (&LOG, &narrow::LOG),
+            Semiring::Max => (&MAX, &narrow::MAX),
+            Semiring::ProdMax => (&PRODMAX, &narrow::PRODMAX),
+        };
+        let kernel = for_dtype(kernels, a.dtype);
         let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
         if device.is_cuda() {
-            let (tiles, constants, narrow) = Self::cuda(a, b, c);
-            return Self { tiles, kernel, constants, takes_scales: scales && !narrow };
+            let (tiles, constants, finds_scales) = Self::cuda(a, b, c);
+            return Self { tiles, kernel, constants, takes_scales: scales && !finds_scales };
         }
         if let Some(constants) = narrow::constants(a, b, c, scales) {
-            return Self { tiles: narrow::tiles(c), kernel: narrow::kernel(ring), constants, takes_scales: false };
+            return Self { tiles: narrow::tiles(c), kernel: narrow, constants, takes_scales: false };
         }
         let (tiles, constants) = Self::windows(a, b, c);
         Self { tiles, kernel, constants, takes_scales: scales }
@@ -44,11 +50,9 @@ impl Plan {
 
     /// Through wgpu: windows of C that slide or stand still.
     fn windows(a: &Operand, b: &Operand, c: &Operand) -> (u32, Constants) {
-        let banded = !(a.dense || b.dense || c.dense);
-        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
         // A sliding window has to hold a row of B wherever it stands within 16 columns.
         let reach = (b.lower + b.upper) as usize + LANES;
-        let slide = banded && whole && reach <= COLUMNS[0] * LANES;
+        let slide = is_whole(a, b, c) && reach <= COLUMNS[0] * LANES;
         let row_tiles = c.rows.div_ceil(ROWS);
         let (columns, skew, tiles) = if slide {
             (COLUMNS.into_iter().rfind(|columns| reach <= columns * LANES).unwrap_or(COLUMNS[0]), 0, row_tiles)
@@ -69,19 +73,18 @@ impl Plan {
         (tiles as u32, constants)
     }
 
-    /// And whether the kernel is that for narrow bands. On CUDA a block multiplies 128 rows at once where both bands are narrow. Else strips of 8 rows slide, 16 to a block,
-    /// as far as a row of B is no wider than their window; tiles of 64 rows and 16 columns for each of a thread's stand still.
+    /// On CUDA a block multiplies 128 rows at once where both bands are narrow, and finds `Log`'s scales itself, as the last of
+    /// these says. Else strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window; tiles of 64
+    /// rows and 16 columns for each of a thread's stand still.
     fn cuda(a: &Operand, b: &Operand, c: &Operand) -> (u32, Constants, bool) {
-        let banded = !(a.dense || b.dense || c.dense);
-        let whole = c.lower == a.lower + b.lower && c.upper == a.upper + b.upper;
+        let whole = is_whole(a, b, c);
         // A row of C that is an even number of values long would have a warp's threads meet in the same banks.
-        let narrow =
-            [5, 9].into_iter().find(|columns| banded && whole && a.stride().max(b.stride()) < columns * 4 - 3 && c.stride() % 2 == 0);
+        let narrow = [5, 9].into_iter().find(|columns| whole && a.stride().max(b.stride()) < columns * 4 - 3 && c.stride() % 2 == 0);
         if let Some(columns) = narrow {
             return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", 2.0)], true);
         }
         let reach = (b.lower + b.upper) as usize + 8;
-        let slide = [3, 5, 9, 17].into_iter().find(|columns| banded && whole && reach <= columns * 8);
+        let slide = [3, 5, 9, 17].into_iter().find(|columns| whole && reach <= columns * 8);
         let (columns, tiles) = match slide {
             Some(columns) => (columns, c.rows.div_ceil(128)),
             None => {
@@ -99,11 +102,7 @@ fn constants(columns: usize, slide: bool) -> Constants {
     vec![("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))]
 }
 
-fn kernels(ring: Semiring) -> &'static Stored {
-    match ring {
-        Semiring::Sum => &SUM,
-        Semiring::Log | Semiring::Sample { .. } => &LOG,
-        Semiring::Max => &MAX,
-        Semiring::ProdMax => &PRODMAX,
-    }
+/// Whether C is a band that holds the whole product of two bands.
+pub(super) fn is_whole(a: &Operand, b: &Operand, c: &Operand) -> bool {
+    !(a.dense || b.dense || c.dense) && c.lower == a.lower + b.lower && c.upper == a.upper + b.upper
 }
