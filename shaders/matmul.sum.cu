@@ -1,8 +1,15 @@
-// The product over (+, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands.
+// The product over (+, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands, 3 for wide
+// ones on Hopper's matrix units.
 
 #include "shared/semiring_sum.cuh"
 #include "shared/matmul.cuh"
+#include "shared/matmul_hopper.cuh"
 
+#if defined(HOPPER) || !defined(__CUDACC__)
+KERNEL(128, 3) matmul_sum_18_3(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18>(params, a, b, c); }
+#endif
+
+#ifndef HOPPER
 KERNEL(128, 6) matmul_sum_3_1(PARAMS params, PRODUCT_BUFFERS) { slide<Slide17>(PRODUCT); }
 KERNEL(128, 4) matmul_sum_5_1(PARAMS params, PRODUCT_BUFFERS) { slide<Slide33>(PRODUCT); }
 KERNEL(128, 3) matmul_sum_9_1(PARAMS params, PRODUCT_BUFFERS) { slide<Slide65>(PRODUCT); }
@@ -19,3 +26,4 @@ SHARED_BYTES(matmul_sum_9_2, Narrow33::BYTES)
 
 KERNEL(128, 4) matmul_sum_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 3) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }
+#endif

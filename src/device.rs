@@ -168,6 +168,15 @@ impl Device {
         }
     }
 
+    /// Whether kernels run that are made for Hopper's matrix units.
+    pub(crate) fn has_warpgroups(&self) -> bool {
+        match &self.0.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.has_warpgroups(),
+            _ => false,
+        }
+    }
+
     /// The multiprocessors of a GPU whose kernels are PTX, for those that keep each of them busy with a block.
     pub(crate) fn processors(&self) -> Option<u32> {
         match &self.0.backend {

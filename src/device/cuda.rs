@@ -27,6 +27,8 @@ pub(crate) struct Cuda {
     info: Info,
     modules: Mutex<Modules>,
     matrix_units: bool,
+    /// Whether matrix units are Hopper's.
+    warpgroups: bool,
     processors: u32,
     submissions: AtomicU64,
 }
@@ -121,7 +123,8 @@ impl Cuda {
         let context = Arc::new(Context::new(stream, info.label())?);
         let modules = Mutex::new(Modules::new(described.is_hopper()));
         let (matrix_units, processors) = (!options.portable, described.processors());
-        Ok(Self { context, info, modules, matrix_units, processors, submissions: AtomicU64::new(0) })
+        let warpgroups = matrix_units && described.is_hopper();
+        Ok(Self { context, info, modules, matrix_units, warpgroups, processors, submissions: AtomicU64::new(0) })
     }
 
     pub fn stream(&self) -> &Arc<CudaStream> {
@@ -138,6 +141,10 @@ impl Cuda {
 
     pub fn has_matrix_units(&self) -> bool {
         self.matrix_units
+    }
+
+    pub fn has_warpgroups(&self) -> bool {
+        self.warpgroups
     }
 
     pub fn processors(&self) -> u32 {

@@ -31,11 +31,11 @@ params! {
 
 /// A product kernel for each semiring and storage type.
 macro_rules! product_kernels {
-    ($($name:ident $text:literal $ptx:literal $file:literal $cpu:ident;)+) => {$(
+    ($($name:ident $text:literal [$($ptx:literal),+] $file:literal $cpu:ident;)+) => {$(
         pub(crate) static $name: Stored = stored!(
             $text,
             [include_str!("../../shaders/matmul.wgsl"), SHARED[0], SHARED[1], SHARED[2], include_str!($file)],
-            ptx!($ptx),
+            ptx!($($ptx),+),
             { cpu: cpu::matmul::$cpu, params: Params::FIELDS, inputs: 4, outputs: 1 }
         );
     )+};
@@ -49,10 +49,10 @@ pub(crate) const SHARED: [&str; 3] = [
 ];
 
 product_kernels! {
-    SUM "matmul.sum" "matmul.sum.sm_80" "../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG "matmul.log" "matmul.log.sm_80" "../../shaders/shared/semiring_log.wgsl" log;
-    MAX "matmul.max" "matmul.max.sm_80" "../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX "matmul.prodmax" "matmul.prodmax.sm_80" "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+    SUM "matmul.sum" ["matmul.sum.sm_80", "matmul.sum.sm_90a"] "../../shaders/shared/semiring_sum.wgsl" sum;
+    LOG "matmul.log" ["matmul.log.sm_80"] "../../shaders/shared/semiring_log.wgsl" log;
+    MAX "matmul.max" ["matmul.max.sm_80"] "../../shaders/shared/semiring_max.wgsl" max;
+    PRODMAX "matmul.prodmax" ["matmul.prodmax.sm_80"] "../../shaders/shared/semiring_prodmax.wgsl" prodmax;
 }
 
 pub(crate) static SCALE: Stored = stored!(

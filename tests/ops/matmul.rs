@@ -12,6 +12,8 @@ mod narrow;
 mod special;
 #[path = "matmul/units.rs"]
 mod units;
+#[path = "matmul/wide.rs"]
+mod wide;
 
 use bandsaw::*;
 use proptest::prelude::*;

@@ -38,6 +38,9 @@ impl Plan {
         let kernel = for_dtype(kernels, a.dtype);
         let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
         if device.is_cuda() {
+            if matches!(ring, Semiring::Sum) && warpgroups(a, b, c) {
+                return Self { tiles: c.rows.div_ceil(ROWS) as u32, kernel, constants: WARPGROUPS.to_vec(), takes_scales: false };
+            }
             let (tiles, constants, finds_scales) = Self::cuda(a, b, c);
             return Self { tiles, kernel, constants, takes_scales: scales && !finds_scales };
         }
@@ -96,6 +99,15 @@ impl Plan {
         };
         (tiles as u32, constants(columns, slide.is_some()), false)
     }
+}
+
+/// What Hopper's matrix units multiply: 64 rows of C to a block, whose window has 18 · 8 columns.
+const WARPGROUPS: [(&str, f64); 2] = [("COLUMNS", 18.0), ("SLIDE", 3.0)];
+
+/// Whether they do: two bands that fill the window well.
+fn warpgroups(a: &Operand, b: &Operand, c: &Operand) -> bool {
+    let fills = |band: &Operand| (96..=128).contains(&(band.lower + band.upper));
+    a.device().has_warpgroups() && is_whole(a, b, c) && fills(a) && fills(b)
 }
 
 fn constants(columns: usize, slide: bool) -> Constants {
