@@ -78,10 +78,9 @@ template <int GROUPS>
 struct Warpgroup {
     typedef Slab<GROUPS> Own;
     static constexpr int ROWS = 64, DEPTH = Own::DEPTH;
-    static constexpr int LEFT = DEPTH / 8;               // groups that the window leaves behind
-    static constexpr int REST = Own::COLUMNS - 128;      // columns beyond one for each thread
+    static constexpr int LEFT = DEPTH / 8; // groups that the window leaves behind
     static constexpr int BYTES = 2 * Own::BYTES;
-    static_assert(REST == 16);
+    static_assert(Own::COLUMNS == 128 + 16, "a column for each thread, and two values of those beyond");
 
     const Params& params;
     const float* __restrict__ a;
@@ -90,7 +89,6 @@ struct Warpgroup {
     char* slabs; // two, in turns
     int i0, t;   // first row of the block, thread
     bool a_vectors, c_pairs; // whether A may be read 4 at once, C written 2 at once
-    bool redo;
 
     METHOD int slab_count() const { return (ROWS + params.a_lower + params.a_upper + DEPTH - 1) / DEPTH; }
     METHOD int k0(int slab) const { return i0 - params.a_lower + slab * DEPTH; } // first row of B in the slab
@@ -98,31 +96,43 @@ struct Warpgroup {
 
     // ---- A: four k of two rows ----
 
-    METHOD void load_a(float (&x)[2][4], int slab) const {
+    struct FromA {
+        const float* next; // the row's first in the next slab
+        int down, step;    // to the other row, and to the next k
+    };
+
+    METHOD FromA from_a() const {
+        bool columns = params.flags & 1;
+        const float* first = a + a_index(params, i0 + row(), k0(0) + t % 4 * 4);
+        return {first, 8 * (columns ? 1 : params.a_stride), columns ? params.a_stride : 1};
+    }
+
+    METHOD void load_a(float (&x)[2][4], FromA& from, int slab) const {
         int q = t % 4 * 4, k = k0(slab) + q;
-        int step = params.flags & 1 ? params.a_stride : 1;
+        computed_here(from.down);
+        computed_here(from.step);
 #pragma unroll
         for (int n = 0; n < 2; n++) {
-            int r = row() + n * 8, i = i0 + r;
-            int in_band = slab * DEPTH + q - r; // the place in row i of A
+            int r = row() + n * 8;
+            int in_band = slab * DEPTH + q - r; // the place in the row of A
             int first = max(-in_band, -k);
-            int end = i < params.rows ? min(params.a_lower + params.a_upper + 1 - in_band, params.inner - k) : 0;
-            const float* from = a + a_index(params, i, k);
+            int end = min(params.a_lower + params.a_upper + 1 - in_band, params.inner - k);
+            uint count = i0 + r < params.rows ? max(end - first, 0) : 0;
+            const float* line = from.next + n * from.down;
             if (a_vectors) {
                 float4 v = make_float4(0, 0, 0, 0);
-                if ((first < 4) & (end > 0) & (first < end)) v = *(const float4*)from;
+                if ((first < 4) & (end > 0) & (count > 0)) v = *(const float4*)line;
                 x[n][0] = v.x, x[n][1] = v.y, x[n][2] = v.z, x[n][3] = v.w;
             } else {
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    if ((e >= first) & (e < end)) x[n][e] = from[e * step];
+                    if ((uint)(e - first) < count) x[n][e] = line[e * from.step];
                 }
             }
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                if ((e < first) | (e >= end)) x[n][e] = 0;
-            }
+            for (int e = 0; e < 4; e++) x[n][e] = (uint)(e - first) < count ? x[n][e] : 0;
         }
+        from.next += DEPTH * from.step;
     }
 
     METHOD void split_a(uint (&part)[3][4], const float (&x)[2][4]) const {
@@ -136,6 +146,11 @@ struct Warpgroup {
 
     // ---- B: all 16 k of one column to a thread, and two of one of the columns beyond ----
 
+    struct FromB {
+        const float* next; // the column's first in the next slab
+        int step, rest;    // to the next k, and to the other column's two
+        uint bits, rest_bits; // which k are in the band
+    };
     struct Values {
         float column[DEPTH], rest[2];
     };
@@ -143,30 +158,38 @@ struct Warpgroup {
     METHOD int rest_column() const { return 128 + t / 32 % 2 * 8 + t % 8; }
     METHOD int rest_k() const { return t % 32 / 8 * 4 + t / 64 * 2; }
 
-    // Which k of a column of the window are stored, a bit for each; k is the slab's first.
-    METHOD uint stored(int column, int k) const {
-        int first = max(max(column - params.b_lower - params.b_upper, -k), 0);
-        int end = min(min(column + 1, params.inner - k), DEPTH);
-        bool any = ((uint)(k - params.b_lower + column) < (uint)params.cols) & (first < end);
-        return any ? (1u << end) - (1u << first) : 0;
+    // A bit for each k of a slab from `first` on, before `end`.
+    METHOD static uint bits(int first, int end) { return (1u << clamp(end, 0, DEPTH)) - (1u << clamp(first, 0, DEPTH)); }
+
+    METHOD FromB from_b() const {
+        int k = k0(0), j = k - params.b_lower, width = params.b_lower + params.b_upper + 1;
+        const float* first = b + b_index(params, k, j + t);
+        int rest = b_index(params, k + rest_k(), j + rest_column()) - b_index(params, k, j + t);
+        return {first, params.flags & 4 ? 1 : params.b_stride, rest, bits(t - width + 1, t + 1),
+                bits(rest_column() - width + 1, rest_column() + 1) >> rest_k()};
     }
 
-    METHOD void load_b(Values& v, int slab) const {
+    METHOD void load_b(Values& v, FromB& from, int slab) const {
+        int k = k0(slab), j = k - params.b_lower + t;
         // Nothing of slabs that there are not.
-        int k = slab < slab_count() ? k0(slab) : params.inner, step = params.flags & 4 ? 1 : params.b_stride;
-        uint bits = stored(t, k), rest_bits = stored(rest_column(), k) >> rest_k();
-        const float* from = b + b_index(params, k, k - params.b_lower + t);
-        const float* rest_from = b + b_index(params, k + rest_k(), k - params.b_lower + rest_column());
+        uint there = slab < slab_count() ? bits(-k, params.inner - k) : 0;
+        uint column = (uint)j < (uint)params.cols ? there & from.bits : 0;
+        uint rest = (uint)(j - t + rest_column()) < (uint)params.cols ? there >> rest_k() & from.rest_bits : 0;
+        computed_here(from.step);
+        computed_here(from.next);
 #pragma unroll
         for (int n = 0; n < DEPTH; n++) {
             v.column[n] = 0;
-            if (bits >> n & 1) v.column[n] = from[n * step];
+            if (column >> n & 1) v.column[n] = from.next[n * from.step];
         }
+        const float* beyond = from.next + from.rest;
+        computed_here(beyond);
 #pragma unroll
         for (int n = 0; n < 2; n++) {
             v.rest[n] = 0;
-            if (rest_bits >> n & 1) v.rest[n] = rest_from[n * step];
+            if (rest >> n & 1) v.rest[n] = beyond[n * from.step];
         }
+        from.next += DEPTH * (params.b_stride + 1);
     }
 
     METHOD void stage_b(const Values& v, char* slab) const {
@@ -191,29 +214,47 @@ struct Warpgroup {
 
     // ---- C ----
 
-    // Whether C has these columns of the block's window in all of the block's rows.
-    METHOD bool inside(int column, int count) const {
-        int j = i0 - params.c_lower + column;
-        return (column >= ROWS - 1) & (column + count <= params.c_lower + params.c_upper + 1) & (i0 + ROWS <= params.rows) & (j >= 0) &
-               (j + count <= params.cols);
-    }
+    struct ToC {
+        float* next;  // the row's next two columns
+        int down;     // to the other row
+        float finite; // 0, or NaN after a sum that is not
+    };
 
-    // Eight columns from this one on, counted from the first that the block's first row has.
-    METHOD void finish(const float (&sums)[4], int column, bool inside) {
-        int x = column + t % 4 * 2;
+    METHOD ToC to_c() const { return {c + c_index(params, i0 + row(), i0 - params.c_lower + t % 4 * 2), 8 * params.c_stride, 0}; }
+
+    // Groups of the window from this column on, counted from the first that the block's first row has.
+    template <int COUNT>
+    METHOD void finish(const float (&sums)[COUNT][4], ToC& to, int column) const {
+        int j = i0 - params.c_lower + column, width = params.c_lower + params.c_upper + 1;
+        bool inside = (column >= ROWS - 1) & (column + COUNT * 8 <= width) & (i0 + ROWS <= params.rows) & (j >= 0) & (j + COUNT * 8 <= params.cols);
+        computed_here(to.down);
+        computed_here(to.next);
+        float* other = to.next + to.down;
+        computed_here(other);
+        if (inside & c_pairs) {
 #pragma unroll
-        for (int n = 0; n < 2; n++) {
-            int r = row() + n * 8;
-            float low = sums[n * 2], high = sums[n * 2 + 1];
-            redo |= !(ring_is_exact(low) & ring_is_exact(high));
-            float* to = c + c_index(params, i0 + r, i0 - params.c_lower + x);
-            if (inside & c_pairs) {
-                *(float2*)to = make_float2(low, high);
-            } else {
-                int j = i0 - params.c_lower + x, end = i0 + r < params.rows ? params.c_lower + params.c_upper + 1 : 0;
-                if ((x >= r) & (x - r < end)) to[0] = (uint)j < (uint)params.cols ? low : params.fill;
-                if ((x + 1 >= r) & (x + 1 - r < end)) to[1] = (uint)(j + 1) < (uint)params.cols ? high : params.fill;
+            for (int n = 0; n < COUNT; n++) {
+                *(float2*)(to.next + n * 8) = make_float2(sums[n][0], sums[n][1]);
+                *(float2*)(other + n * 8) = make_float2(sums[n][2], sums[n][3]);
             }
+        } else {
+#pragma unroll
+            for (int m = 0; m < 4; m++) {
+                int r = row() + m / 2 * 8, place = column + t % 4 * 2 + m % 2 - r; // in the row of C
+                float* line = (m / 2 ? other : to.next) + m % 2;
+                int there = i0 + r < params.rows ? width : 0;
+#pragma unroll
+                for (int n = 0; n < COUNT; n++) {
+                    bool in_cols = (uint)(j + t % 4 * 2 + m % 2 + n * 8) < (uint)params.cols;
+                    if ((place + n * 8 >= 0) & (place + n * 8 < there)) line[n * 8] = in_cols ? sums[n][m] : params.fill;
+                }
+            }
+        }
+        to.next += COUNT * 8;
+#pragma unroll
+        for (int n = 0; n < COUNT; n++) {
+#pragma unroll
+            for (int m = 0; m < 4; m++) to.finite = fmaf(sums[n][m], 0.0f, to.finite);
         }
     }
 
@@ -222,17 +263,20 @@ struct Warpgroup {
         float sums[GROUPS][4], left[LEFT][4], x[2][4];
         uint parts[3][4];
         Values values;
+        FromA of_a = from_a();
+        FromB of_b = from_b();
+        ToC to = to_c();
 #pragma unroll
         for (int n = 0; n < GROUPS; n++) {
 #pragma unroll
             for (int m = 0; m < 4; m++) sums[n][m] = 0;
         }
-        load_b(values, 0);
-        load_a(x, 0);
+        load_b(values, of_b, 0);
+        load_a(x, of_a, 0);
         stage_b(values, slabs);
         split_a(parts, x);
-        load_b(values, 1);
-        load_a(x, 1);
+        load_b(values, of_b, 1);
+        load_a(x, of_a, 1);
 #pragma unroll 1
         for (int s = 0; s < count; s++) {
             matrix_fence();
@@ -243,20 +287,15 @@ struct Warpgroup {
             wgmma_begin();
 #pragma unroll
             for (int product = 0; product < 6; product++) {
-                constexpr int of_a[6] = {2, 1, 0, 1, 0, 0}, of_b[6] = {0, 1, 2, 0, 1, 0};
-                add_part(sums, parts[of_a[product]], slab + of_b[product] * Own::PART);
+                constexpr int part_a[6] = {2, 1, 0, 1, 0, 0}, part_b[6] = {0, 1, 2, 0, 1, 0};
+                add_part(sums, parts[part_a[product]], slab + part_b[product] * Own::PART);
             }
             wgmma_commit();
-            if (s > 0) {
-                int column = (s - 1) * DEPTH;
-                bool whole = inside(column, DEPTH);
-#pragma unroll
-                for (int n = 0; n < LEFT; n++) finish(left[n], column + n * 8, whole);
-            }
+            if (s > 0) finish(left, to, (s - 1) * DEPTH);
             // All have waited for the products before, which read what is overwritten here. No branches in front of this:
             // ptxas would have the products follow one another.
             stage_b(values, slabs + (s + 1) % 2 * Own::BYTES);
-            load_b(values, s + 2);
+            load_b(values, of_b, s + 2);
             wgmma_wait<0>();
             hold(parts);
             hold(sums);
@@ -268,14 +307,14 @@ struct Warpgroup {
                 for (int n = 0; n < GROUPS; n++) sums[n][m] = n + LEFT < GROUPS ? sums[n + LEFT][m] : 0;
             }
             split_a(parts, x);
-            load_a(x, s + 2);
+            load_a(x, of_a, s + 2);
         }
-        int column = (count - 1) * DEPTH;
+        finish(left, to, (count - 1) * DEPTH);
 #pragma unroll
-        for (int n = 0; n < LEFT; n++) finish(left[n], column + n * 8, false);
-#pragma unroll
-        for (int n = 0; n < GROUPS - LEFT; n++) finish(sums[n], column + (LEFT + n) * 8, inside(column + (LEFT + n) * 8, 8));
-        if (__any_sync(0xffffffff, redo)) again();
+        for (int n = 0; n < GROUPS - LEFT; n += LEFT) {
+            finish(reinterpret_cast<float(&)[LEFT][4]>(sums[n]), to, (count - 1) * DEPTH + (LEFT + n) * 8);
+        }
+        if (__any_sync(0xffffffff, to.finite != 0)) again();
     }
 
     // Sums of the warp's rows that are not finite, computed anew by the definition.
@@ -308,7 +347,7 @@ DEVICE void warpgroup(const Params& params, const float* __restrict__ a, const f
     c += batch * c_len(params);
     bool a_vectors = !(params.flags & 1) && has_vectors(a, params.a_stride, a_len(params));
     bool c_pairs = !(((size_t)c & 7) | (params.c_stride & 1));
-    Product product = {params, a, b, c, (char*)slabs, i0, (int)threadIdx.x, a_vectors, c_pairs, false};
+    Product product = {params, a, b, c, (char*)slabs, i0, (int)threadIdx.x, a_vectors, c_pairs};
     product.run();
 }
 
