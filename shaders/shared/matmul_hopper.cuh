@@ -176,18 +176,22 @@ struct Warpgroup {
         uint column = (uint)j < (uint)params.cols ? there & from.bits : 0;
         uint rest = (uint)(j - t + rest_column()) < (uint)params.cols ? there >> rest_k() & from.rest_bits : 0;
         computed_here(from.step);
-        computed_here(from.next);
+        // From one address to the next is one instruction, if the compiler is kept from multiplying.
+        const float* at = from.next;
 #pragma unroll
         for (int n = 0; n < DEPTH; n++) {
+            computed_here(at);
             v.column[n] = 0;
-            if (column >> n & 1) v.column[n] = from.next[n * from.step];
+            if (column >> n & 1) v.column[n] = *at;
+            at += from.step;
         }
-        const float* beyond = from.next + from.rest;
-        computed_here(beyond);
+        at = from.next + from.rest;
 #pragma unroll
         for (int n = 0; n < 2; n++) {
+            computed_here(at);
             v.rest[n] = 0;
-            if (rest >> n & 1) v.rest[n] = beyond[n * from.step];
+            if (rest >> n & 1) v.rest[n] = *at;
+            at += from.step;
         }
         from.next += DEPTH * (params.b_stride + 1);
     }
