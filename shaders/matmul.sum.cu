@@ -1,12 +1,13 @@
 // The product over (+, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands, 3 for wide
-// ones on Hopper's matrix units.
+// ones on Hopper's matrix units, and then whether operands are aligned.
 
 #include "shared/semiring_sum.cuh"
 #include "shared/matmul.cuh"
 #include "shared/matmul_hopper.cuh"
 
 #if defined(HOPPER) || !defined(__CUDACC__)
-KERNEL(128, 3) matmul_sum_18_3(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18>(params, a, b, c); }
+KERNEL(128, 3) matmul_sum_18_3_0(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18, false>(params, a, b, c); }
+KERNEL(128, 3) matmul_sum_18_3_1(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18, true>(params, a, b, c); }
 #endif
 
 #ifndef HOPPER

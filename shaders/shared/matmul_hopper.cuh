@@ -17,15 +17,18 @@
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-// A slab lies in shared memory as pieces of 8 k of a column, 16 bytes, column after column. Then come those of the
-// other 8 k, then the next of three parts.
+// A slab lies in shared memory as squares: 8 columns of 8 k, one below the other, each in 16 bytes. Beside a square comes that of
+// the next 8 columns, with a gap that brings equal rows of eight squares into different banks; then the other 8 k, then the
+// next of three parts.
 template <int GROUPS>
 struct Slab {
     static constexpr int DEPTH = 16, COLUMNS = GROUPS * 8;
-    static constexpr int HALF = COLUMNS * 16, PART = 2 * HALF, BYTES = 3 * PART;
+    static constexpr int BESIDE = 8 * 16 + 16, HALF = GROUPS * BESIDE, PART = 2 * HALF, BYTES = 3 * PART;
 
-    // Where k, a multiple of 2, and the next one of a column are: those of a lane's four are in both halves.
-    METHOD static int at(int column, int k) { return k / 2 % 2 * HALF + column * 16 + k / 4 * 4; }
+    // Where row n, 0 to 15, of a column is, and which k of the slab it is: lane l's four are rows 2 (l % 4) of either half
+    // and the next ones.
+    METHOD static int at(int n, int column) { return n / 8 * HALF + column / 8 * BESIDE + n % 8 * 16 + column % 8 * 2; }
+    METHOD static int k_of(int n) { return n % 8 / 2 * 4 + n / 8 * 2 + n % 2; }
 };
 
 #ifdef HOPPER
@@ -39,9 +42,9 @@ DEVICE void add_part(float (&sums)[18][4], const uint (&a)[4], const char* part)
                  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
                  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
                  "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,"
-                 "%64,%65,%66,%67,%68,%69,%70,%71}, {%72,%73,%74,%75}, b, 1, 1, 1, 0;\n}"
+                 "%64,%65,%66,%67,%68,%69,%70,%71}, {%72,%73,%74,%75}, b, 1, 1, 1, 1;\n}"
                  : SUMS_8(0), SUMS_8(8), SUMS_8(16), SUMS_8(24), SUMS_8(32), SUMS_8(40), SUMS_8(48), SUMS_8(56), SUMS_8(64)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(panel_low(part, Own::HALF)), "n"(8 * 16 >> 4));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(panel_low(part, Own::HALF)), "n"(Own::BESIDE >> 4));
 }
 // The registers are as the program says from here on, and not used for anything else before.
 DEVICE void hold(uint (&a)[3][4]) {
@@ -59,8 +62,9 @@ template <int GROUPS>
 DEVICE void add_part(float (&sums)[GROUPS][4], const uint (&a)[4], const char* part) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     for (int n = 0; n < GROUPS; n++) {
-        const char* from = part + (n * 8 + g) * 16 + t * 4;
-        add_product<__nv_bfloat16>(sums[n], a, *(const uint*)from, *(const uint*)(from + Slab<GROUPS>::HALF));
+        uint b[4];
+        for (int m = 0; m < 4; m++) b[m] = *(const uint16_t*)(part + Slab<GROUPS>::at(m / 2 * 8 + t * 2 + m % 2, n * 8 + g));
+        add_product<__nv_bfloat16>(sums[n], a, b[0] | b[1] << 16, b[2] | b[3] << 16);
     }
 }
 DEVICE void hold(uint (&)[3][4]) {}
@@ -73,14 +77,14 @@ template <int left>
 DEVICE void wgmma_wait() {}
 #endif
 
-// The window has GROUPS · 8 columns.
-template <int GROUPS>
+// The window has GROUPS · 8 columns. If ALIGNED, A and B may be read 4 at once, and C written 2 at once.
+template <int GROUPS, bool ALIGNED>
 struct Warpgroup {
     typedef Slab<GROUPS> Own;
     static constexpr int ROWS = 64, DEPTH = Own::DEPTH;
     static constexpr int LEFT = DEPTH / 8; // groups that the window leaves behind
     static constexpr int BYTES = 2 * Own::BYTES;
-    static_assert(Own::COLUMNS == 128 + 16, "a column for each thread, and two values of those beyond");
+    static_assert(Own::COLUMNS == 128 + 16, "four columns to a lane and two values of those beyond to a thread");
 
     const Params& params;
     const float* __restrict__ a;
@@ -88,7 +92,6 @@ struct Warpgroup {
     float* __restrict__ c;
     char* slabs; // two, in turns
     int i0, t;   // first row of the block, thread
-    bool a_vectors, c_pairs; // whether A may be read 4 at once, C written 2 at once
 
     METHOD int slab_count() const { return (ROWS + params.a_lower + params.a_upper + DEPTH - 1) / DEPTH; }
     METHOD int k0(int slab) const { return i0 - params.a_lower + slab * DEPTH; } // first row of B in the slab
@@ -97,45 +100,57 @@ struct Warpgroup {
     // ---- A: four k of two rows ----
 
     struct FromA {
-        const float* next; // the row's first in the next slab
-        int down, step;    // to the other row, and to the next k
+        const float* next;     // the first of the next slab's four
+        int down, step;        // to the other row, and to the next k
+        int place[2], count[2]; // of the four in what is stored of each row, and how many are
     };
 
     METHOD FromA from_a() const {
-        bool columns = params.flags & 1;
-        const float* first = a + a_index(params, i0 + row(), k0(0) + t % 4 * 4);
-        return {first, 8 * (columns ? 1 : params.a_stride), columns ? params.a_stride : 1};
+        bool columns = !ALIGNED & (params.flags & 1);
+        int k = k0(0) + t % 4 * 4;
+        FromA from = {a + a_index(params, i0 + row(), k), 8 * (columns ? 1 : params.a_stride), columns ? params.a_stride : 1};
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+            int i = i0 + row() + n * 8;
+            int first = max(i - params.a_lower, 0), end = i < params.rows ? min(i + params.a_upper + 1, params.inner) : 0;
+            from.place[n] = k - first;
+            from.count[n] = max(end - first, 0);
+        }
+        return from;
     }
 
-    METHOD void load_a(float (&x)[2][4], FromA& from, int slab) const {
-        int q = t % 4 * 4, k = k0(slab) + q;
+    METHOD void load_a(float (&x)[2][4], FromA& from) const {
         computed_here(from.down);
         computed_here(from.step);
 #pragma unroll
         for (int n = 0; n < 2; n++) {
-            int r = row() + n * 8;
-            int in_band = slab * DEPTH + q - r; // the place in the row of A
-            int first = max(-in_band, -k);
-            int end = min(params.a_lower + params.a_upper + 1 - in_band, params.inner - k);
-            uint count = i0 + r < params.rows ? max(end - first, 0) : 0;
+            computed_here(from.place[n]);
+            computed_here(from.count[n]);
+            int place = from.place[n];
+            uint count = from.count[n];
             const float* line = from.next + n * from.down;
-            if (a_vectors) {
-                float4 v = make_float4(0, 0, 0, 0);
-                if ((first < 4) & (end > 0) & (count > 0)) v = *(const float4*)line;
+            if (ALIGNED) {
+                float4 v;
+                if (((uint)(place + 3) < count + 3) & (count > 0)) v = *(const float4*)line;
                 x[n][0] = v.x, x[n][1] = v.y, x[n][2] = v.z, x[n][3] = v.w;
             } else {
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    if ((uint)(e - first) < count) x[n][e] = line[e * from.step];
+                    if ((uint)(place + e) < count) x[n][e] = line[e * from.step];
                 }
             }
-#pragma unroll
-            for (int e = 0; e < 4; e++) x[n][e] = (uint)(e - first) < count ? x[n][e] : 0;
         }
         from.next += DEPTH * from.step;
     }
 
-    METHOD void split_a(uint (&part)[3][4], const float (&x)[2][4]) const {
+    // What was loaded last.
+    METHOD void split_a(uint (&part)[3][4], float (&x)[2][4], FromA& from) const {
+#pragma unroll
+        for (int n = 0; n < 2; n++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) x[n][e] = (uint)(from.place[n] + e) < (uint)from.count[n] ? x[n][e] : 0;
+            from.place[n] += DEPTH;
+        }
 #pragma unroll
         for (int m = 0; m < 4; m++) {
             Thirds split = thirds(x[m % 2][m / 2 * 2], x[m % 2][m / 2 * 2 + 1]);
@@ -144,76 +159,103 @@ struct Warpgroup {
         }
     }
 
-    // ---- B: all 16 k of one column to a thread, and two of one of the columns beyond ----
+    // ---- B: four columns of four rows to a thread, and two of one row of the columns beyond ----
 
     struct FromB {
-        const float* next; // the column's first in the next slab
-        int step, rest;    // to the next k, and to the other column's two
-        uint bits, rest_bits; // which k are in the band
+        const float* next; // the first of the next slab's four columns, at k0
+        int along, step;   // to the next column, and to the next k
+        int rest;          // to the first of the two columns
+        int k, end;        // the slab's first, and where slabs or rows end
+        uint bits;         // which of the values are in the band, row by row
     };
     struct Values {
-        float column[DEPTH], rest[2];
+        float four[4][4], rest[2];
+        uint stored;
     };
-    // Four groups of 8 lanes, so that words go to different banks.
-    METHOD int rest_column() const { return 128 + t / 32 % 2 * 8 + t % 8; }
-    METHOD int rest_k() const { return t % 32 / 8 * 4 + t / 64 * 2; }
+    METHOD int column() const { return t % 32 * 4; }
+    METHOD int k_of(int n) const { return Own::k_of(n * 4 + t / 32); }
+    METHOD int rest_column() const { return 128 + t % 8 * 2; }
+    METHOD int rest_k() const { return Own::k_of(t / 8); }
 
-    // A bit for each k of a slab from `first` on, before `end`.
-    METHOD static uint bits(int first, int end) { return (1u << clamp(end, 0, DEPTH)) - (1u << clamp(first, 0, DEPTH)); }
+    // A bit for each of `count` from `first` on, before `end`.
+    METHOD static uint bits(int first, int end, int count) { return (1u << clamp(end, 0, count)) - (1u << clamp(first, 0, count)); }
 
     METHOD FromB from_b() const {
         int k = k0(0), j = k - params.b_lower, width = params.b_lower + params.b_upper + 1;
-        const float* first = b + b_index(params, k, j + t);
-        int rest = b_index(params, k + rest_k(), j + rest_column()) - b_index(params, k, j + t);
-        return {first, params.flags & 4 ? 1 : params.b_stride, rest, bits(t - width + 1, t + 1),
-                bits(rest_column() - width + 1, rest_column() + 1) >> rest_k()};
+        bool columns = !ALIGNED & (params.flags >> 2 & 1);
+        FromB from;
+        from.next = b + b_index(params, k, j + column());
+        from.along = columns ? params.b_stride : 1;
+        from.step = columns ? 1 : params.b_stride;
+        from.rest = (rest_column() - column()) * from.along + rest_k() * from.step;
+        from.k = k;
+        from.end = min(params.inner, k0(slab_count()));
+        from.bits = bits(rest_k() - rest_column(), rest_k() - rest_column() + width, 2) << 16;
+#pragma unroll
+        for (int n = 0; n < 4; n++) from.bits |= bits(k_of(n) - column(), k_of(n) - column() + width, 4) << n * 4;
+        return from;
     }
 
-    METHOD void load_b(Values& v, FromB& from, int slab) const {
-        int k = k0(slab), j = k - params.b_lower + t;
-        // Nothing of slabs that there are not.
-        uint there = slab < slab_count() ? bits(-k, params.inner - k) : 0;
-        uint column = (uint)j < (uint)params.cols ? there & from.bits : 0;
-        uint rest = (uint)(j - t + rest_column()) < (uint)params.cols ? there >> rest_k() & from.rest_bits : 0;
+    // Which values are in the matrix, if not all are.
+    METHOD uint in_matrix(const FromB& from) const {
+        int j = from.k - params.b_lower;
+        uint four = bits(-j - column(), params.cols - j - column(), 4), two = bits(-j - rest_column(), params.cols - j - rest_column(), 2);
+        uint stored = (uint)(from.k + rest_k()) < (uint)from.end ? two << 16 : 0;
+#pragma unroll
+        for (int n = 0; n < 4; n++) stored |= (uint)(from.k + k_of(n)) < (uint)from.end ? four << n * 4 : 0;
+        return stored;
+    }
+
+    METHOD void load_b(Values& v, FromB& from) const {
+        int j = from.k - params.b_lower;
+        bool inner = (from.k >= 0) & (from.k + DEPTH <= from.end) & (j >= 0) & (j + Own::COLUMNS <= params.cols);
+        v.stored = from.bits;
+        if (!inner) v.stored &= in_matrix(from);
         computed_here(from.step);
-        // From one address to the next is one instruction, if the compiler is kept from multiplying.
-        const float* at = from.next;
+        computed_here(from.along);
+        const float* rest = from.next + from.rest;
+        if (ALIGNED) {
 #pragma unroll
-        for (int n = 0; n < DEPTH; n++) {
-            computed_here(at);
-            v.column[n] = 0;
-            if (column >> n & 1) v.column[n] = *at;
-            at += from.step;
-        }
-        at = from.next + from.rest;
+            for (int n = 0; n < 4; n++) {
+                if (v.stored >> n * 4 & 15) {
+                    float4 four = *(const float4*)(from.next + k_of(n) * from.step);
+                    v.four[n][0] = four.x, v.four[n][1] = four.y, v.four[n][2] = four.z, v.four[n][3] = four.w;
+                }
+            }
+            if (v.stored >> 16) {
+                float2 two = *(const float2*)rest;
+                v.rest[0] = two.x, v.rest[1] = two.y;
+            }
+        } else {
 #pragma unroll
-        for (int n = 0; n < 2; n++) {
-            computed_here(at);
-            v.rest[n] = 0;
-            if (rest >> n & 1) v.rest[n] = *at;
-            at += from.step;
+            for (int n = 0; n < 4; n++) {
+                const float* line = from.next + k_of(n) * from.step;
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    if (v.stored >> (n * 4 + e) & 1) v.four[n][e] = line[e * from.along];
+                }
+            }
+            if (v.stored >> 16 & 1) v.rest[0] = rest[0];
+            if (v.stored >> 17 & 1) v.rest[1] = rest[from.along];
         }
         from.next += DEPTH * (params.b_stride + 1);
+        from.k += DEPTH;
     }
 
-    METHOD void stage_b(const Values& v, char* slab) const {
+    METHOD void stage_b(Values& v, char* slab) const {
+        char* to = slab + Own::at(t / 32, column());
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            uint part[3][4];
+        for (int n = 0; n < 4; n++) {
 #pragma unroll
-            for (int m = 0; m < 4; m++) {
-                Thirds split = thirds(v.column[m * 4 + half * 2], v.column[m * 4 + half * 2 + 1]);
+            for (int e = 0; e < 4; e++) v.four[n][e] = v.stored >> (n * 4 + e) & 1 ? v.four[n][e] : 0;
+            Thirds low = thirds(v.four[n][0], v.four[n][1]), high = thirds(v.four[n][2], v.four[n][3]);
 #pragma unroll
-                for (int n = 0; n < 3; n++) part[n][m] = split.part[n];
-            }
-            char* to = slab + Own::at(t, half * 2);
-#pragma unroll
-            for (int n = 0; n < 3; n++) *(uint4*)(to + n * Own::PART) = make_uint4(part[n][0], part[n][1], part[n][2], part[n][3]);
+            for (int m = 0; m < 3; m++) *(uint2*)(to + Own::at(n * 4, 0) + m * Own::PART) = make_uint2(low.part[m], high.part[m]);
         }
-        Thirds split = thirds(v.rest[0], v.rest[1]);
-        char* to = slab + Own::at(rest_column(), rest_k());
+        Thirds split = thirds(v.stored >> 16 & 1 ? v.rest[0] : 0, v.stored >> 17 & 1 ? v.rest[1] : 0);
+        to = slab + Own::at(t / 8, rest_column());
 #pragma unroll
-        for (int n = 0; n < 3; n++) *(uint*)(to + n * Own::PART) = split.part[n];
+        for (int m = 0; m < 3; m++) *(uint*)(to + m * Own::PART) = split.part[m];
     }
 
     // ---- C ----
@@ -222,24 +264,33 @@ struct Warpgroup {
         float* next;  // the row's next two columns
         int down;     // to the other row
         float finite; // 0, or NaN after a sum that is not
+        int first, end; // columns that all of the block's rows have
     };
 
-    METHOD ToC to_c() const { return {c + c_index(params, i0 + row(), i0 - params.c_lower + t % 4 * 2), 8 * params.c_stride, 0}; }
+    METHOD ToC to_c() const {
+        int j = i0 - params.c_lower;
+        int end = i0 + ROWS <= params.rows ? min(params.c_lower + params.c_upper + 1, params.cols - j) : 0;
+        return {c + c_index(params, i0 + row(), j + t % 4 * 2), 8 * params.c_stride, 0, max(ROWS - 1, -j), end};
+    }
 
     // Groups of the window from this column on, counted from the first that the block's first row has.
     template <int COUNT>
     METHOD void finish(const float (&sums)[COUNT][4], ToC& to, int column) const {
         int j = i0 - params.c_lower + column, width = params.c_lower + params.c_upper + 1;
-        bool inside = (column >= ROWS - 1) & (column + COUNT * 8 <= width) & (i0 + ROWS <= params.rows) & (j >= 0) & (j + COUNT * 8 <= params.cols);
         computed_here(to.down);
         computed_here(to.next);
         float* other = to.next + to.down;
         computed_here(other);
-        if (inside & c_pairs) {
+        if ((column >= to.first) & (column + COUNT * 8 <= to.end)) {
 #pragma unroll
             for (int n = 0; n < COUNT; n++) {
-                *(float2*)(to.next + n * 8) = make_float2(sums[n][0], sums[n][1]);
-                *(float2*)(other + n * 8) = make_float2(sums[n][2], sums[n][3]);
+                if (ALIGNED) {
+                    *(float2*)(to.next + n * 8) = make_float2(sums[n][0], sums[n][1]);
+                    *(float2*)(other + n * 8) = make_float2(sums[n][2], sums[n][3]);
+                } else {
+                    to.next[n * 8] = sums[n][0], to.next[n * 8 + 1] = sums[n][1];
+                    other[n * 8] = sums[n][2], other[n * 8 + 1] = sums[n][3];
+                }
             }
         } else {
 #pragma unroll
@@ -275,12 +326,12 @@ struct Warpgroup {
 #pragma unroll
             for (int m = 0; m < 4; m++) sums[n][m] = 0;
         }
-        load_b(values, of_b, 0);
-        load_a(x, of_a, 0);
+        load_b(values, of_b);
+        load_a(x, of_a);
         stage_b(values, slabs);
-        split_a(parts, x);
-        load_b(values, of_b, 1);
-        load_a(x, of_a, 1);
+        split_a(parts, x, of_a);
+        load_b(values, of_b);
+        load_a(x, of_a);
 #pragma unroll 1
         for (int s = 0; s < count; s++) {
             matrix_fence();
@@ -299,7 +350,7 @@ struct Warpgroup {
             // All have waited for the products before, which read what is overwritten here. No branches in front of this:
             // ptxas would have the products follow one another.
             stage_b(values, slabs + (s + 1) % 2 * Own::BYTES);
-            load_b(values, of_b, s + 2);
+            load_b(values, of_b);
             wgmma_wait<0>();
             hold(parts);
             hold(sums);
@@ -310,8 +361,8 @@ struct Warpgroup {
 #pragma unroll
                 for (int n = 0; n < GROUPS; n++) sums[n][m] = n + LEFT < GROUPS ? sums[n + LEFT][m] : 0;
             }
-            split_a(parts, x);
-            load_a(x, of_a, s + 2);
+            split_a(parts, x, of_a);
+            load_a(x, of_a);
         }
         finish(left, to, (count - 1) * DEPTH);
 #pragma unroll
@@ -339,19 +390,14 @@ struct Warpgroup {
     }
 };
 
-template <int GROUPS>
+template <int GROUPS, bool ALIGNED>
 DEVICE void warpgroup(const Params& params, const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c) {
-    typedef Warpgroup<GROUPS> Product;
+    typedef Warpgroup<GROUPS, ALIGNED> Product;
     __shared__ float4 slabs[Product::BYTES / 16];
     size_t batch = blockIdx.x / params.tiles;
     if (batch >= params.batch) return;
     int i0 = blockIdx.x % params.tiles * Product::ROWS;
-    a += batch * a_len(params);
-    b += batch * b_len(params);
-    c += batch * c_len(params);
-    bool a_vectors = !(params.flags & 1) && has_vectors(a, params.a_stride, a_len(params));
-    bool c_pairs = !(((size_t)c & 7) | (params.c_stride & 1));
-    Product product = {params, a, b, c, (char*)slabs, i0, (int)threadIdx.x, a_vectors, c_pairs};
+    Product product = {params, a + batch * a_len(params), b + batch * b_len(params), c + batch * c_len(params), (char*)slabs, i0, (int)threadIdx.x};
     product.run();
 }
 
