@@ -56,6 +56,12 @@ DEVICE void hold(float (&c)[GROUPS][4]) {
 #pragma unroll
     for (int n = 0; n < GROUPS; n++) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
 }
+// 0, put where it has to be right here.
+DEVICE float nothing() {
+    float zero;
+    asm volatile("mov.f32 %0, 0f00000000;" : "=f"(zero));
+    return zero;
+}
 #else
 // On a CPU products are done at once, as warps do them.
 template <int GROUPS>
@@ -68,6 +74,7 @@ DEVICE void add_part(float (&sums)[GROUPS][4], const uint (&a)[4], const char* p
     }
 }
 DEVICE void hold(uint (&)[3][4]) {}
+DEVICE float nothing() { return 0; }
 template <int GROUPS>
 DEVICE void hold(float (&)[GROUPS][4]) {}
 DEVICE void matrix_fence() {}
@@ -359,7 +366,7 @@ struct Warpgroup {
 #pragma unroll
                 for (int n = 0; n < LEFT; n++) left[n][m] = sums[n][m];
 #pragma unroll
-                for (int n = 0; n < GROUPS; n++) sums[n][m] = n + LEFT < GROUPS ? sums[n + LEFT][m] : 0;
+                for (int n = 0; n < GROUPS; n++) sums[n][m] = n + LEFT < GROUPS ? sums[n + LEFT][m] : nothing();
             }
             split_a(parts, x, of_a);
             load_a(x, of_a);
