@@ -17,40 +17,35 @@
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-// A slab lies in shared memory as squares: 8 columns of 8 k, one below the other, each in 16 bytes. Beside a square comes that of
-// the next 8 columns, with a gap that brings equal rows of eight squares into different banks; then the other 8 k, then the
-// next of three parts.
+// A slab lies in shared memory in three parts. B's are squares: 8 columns of 8 k, one below the other, each in 16 bytes; beside
+// a square comes that of the next 8 columns, then those of the other 8 k. A's are 8 k of 64 rows, 16 bytes for each row, then
+// the other 8. Gaps bring what is written at once into different banks.
 template <int GROUPS>
 struct Slab {
-    static constexpr int DEPTH = 16, COLUMNS = GROUPS * 8;
-    static constexpr int BESIDE = 8 * 16 + 16, HALF = GROUPS * BESIDE, PART = 2 * HALF, BYTES = 3 * PART;
+    static constexpr int DEPTH = 16, COLUMNS = GROUPS * 8, ROWS = 64;
+    static constexpr int BESIDE = 8 * 16 + 16, B_HALF = GROUPS * BESIDE, B_PART = 2 * B_HALF;
+    static constexpr int A_HALF = ROWS * 16 + 64, A_PART = 2 * A_HALF, A_AT = 3 * B_PART, BYTES = A_AT + 3 * A_PART;
 
-    // Where row n, 0 to 15, of a column is, and which k of the slab it is: lane l's four are rows 2 (l % 4) of either half
-    // and the next ones.
-    METHOD static int at(int n, int column) { return n / 8 * HALF + column / 8 * BESIDE + n % 8 * 16 + column % 8 * 2; }
-    METHOD static int k_of(int n) { return n % 8 / 2 * 4 + n / 8 * 2 + n % 2; }
+    METHOD static int of_b(int k, int column) { return k / 8 * B_HALF + column / 8 * BESIDE + k % 8 * 16 + column % 8 * 2; }
+    METHOD static int of_a(int row, int k) { return A_AT + k / 8 * A_HALF + row * 16 + k % 8 * 2; }
 };
 
 #ifdef HOPPER
 // c += A · B: 16 k of 64 rows, and of one part of a slab.
-DEVICE void add_part(float (&sums)[18][4], const uint (&a)[4], const char* part) {
+DEVICE void add_part(float (&sums)[18][4], const char* a, const char* b) {
     typedef Slab<18> Own;
     auto& c = reinterpret_cast<float(&)[72]>(sums);
-    asm volatile("{\n.reg .b64 b;\nmov.b64 b, {%76, %77};\n"
+    asm volatile("{\n.reg .b64 a, b;\nmov.b64 a, {%72, %73};\nmov.b64 b, {%74, %75};\n"
                  "wgmma.mma_async.sync.aligned.m64n144k16.f32.bf16.bf16 "
                  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
                  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"
                  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"
                  "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,"
-                 "%64,%65,%66,%67,%68,%69,%70,%71}, {%72,%73,%74,%75}, b, 1, 1, 1, 1;\n}"
+                 "%64,%65,%66,%67,%68,%69,%70,%71}, a, b, 1, 1, 1, 0, 1;\n}"
                  : SUMS_8(0), SUMS_8(8), SUMS_8(16), SUMS_8(24), SUMS_8(32), SUMS_8(40), SUMS_8(48), SUMS_8(56), SUMS_8(64)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(panel_low(part, Own::HALF)), "n"(Own::BESIDE >> 4));
+                 : "r"(panel_low(a, Own::A_HALF)), "n"(8 * 16 >> 4), "r"(panel_low(b, Own::B_HALF)), "n"(Own::BESIDE >> 4));
 }
-// The registers are as the program says from here on, and not used for anything else before.
-DEVICE void hold(uint (&a)[3][4]) {
-#pragma unroll
-    for (int n = 0; n < 3; n++) asm volatile("" : "+r"(a[n][0]), "+r"(a[n][1]), "+r"(a[n][2]), "+r"(a[n][3])::"memory");
-}
+// The registers are as the program says from here on.
 template <int GROUPS>
 DEVICE void hold(float (&c)[GROUPS][4]) {
 #pragma unroll
@@ -65,15 +60,17 @@ DEVICE float nothing() {
 #else
 // On a CPU products are done at once, as warps do them.
 template <int GROUPS>
-DEVICE void add_part(float (&sums)[GROUPS][4], const uint (&a)[4], const char* part) {
-    int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+DEVICE void add_part(float (&sums)[GROUPS][4], const char* a, const char* b) {
+    typedef Slab<GROUPS> Own;
+    int g = threadIdx.x % 32 / 4, k = threadIdx.x % 4 * 2, row = threadIdx.x / 32 * 16 + g;
+    uint left[4];
+    for (int m = 0; m < 4; m++) left[m] = *(const uint*)(a + Own::of_a(row + m % 2 * 8, k + m / 2 * 8) - Own::A_AT);
     for (int n = 0; n < GROUPS; n++) {
-        uint b[4];
-        for (int m = 0; m < 4; m++) b[m] = *(const uint16_t*)(part + Slab<GROUPS>::at(m / 2 * 8 + t * 2 + m % 2, n * 8 + g));
-        add_product<__nv_bfloat16>(sums[n], a, b[0] | b[1] << 16, b[2] | b[3] << 16);
+        uint right[4];
+        for (int m = 0; m < 4; m++) right[m] = *(const uint16_t*)(b + Own::of_b(k + m / 2 * 8 + m % 2, n * 8 + g));
+        add_product<__nv_bfloat16>(sums[n], left, right[0] | right[1] << 16, right[2] | right[3] << 16);
     }
 }
-DEVICE void hold(uint (&)[3][4]) {}
 DEVICE float nothing() { return 0; }
 template <int GROUPS>
 DEVICE void hold(float (&)[GROUPS][4]) {}
@@ -88,7 +85,7 @@ DEVICE void wgmma_wait() {}
 template <int GROUPS, bool ALIGNED>
 struct Warpgroup {
     typedef Slab<GROUPS> Own;
-    static constexpr int ROWS = 64, DEPTH = Own::DEPTH;
+    static constexpr int ROWS = Own::ROWS, DEPTH = Own::DEPTH;
     static constexpr int LEFT = DEPTH / 8; // groups that the window leaves behind
     static constexpr int BYTES = 2 * Own::BYTES;
     static_assert(Own::COLUMNS == 128 + 16, "four columns to a lane and two values of those beyond to a thread");
@@ -137,9 +134,11 @@ struct Warpgroup {
             uint count = from.count[n];
             const float* line = from.next + n * from.down;
             if (ALIGNED) {
-                float4 v;
-                if (((uint)(place + 3) < count + 3) & (count > 0)) v = *(const float4*)line;
-                x[n][0] = v.x, x[n][1] = v.y, x[n][2] = v.z, x[n][3] = v.w;
+                // Else what was there stays, so that nothing waits for what is loaded.
+                if (((uint)(place + 3) < count + 3) & (count > 0)) {
+                    float4 v = *(const float4*)line;
+                    x[n][0] = v.x, x[n][1] = v.y, x[n][2] = v.z, x[n][3] = v.w;
+                }
             } else {
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
@@ -151,18 +150,19 @@ struct Warpgroup {
     }
 
     // What was loaded last.
-    METHOD void split_a(uint (&part)[3][4], float (&x)[2][4], FromA& from) const {
+    METHOD void stage_a(float (&x)[2][4], FromA& from, char* slab) const {
 #pragma unroll
         for (int n = 0; n < 2; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) x[n][e] = (uint)(from.place[n] + e) < (uint)from.count[n] ? x[n][e] : 0;
             from.place[n] += DEPTH;
         }
+        char* to = slab + Own::of_a(row(), t % 4 * 4);
 #pragma unroll
-        for (int m = 0; m < 4; m++) {
-            Thirds split = thirds(x[m % 2][m / 2 * 2], x[m % 2][m / 2 * 2 + 1]);
+        for (int n = 0; n < 2; n++) {
+            Thirds low = thirds(x[n][0], x[n][1]), high = thirds(x[n][2], x[n][3]);
 #pragma unroll
-            for (int n = 0; n < 3; n++) part[n][m] = split.part[n];
+            for (int m = 0; m < 3; m++) *(uint2*)(to + m * Own::A_PART + n * 8 * 16) = make_uint2(low.part[m], high.part[m]);
         }
     }
 
@@ -180,9 +180,9 @@ struct Warpgroup {
         uint stored;
     };
     METHOD int column() const { return t % 32 * 4; }
-    METHOD int k_of(int n) const { return Own::k_of(n * 4 + t / 32); }
+    METHOD int k_of(int n) const { return n * 4 + t / 32; }
     METHOD int rest_column() const { return 128 + t % 8 * 2; }
-    METHOD int rest_k() const { return Own::k_of(t / 8); }
+    METHOD int rest_k() const { return t / 8; }
 
     // A bit for each of `count` from `first` on, before `end`.
     METHOD static uint bits(int first, int end, int count) { return (1u << clamp(end, 0, count)) - (1u << clamp(first, 0, count)); }
@@ -250,19 +250,19 @@ struct Warpgroup {
     }
 
     METHOD void stage_b(Values& v, char* slab) const {
-        char* to = slab + Own::at(t / 32, column());
+        char* to = slab + Own::of_b(t / 32, column());
 #pragma unroll
         for (int n = 0; n < 4; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) v.four[n][e] = v.stored >> (n * 4 + e) & 1 ? v.four[n][e] : 0;
             Thirds low = thirds(v.four[n][0], v.four[n][1]), high = thirds(v.four[n][2], v.four[n][3]);
 #pragma unroll
-            for (int m = 0; m < 3; m++) *(uint2*)(to + Own::at(n * 4, 0) + m * Own::PART) = make_uint2(low.part[m], high.part[m]);
+            for (int m = 0; m < 3; m++) *(uint2*)(to + Own::of_b(n * 4, 0) + m * Own::B_PART) = make_uint2(low.part[m], high.part[m]);
         }
         Thirds split = thirds(v.stored >> 16 & 1 ? v.rest[0] : 0, v.stored >> 17 & 1 ? v.rest[1] : 0);
-        to = slab + Own::at(t / 8, rest_column());
+        to = slab + Own::of_b(t / 8, rest_column());
 #pragma unroll
-        for (int m = 0; m < 3; m++) *(uint*)(to + m * Own::PART) = split.part[m];
+        for (int m = 0; m < 3; m++) *(uint*)(to + m * Own::B_PART) = split.part[m];
     }
 
     // ---- C ----
@@ -322,9 +322,8 @@ struct Warpgroup {
 
     METHOD void run() {
         int count = slab_count();
-        float sums[GROUPS][4], left[LEFT][4], x[2][4];
-        uint parts[3][4];
-        Values values;
+        float sums[GROUPS][4], left[LEFT][4], x[2][4] = {};
+        Values values = {};
         FromA of_a = from_a();
         FromB of_b = from_b();
         ToC to = to_c();
@@ -336,7 +335,7 @@ struct Warpgroup {
         load_b(values, of_b);
         load_a(x, of_a);
         stage_b(values, slabs);
-        split_a(parts, x, of_a);
+        stage_a(x, of_a, slabs);
         load_b(values, of_b);
         load_a(x, of_a);
 #pragma unroll 1
@@ -345,21 +344,22 @@ struct Warpgroup {
             __syncthreads();
             const char* slab = slabs + s % 2 * Own::BYTES;
             hold(sums);
-            hold(parts);
             wgmma_begin();
 #pragma unroll
             for (int product = 0; product < 6; product++) {
                 constexpr int part_a[6] = {2, 1, 0, 1, 0, 0}, part_b[6] = {0, 1, 2, 0, 1, 0};
-                add_part(sums, parts[part_a[product]], slab + part_b[product] * Own::PART);
+                add_part(sums, slab + Own::A_AT + part_a[product] * Own::A_PART, slab + part_b[product] * Own::B_PART);
             }
             wgmma_commit();
             if (s > 0) finish(left, to, (s - 1) * DEPTH);
             // All have waited for the products before, which read what is overwritten here. No branches in front of this:
             // ptxas would have the products follow one another.
-            stage_b(values, slabs + (s + 1) % 2 * Own::BYTES);
+            char* other = slabs + (s + 1) % 2 * Own::BYTES;
+            stage_a(x, of_a, other);
+            load_a(x, of_a);
+            stage_b(values, other);
             load_b(values, of_b);
             wgmma_wait<0>();
-            hold(parts);
             hold(sums);
 #pragma unroll
             for (int m = 0; m < 4; m++) {
@@ -368,8 +368,6 @@ struct Warpgroup {
 #pragma unroll
                 for (int n = 0; n < GROUPS; n++) sums[n][m] = n + LEFT < GROUPS ? sums[n + LEFT][m] : nothing();
             }
-            split_a(parts, x, of_a);
-            load_a(x, of_a);
         }
         finish(left, to, (count - 1) * DEPTH);
 #pragma unroll
