@@ -169,11 +169,11 @@ struct Warpgroup {
     // ---- B: four columns of four rows to a thread, and two of one row of the columns beyond ----
 
     struct FromB {
-        const float* next; // the first of the next slab's four columns, at k0
+        const float* next; // the first of the next slab's four columns, in the first of the four rows
         int along, step;   // to the next column, and to the next k
         int rest;          // to the first of the two columns
         int k, end;        // the slab's first, and where slabs or rows end
-        uint bits;         // which of the values are in the band, row by row
+        int bits;          // which of the values are in the band, row by row
     };
     struct Values {
         float four[4][4], rest[2];
@@ -191,10 +191,10 @@ struct Warpgroup {
         int k = k0(0), j = k - params.b_lower, width = params.b_lower + params.b_upper + 1;
         bool columns = !ALIGNED & (params.flags >> 2 & 1);
         FromB from;
-        from.next = b + b_index(params, k, j + column());
+        from.next = b + b_index(params, k + k_of(0), j + column());
         from.along = columns ? params.b_stride : 1;
         from.step = columns ? 1 : params.b_stride;
-        from.rest = (rest_column() - column()) * from.along + rest_k() * from.step;
+        from.rest = (rest_column() - column()) * from.along + (rest_k() - k_of(0)) * from.step;
         from.k = k;
         from.end = min(params.inner, k0(slab_count()));
         from.bits = bits(rest_k() - rest_column(), rest_k() - rest_column() + width, 2) << 16;
@@ -216,6 +216,7 @@ struct Warpgroup {
     METHOD void load_b(Values& v, FromB& from) const {
         int j = from.k - params.b_lower;
         bool inner = (from.k >= 0) & (from.k + DEPTH <= from.end) & (j >= 0) & (j + Own::COLUMNS <= params.cols);
+        computed_here(from.bits);
         v.stored = from.bits;
         if (!inner) v.stored &= in_matrix(from);
         computed_here(from.step);
@@ -225,7 +226,7 @@ struct Warpgroup {
 #pragma unroll
             for (int n = 0; n < 4; n++) {
                 if (v.stored >> n * 4 & 15) {
-                    float4 four = *(const float4*)(from.next + k_of(n) * from.step);
+                    float4 four = *(const float4*)(from.next + n * 4 * from.step);
                     v.four[n][0] = four.x, v.four[n][1] = four.y, v.four[n][2] = four.z, v.four[n][3] = four.w;
                 }
             }
@@ -236,7 +237,7 @@ struct Warpgroup {
         } else {
 #pragma unroll
             for (int n = 0; n < 4; n++) {
-                const float* line = from.next + k_of(n) * from.step;
+                const float* line = from.next + n * 4 * from.step;
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
                     if (v.stored >> (n * 4 + e) & 1) v.four[n][e] = line[e * from.along];
