@@ -45,9 +45,3 @@ DEVICE void computed_here(float*& global) {
     __builtin_assume(__isGlobal(global));
 #endif
 }
-DEVICE void computed_here(const float*& global) {
-#ifdef __CUDACC__
-    asm volatile("" : "+l"(global));
-    __builtin_assume(__isGlobal(global));
-#endif
-}
