@@ -12,7 +12,7 @@ override PLACES: u32 = 128u; // p of a workgroup, for each row from its own firs
 const GROUP = 64;            // invocations
 const ROWS = 16;
 const SHARERS = GROUP / ROWS; // of a row
-const WIDE = GROUP / 4;       // j staged at once: an invocation brings in 4 entries
+const WIDE = 4 * SHARERS;     // j staged at once: an invocation brings in 4 entries
 const PITCH = 17;             // of staged rows and sums: one more spreads the banks
 const NOWHERE = 0x80000000u;  // a place that is no sharer's
 
@@ -78,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let ramp = vec4(0, 1, 2, 3);
     let columns = (params.flags & 16u) != 0u;
     let at = select(vec2(i32(local) / WIDE, i32(local) % WIDE), vec2(t, sharer), columns);
-    let next = select(vec2(4, 0), vec2(0, WIDE / 4), columns);
+    let next = select(vec2(ROWS / 4, 0), vec2(0, SHARERS), columns);
     let rows = vec4(i0 + at.x) + ramp * next.x;
     let low = max(vec4(0), rows - params.c_lower);
     let high = min(vec4(params.cols), rows + params.c_upper + 1);

@@ -12,9 +12,10 @@ const ROWS = 32;
 const STRIP = 8;    // rows of an invocation
 const DEPTH = 32;   // p staged at once
 const A_PITCH = 9;  // vec4s of a staged p: 8, and one that spreads the banks
+const A_FOUR = 37;  // of four staged p, and one more for where neighbours look at different fours
 const NONE = 0xffffffffu;
 
-var<workgroup> tile_a: array<vec4<f32>, DEPTH * A_PITCH>; // [p][row]
+var<workgroup> tile_a: array<vec4<f32>, DEPTH / 4 * A_FOUR>; // [p][row]
 var<workgroup> tile_b: array<f32, DEPTH * COLUMNS>;       // [p][column]
 var<workgroup> tainted: atomic<u32>;
 
@@ -32,10 +33,8 @@ fn exact(a0: i32, b0: i32, i: i32, j: i32) -> u32 {
     return index;
 }
 
-// Four rows' terms at staged p of their own.
-fn terms_at(k: vec4<i32>, rows: i32, lane: i32) -> vec4<f32> {
-    let from_a = k * A_PITCH + rows;
-    let from_b = k * COLUMNS + lane;
+// The terms of four rows, each at a place of its own in both stages.
+fn terms_at(from_a: vec4<i32>, from_b: vec4<i32>) -> vec4<f32> {
     let x = vec4(tile_a[from_a.x].x, tile_a[from_a.y].y, tile_a[from_a.z].z, tile_a[from_a.w].w);
     return pick_terms(x, vec4(tile_b[from_b.x], tile_b[from_b.y], tile_b[from_b.z], tile_b[from_b.w]));
 }
@@ -45,9 +44,11 @@ fn settle(index: vec4<u32>, best: vec4<f32>, p0: i32, rows: i32, lane: i32) -> v
     let from_stage = index - vec4(u32(p0));
     let fresh = from_stage < vec4(u32(DEPTH));
     let k = select(vec4(0), vec4<i32>(from_stage), fresh);
-    let first = terms_at(k, rows, lane) == best;
-    let second = terms_at(k + 1, rows, lane) == best;
-    let third = terms_at(k + 2, rows, lane) == best;
+    let from_a = (k >> vec4(2u)) * A_FOUR + rows;
+    let from_b = k * COLUMNS + lane;
+    let first = terms_at(from_a, from_b) == best;
+    let second = terms_at(from_a + A_PITCH, from_b + COLUMNS) == best;
+    let third = terms_at(from_a + 2 * A_PITCH, from_b + 2 * COLUMNS) == best;
     let further = select(select(select(vec4(3u), vec4(2u), third), vec4(1u), second), vec4(0u), first);
     return select(index, index + further, fresh);
 }
@@ -127,9 +128,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if b_ok1.z { y1.z = b[b_at + 6 * b_step]; }
         if b_ok1.w { y1.w = b[b_at + 7 * b_step]; }
         workgroupBarrier();
-        let slot0 = a_p * A_PITCH + a_row / 4;
-        let slot1 = (a_p + a_next.y) * A_PITCH + (a_row + a_next.x) / 4;
-        let down = a_dp * A_PITCH;
+        let slot0 = a_p / 4 * A_FOUR + a_p % 4 * A_PITCH + a_row / 4;
+        let slot1 = slot0 + a_next.y / 4 * A_FOUR + a_next.x / 4;
+        let down = a_dp / 4 * A_FOUR;
         let part = a_row % 4;
         tile_a[slot0][part] = x0.x;
         tile_a[slot0 + down][part] = x0.y;
@@ -152,7 +153,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
         let stop = min(to - p0, DEPTH);
         for (var k = max(begin - p0, 0) / 4 * 4; k < stop; k += 4) {
-            let from_a = k * A_PITCH + strip * 2;
+            let from_a = (k >> 2u) * A_FOUR + strip * 2;
             let from_b = k * COLUMNS + lane;
             let y = vec4(tile_b[from_b], tile_b[from_b + COLUMNS], tile_b[from_b + 2 * COLUMNS], tile_b[from_b + 3 * COLUMNS]);
             let low = pick_largest(
