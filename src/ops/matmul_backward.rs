@@ -283,12 +283,12 @@ fn pick(kernel: &'static Kernel, [a, b, index, g]: [&Operand; 4], ga: &Operand) 
     // In columns layout there are slots above and below the matrix.
     let beyond = !a.dense && a.layout == Layout::Columns;
     let lines = if beyond { a.cols + (a.lower + a.upper) as usize } else { a.rows };
-    // 60 sums a row and what is staged make 16 KiB. More would leave too few workgroups running at
-    // once: going along C's rows several times costs less.
-    let room = 60;
+    // What a workgroup's rows have sums for at once makes 16 KiB, with what is staged. On CUDA more would leave too few
+    // running: going along C's rows several times costs less.
+    let (rows, room) = if a.device().is_cuda() { (32, 60) } else { (16, 176) };
     let wide = if a.dense { a.cols } else { (a.lower + a.upper) as usize + 1 };
     let places = wide.div_ceil(wide.div_ceil(room));
-    let tiles = lines.div_ceil(32) * wide.div_ceil(places);
+    let tiles = lines.div_ceil(rows) * wide.div_ceil(places);
     let params = Params { tiles: tiles as u32, ..gradient_params(a, b, index, g) };
     a.device().launch(&Launch {
         kernel,

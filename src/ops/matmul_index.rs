@@ -136,8 +136,9 @@ pub(crate) fn index_part(op: &'static str, [a, b, c]: [Operand; 3], ring: Semiri
     }
     // Neighbours stand in neighbouring columns: B is read along its rows.
     let b = if b.layout == Layout::Columns && !b.device().is_cpu() { in_rows(op, &b)? } else { b };
-    let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + 4 };
-    let tiles = c.rows.div_ceil(4) * wide.div_ceil(64);
+    let [rows, columns] = if b.device().is_cuda() { [4, 64] } else { [32, 32] };
+    let wide = if c.dense { c.cols } else { (c.lower + c.upper) as usize + rows };
+    let tiles = c.rows.div_ceil(rows) * wide.div_ceil(columns);
     let kernel = if ring == Semiring::ProdMax { &PRODMAX } else { &MAX };
     launch(kernel, [&a, &b, &c], Params { tiles: tiles as u32, ..params(&a, &b, &c) }, (c.batch * tiles) as u64)
 }

@@ -2,7 +2,7 @@
 
 use bandsaw::{
     Band, Banded, BandedShape, Dense, DenseShape, Device, Result, Semiring, a, b, banded_matmul, banded_matmul_backward,
-    banded_matmul_dense, banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
+    banded_matmul_dense, banded_matmul_index, banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
 };
 
 use crate::app::Family;
@@ -116,6 +116,19 @@ fn bands(quick: bool) -> Result<Vec<Case>> {
                 }),
             });
         }
+    }
+    for [batch, n, side] in SHAPES {
+        let (n, width) = (small(n), 2.0 * side as f64 + 1.0);
+        cases.push(Case {
+            operation: "banded_matmul_index max",
+            shape: format!("{batch} · {n} · {side}"),
+            bytes: (batch * n) as f64 * (4.0 * width - 1.0) * 4.0,
+            flops: product_flops(batch, n, side as i64)?,
+            setup: Box::new(move |device| {
+                let x = turns(|| banded(device, batch, n, side as i64))?;
+                Ok(Box::new(move |n| banded_matmul_index(&x[n % TURNS], &x[(n + 1) % TURNS], Semiring::Max).map(drop)))
+            }),
+        });
     }
     for [batch, n, side] in SHAPES {
         for (ring, _, operation) in RINGS {
