@@ -7,8 +7,9 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 // and goes along A's band, 32 p at a time, in two pieces of 16.
 //
 // Neighbours in memory are neighbours in p, or, in columns layout (ACROSS), in i; so are those in the stage,
-// which then holds A's piece transposed and is read along its columns. `piece_by_entry` and `piece_by_four`
-// (shared) bring that piece, line by line of memory: every invocation of a subgroup an eighth of a line or two fours.
+// which then holds A's piece transposed and is read along its columns. `pieces_by_entry` and `pieces_by_four`
+// (shared) bring both pieces as they lie in memory. What lies beside the band is dropped when they are stored, a stage later:
+// to look at a value is to wait for it.
 
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f16>>;
@@ -23,11 +24,11 @@ override STAGE: u32 = PITCH * STAGED;
 override ACROSS: bool = false;      // whether A is in columns layout
 const SCORES = 5u;                  // vec4s of a row of 16 sums: 4, and one that spreads the banks
 
-const WEIGHTS = 6u;                 // vec4s of a line of A's piece, in f16
+const WEIGHTS = 4u;                 // vec4s of a line of A's piece, in f16
 
 var<workgroup> stage: array<vec4<f16>, STAGE>;
-var<workgroup> weights: array<vec4<f16>, 768>; // two of 16 × 16 of each subgroup
-var<workgroup> sums: array<vec4<f32>, 80>;     // 16 × 16 on their way out
+var<workgroup> weights: array<vec4<f16>, 256>; // 16 × 16 of each subgroup: one piece, then the other
+var<workgroup> sums: array<vec4<f32>, 320>;    // 16 × 16 of each on their way out
 
 // Value `at` of B's rows from `first` on, 0 outside.
 fn line_of_b(b_at: i32, first: i32, at: u32) -> vec4<f16> {
@@ -77,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let lane = local % 32u;
     let nominal = i0 + i32(local / 32u) * 16; // the first row that is not another subgroup's too
     let row = min(nominal, params.rows - 16);
-    let own_weights = local / 32u * 32u * WEIGHTS;
+    let own_weights = local / 32u * 16u * WEIGHTS;
     let b_at = batch * params.inner * i32(ROW);
     let zero = vec4<f16>();
     var b0 = zero; var b1 = zero; var b2 = zero; var b3 = zero; // what comes next
@@ -94,11 +95,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     let start = max(0, i0 - params.a_lower) / i32(STAGED) * i32(STAGED);
     let end = min(params.inner, i0 + LINES + params.a_upper);
-    // Where this invocation's part of A's piece begins.
-    let i_of = row + select(line_of_piece(lane), entry_of_piece(lane), ACROSS);
-    let p_of = start + select(entry_of_piece(lane), line_of_piece(lane), ACROSS);
+    // Where this invocation's part of A's pieces begins.
+    let i_of = row + select(line_of_pieces(lane), entry_of_pieces(lane), ACROSS);
+    let p_of = start + select(entry_of_pieces(lane), line_of_pieces(lane), ACROSS);
     var a_at = batch * a_len() + a_index(i_of, p_of);
-    let a_on = 16 * select(1, params.a_stride, ACROSS);
+    let a_on = i32(STAGED) * select(1, params.a_stride, ACROSS);
     // It holds (i, p) where p is at most so far behind the band's first, and before the last.
     var behind = p_of - i_of + params.a_lower;
     let width = params.a_lower + params.a_upper + 1;
@@ -114,9 +115,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // Where both pieces lie inside of the band, nothing is masked.
     let whole_from = max(0, row + 15 - params.a_lower);
     let whole_to = min(params.inner, row + 1 + params.a_upper) - i32(STAGED);
-    var piece = piece_of_a(a_at, behind, width, columns);
-    var second = piece_of_a(a_at + a_on, behind + 16, width, columns);
+    var pieces = pieces_of_a(a_at, behind, width, columns);
+    var whole = false;
+    var w0 = coop_mat16x16<f16, A>();
+    var w1 = coop_mat16x16<f16, A>();
     for (var p0 = start; p0 < end; p0 += i32(STAGED)) {
+        // A's pieces are the subgroup's own, so they get no barrier of the workgroup; and the next ones set out at once.
+        if !whole { pieces = in_band_of_a(pieces, behind, width, columns); }
+        subgroupBarrier();
+        into_weights(own_weights, lane, pieces, 0u);
+        subgroupBarrier();
+        if ACROSS {
+            w0 = coopLoad<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        } else {
+            w0 = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        }
+        subgroupBarrier();
+        into_weights(own_weights, lane, pieces, 1u);
+        subgroupBarrier();
+        if ACROSS {
+            w1 = coopLoad<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        } else {
+            w1 = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_weights], WEIGHTS);
+        }
+        if p0 + i32(STAGED) < end {
+            a_at += a_on;
+            behind += i32(STAGED);
+            whole = (p0 + i32(STAGED) >= whole_from) & (p0 + i32(STAGED) <= whole_to);
+            if whole {
+                pieces = whole_pieces_of_a(a_at);
+            } else {
+                pieces = pieces_of_a(a_at, behind, width, columns);
+            }
+        }
         workgroupBarrier();
         into_stage(local, b0);
         if TILES > 1u { into_stage(local + 1u * GROUP, b1); }
@@ -126,9 +157,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if TILES > 5u { into_stage(local + 5u * GROUP, b5); }
         if TILES > 6u { into_stage(local + 6u * GROUP, b6); }
         if TILES > 7u { into_stage(local + 7u * GROUP, b7); }
-        into_weights(own_weights, lane, piece);
-        into_weights(own_weights + 16u * WEIGHTS, lane, second);
-        workgroupBarrier();
         if p0 + i32(STAGED) < end {
             b0 = line_of_b(b_at, p0 + i32(STAGED), local);
             if TILES > 1u { b1 = line_of_b(b_at, p0 + i32(STAGED), local + 1u * GROUP); }
@@ -138,27 +166,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if TILES > 5u { b5 = line_of_b(b_at, p0 + i32(STAGED), local + 5u * GROUP); }
             if TILES > 6u { b6 = line_of_b(b_at, p0 + i32(STAGED), local + 6u * GROUP); }
             if TILES > 7u { b7 = line_of_b(b_at, p0 + i32(STAGED), local + 7u * GROUP); }
-            a_at += 2 * a_on;
-            behind += i32(STAGED);
-            if (p0 + i32(STAGED) >= whole_from) & (p0 + i32(STAGED) <= whole_to) {
-                piece = whole_piece_of_a(a_at);
-                second = whole_piece_of_a(a_at + a_on);
-            } else {
-                piece = piece_of_a(a_at, behind, width, columns);
-                second = piece_of_a(a_at + a_on, behind + 16, width, columns);
-            }
         }
+        workgroupBarrier();
         for (var half = 0; half < 2; half++) {
             let p = p0 + half * 16;
             if (p + 16 <= row - params.a_lower) | (p > row + 15 + params.a_upper) { continue; }
-            let own_piece = own_weights + u32(half) * 16u * WEIGHTS;
             let rows = u32(half) * 16u * PITCH;
             var w = coop_mat16x16<f16, A>();
-            if ACROSS {
-                w = coopLoad<coop_mat16x16<f16, A>>(&weights[own_piece], WEIGHTS);
-            } else {
-                w = coopLoadT<coop_mat16x16<f16, A>>(&weights[own_piece], WEIGHTS);
-            }
+            if half == 0 { w = w0; } else { w = w1; }
             c0 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows], PITCH), c0);
             if TILES > 1u { c1 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 4u], PITCH), c1); }
             if TILES > 2u { c2 = coopMultiplyAdd(w, coopLoadT<coop_mat16x16<f16, B>>(&stage[rows + 8u], PITCH), c2); }
@@ -171,19 +186,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 
     let i = row + i32(lane / 2u);
-    let held = lane / 2u * SCORES + lane % 2u * 2u;
+    let own_sums = local / 32u * 16u * SCORES;
+    let held = own_sums + lane / 2u * SCORES + lane % 2u * 2u;
     let to = lane % 2u * 2u;
-    // Subgroups take turns: less workgroup memory lets more workgroups run at once.
-    for (var turn = 0u; turn < 4u; turn++) {
-        workgroupBarrier();
-        if turn != local / 32u { continue; }
-        subgroupBarrier(); coopStoreT(c0, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 0u); }
-        if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 4u); } }
-        if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 8u); } }
-        if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 12u); } }
-        if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 16u); } }
-        if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 20u); } }
-        if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 24u); } }
-        if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[0u], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 28u); } }
-    }
+    subgroupBarrier(); coopStoreT(c0, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 0u); }
+    if TILES > 1u { subgroupBarrier(); coopStoreT(c1, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 4u); } }
+    if TILES > 2u { subgroupBarrier(); coopStoreT(c2, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 8u); } }
+    if TILES > 3u { subgroupBarrier(); coopStoreT(c3, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 12u); } }
+    if TILES > 4u { subgroupBarrier(); coopStoreT(c4, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 16u); } }
+    if TILES > 5u { subgroupBarrier(); coopStoreT(c5, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 20u); } }
+    if TILES > 6u { subgroupBarrier(); coopStoreT(c6, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 24u); } }
+    if TILES > 7u { subgroupBarrier(); coopStoreT(c7, &sums[own_sums], SCORES); subgroupBarrier(); if i >= nominal { put(batch, i, held, to + 28u); } }
 }

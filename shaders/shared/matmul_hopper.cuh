@@ -5,7 +5,7 @@
 //   A     [ window ]→                     window. It moves on with the slabs, and the 16 columns that it leaves
 //   x x . x x x x x . . .                 behind are finished. They go from registers to C while the next
 //   . x x . x x x x x . .                 slab's products are under way, and the slab after that is split and
-//                                         staged. What A has of a slab is in registers.
+//                                         staged, of A as of B.
 //
 // Which k of a slab a lane has is free, as long as A and B agree: lane l's are 4 (l % 4) and the next three, side by
 // side in a row of A.
@@ -51,6 +51,12 @@ DEVICE void hold(float (&c)[GROUPS][4]) {
 #pragma unroll
     for (int n = 0; n < GROUPS; n++) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
 }
+// Four values, and what lies beside them in 256 bytes into L2: the next slab reads on there.
+DEVICE float4 load_four(const float* from) {
+    float4 v;
+    asm("ld.global.nc.L2::256B.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(from));
+    return v;
+}
 // 0, put where it has to be right here.
 DEVICE float nothing() {
     float zero;
@@ -71,6 +77,7 @@ DEVICE void add_part(float (&sums)[GROUPS][4], const char* a, const char* b) {
         add_product<__nv_bfloat16>(sums[n], left, right[0] | right[1] << 16, right[2] | right[3] << 16);
     }
 }
+DEVICE float4 load_four(const float* from) { return *(const float4*)from; }
 DEVICE float nothing() { return 0; }
 template <int GROUPS>
 DEVICE void hold(float (&)[GROUPS][4]) {}
@@ -136,7 +143,7 @@ struct Warpgroup {
             if (ALIGNED) {
                 // Else what was there stays, so that nothing waits for what is loaded.
                 if (((uint)(place + 3) < count + 3) & (count > 0)) {
-                    float4 v = *(const float4*)line;
+                    float4 v = load_four(line);
                     x[n][0] = v.x, x[n][1] = v.y, x[n][2] = v.z, x[n][3] = v.w;
                 }
             } else {
@@ -226,7 +233,7 @@ struct Warpgroup {
 #pragma unroll
             for (int n = 0; n < 4; n++) {
                 if (v.stored >> n * 4 & 15) {
-                    float4 four = *(const float4*)(from.next + n * 4 * from.step);
+                    float4 four = load_four(from.next + n * 4 * from.step);
                     v.four[n][0] = four.x, v.four[n][1] = four.y, v.four[n][2] = four.z, v.four[n][3] = four.w;
                 }
             }

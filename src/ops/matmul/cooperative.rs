@@ -21,7 +21,7 @@ pub(crate) static BAND: Kernel = Kernel {
 
 /// The shared files that bring a band's pieces: one entry at a time, and four.
 const PIECES: [&str; 2] =
-    [include_str!("../../../shaders/shared/piece_by_entry.wgsl"), include_str!("../../../shaders/shared/piece_by_four.wgsl")];
+    [include_str!("../../../shaders/shared/pieces_by_entry.wgsl"), include_str!("../../../shaders/shared/pieces_by_four.wgsl")];
 
 /// A's entries are read one at a time.
 pub(crate) static DENSE: Kernel = Kernel {
