@@ -1,5 +1,6 @@
 // y = A·x, one vector per matrix; LANES threads share a row.
 
+#include "shared/early.cuh"
 #include "shared/row.cuh"
 
 struct Params {
@@ -10,6 +11,7 @@ struct Params {
 };
 
 template <int LANES> DEVICE void matvec(const Params& p, const float* __restrict__ a, const float* __restrict__ x, float* __restrict__ y) {
+    after_previous();
     Row row = row_of<LANES>(p.flags);
     bool real = row.line < p.batch * p.rows;
     float sum = 0;

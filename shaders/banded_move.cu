@@ -1,5 +1,6 @@
 // C[i,j] = A[i + di, j + dj], or the fill where A does not store it. Values move as words.
 
+#include "shared/early.cuh"
 #include "shared/stretch.cuh"
 
 struct Params {
@@ -14,6 +15,7 @@ struct Params {
 };
 
 KERNEL(256) banded_move(PARAMS params, const uint* __restrict__ a, uint* __restrict__ c) {
+    after_previous();
     View a_view = {params.a_rows, params.a_cols, params.a_stride, params.a_lower, params.a_upper, params.flags};
     View c_view = {params.rows, params.cols, params.c_stride, params.c_lower, params.c_upper, params.flags >> 2};
     bool columns = c_view.flags & 1;

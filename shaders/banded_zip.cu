@@ -1,5 +1,6 @@
 // out[i,j] = f(a[i,j], b[i,j], c[i,j]), each operand read as its fill outside its band.
 
+#include "shared/early.cuh"
 #include "shared/stretch.cuh"
 
 struct Params {
@@ -23,6 +24,7 @@ extern "C" __device__ float expr_cos(float x) { return cosf(x); }
 
 KERNEL(256) banded_zip(PARAMS p, const float* __restrict__ a_values, const float* __restrict__ b_values,
                        const float* __restrict__ c_values, float* __restrict__ out_values) {
+    after_previous();
     auto view = [&](int lower, int upper, uint flags) { return View{p.rows, p.cols, lower + upper, lower, upper, flags}; };
     View result = view(p.out_lower, p.out_upper, p.flags >> 6);
     bool columns = result.flags & 1;

@@ -2,7 +2,7 @@
 
 #include <cuda_fp16.h>
 
-#include "shared/kernel.cuh"
+#include "shared/early.cuh"
 
 struct Params {
     uint words, values, brain; // brain: 1 for bf16
@@ -20,6 +20,7 @@ DEVICE uint narrow(float value, uint brain) {
 }
 
 KERNEL(128) cast(PARAMS params, const uint* __restrict__ halves, float* __restrict__ out) {
+    after_previous();
     uint word = blockIdx.x * 128 + threadIdx.x;
     if (word >= params.words) return;
     uint pair = halves[word];
@@ -28,6 +29,7 @@ KERNEL(128) cast(PARAMS params, const uint* __restrict__ halves, float* __restri
 }
 
 KERNEL(128) cast_narrow(PARAMS params, const float* __restrict__ values, uint* __restrict__ halves) {
+    after_previous();
     uint word = blockIdx.x * 128 + threadIdx.x;
     if (word >= params.words) return;
     uint low = narrow(values[word * 2], params.brain);
@@ -37,6 +39,7 @@ KERNEL(128) cast_narrow(PARAMS params, const float* __restrict__ values, uint* _
 
 // 16 words to a thread, all on their way at once.
 KERNEL(128) cast_copy(PARAMS params, const uint* __restrict__ words, uint* __restrict__ out) {
+    after_previous();
     uint at = blockIdx.x * 2048 + threadIdx.x;
     uint values[16];
 #pragma unroll

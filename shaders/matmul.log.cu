@@ -1,4 +1,5 @@
-// The product over (logsumexp, +); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands.
+// The product over (logsumexp, +); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands,
+// 4 for those of 17 diagonals.
 
 #include "shared/semiring_log.cuh"
 #include "shared/matmul.cuh"
@@ -16,6 +17,9 @@ KERNEL(128, 8) matmul_log_5_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow17>
 KERNEL(128, 4) matmul_log_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>(PRODUCT); }
 SHARED_BYTES(matmul_log_5_2, Narrow17::BYTES)
 SHARED_BYTES(matmul_log_9_2, Narrow33::BYTES)
+
+KERNEL(128, 8) matmul_log_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow_fixed(PRODUCT); }
+SHARED_BYTES(matmul_log_5_4, NarrowFixed::BYTES)
 
 KERNEL(128, 4) matmul_log_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 3) matmul_log_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -1,5 +1,5 @@
 // The product over (+, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands, 3 for wide
-// ones on Hopper's matrix units, and then whether operands are aligned.
+// ones on Hopper's matrix units, and then whether operands are aligned, 4 for bands of 17 diagonals.
 
 #include "shared/semiring_sum.cuh"
 #include "shared/matmul.cuh"
@@ -24,6 +24,9 @@ KERNEL(128, 8) matmul_sum_5_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow17>
 KERNEL(128, 4) matmul_sum_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>(PRODUCT); }
 SHARED_BYTES(matmul_sum_5_2, Narrow17::BYTES)
 SHARED_BYTES(matmul_sum_9_2, Narrow33::BYTES)
+
+KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow_fixed(PRODUCT); }
+SHARED_BYTES(matmul_sum_5_4, NarrowFixed::BYTES)
 
 KERNEL(128, 4) matmul_sum_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 3) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -1,6 +1,7 @@
 // The largest entry of each row, or 0 where that is not finite: what (logsumexp, +) scales by. LANES
 // threads share a row.
 
+#include "shared/early.cuh"
 #include "shared/row.cuh"
 
 struct Params {
@@ -11,6 +12,7 @@ struct Params {
 };
 
 template <int LANES> DEVICE void largest(const Params& p, const float* __restrict__ a, float* __restrict__ scale) {
+    after_previous();
     Row row = row_of<LANES>(p.flags);
     bool real = row.line < p.batch * p.rows;
     float best = minus_infinity();

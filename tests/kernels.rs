@@ -214,6 +214,32 @@ fn ptx_entries_take_params_and_every_buffer() {
     }
 }
 
+/// An entry that waits for the kernel before (`shaders/shared/early.cuh`) does nothing before that a kernel still running could see
+/// or change, and no thread of it ends before.
+#[cfg(feature = "cuda")]
+#[test]
+fn ptx_entries_that_wait_do_it_first() {
+    let mut waiting = Vec::new();
+    for kernel in kernels() {
+        for ptx in kernel.ptx {
+            for entry in entries(kernel, ptx) {
+                let text = ptx.split_once(&format!(".entry {entry}(")).unwrap().1;
+                let body = text.split(".visible .entry ").next().unwrap();
+                let Some((before, after)) = body.split_once("// after the kernel before") else { continue };
+                let early = ["ld.global", "st.global", "ret;", "bra", "call", "cp.async", "atom", "red."]
+                    .iter()
+                    .find(|word| before.contains(**word));
+                assert_eq!(early, None, "{entry} waits after that");
+                assert!(!after.contains("// after the kernel before"), "{entry} waits twice");
+                waiting.push(entry);
+            }
+        }
+    }
+    for entry in ["matmul_sum_5_4", "matmul_log_9_2", "matmul_max_9_1", "matmul_prodmax_8_0", "matmul_scale_8", "banded_zip", "cast"] {
+        assert!(waiting.contains(&entry), "{entry} does not wait: {waiting:?}");
+    }
+}
+
 /// The head of each file in `shaders/ptx` has the digest of what it was made from.
 #[cfg(feature = "cuda")]
 #[test]

@@ -2,7 +2,9 @@
 // everything; C is in rows layout.
 #pragma once
 
+#include "early.cuh"
 #include "matmul_narrow.cuh"
+#include "matmul_narrow_fixed.cuh"
 #include "matmul_slide.cuh"
 #include "matmul_tile.cuh"
 
@@ -22,6 +24,7 @@ typedef Slide<17, 3> Slide129;
 
 template <class Slide>
 DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
+    after_previous();
     extern __shared__ float4 slide_memory[];
     __shared__ int any_tainted;
     size_t batch = blockIdx.x / params.tiles;
@@ -56,6 +59,7 @@ typedef Narrow<9, 128> Narrow33;
 
 template <class Narrow>
 DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
+    after_previous();
     extern __shared__ float4 narrow_memory[];
     __shared__ int any_tainted;
     size_t batch = blockIdx.x / params.tiles;
@@ -82,8 +86,31 @@ DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
     product.run(&any_tainted);
 }
 
+DEVICE void narrow_fixed(const Params& params, PRODUCT_BUFFERS) {
+    after_previous();
+    extern __shared__ float4 fixed_memory[];
+    size_t batch = blockIdx.x / params.tiles;
+    if (batch >= params.batch) return;
+    int i0 = blockIdx.x % params.tiles * NarrowFixed::ROWS;
+    float* tiles = (float*)fixed_memory;
+    float* scales = tiles + NarrowFixed::C_SIZE + NarrowFixed::B_SIZE;
+    NarrowFixed product = {params,
+                           a + batch * params.rows * NarrowFixed::WIDTH,
+                           b + batch * params.inner * NarrowFixed::WIDTH,
+                           c + batch * params.rows * NarrowFixed::C_WIDTH,
+                           tiles,
+                           tiles + NarrowFixed::C_SIZE,
+                           scales,
+                           scales + NarrowFixed::ROWS,
+                           i0,
+                           i0 - params.a_lower,
+                           (int)threadIdx.x};
+    product.run();
+}
+
 template <int COLUMNS>
 DEVICE void tile(const Params& params, PRODUCT_BUFFERS) {
+    after_previous();
     typedef Tile<COLUMNS> Product;
     __shared__ float4 tile_memory[Product::SIZE / 4];
     __shared__ int any_tainted;

@@ -11,6 +11,7 @@
 // side in a row of A.
 #pragma once
 
+#include "early.cuh"
 #include "hopper.cuh"
 #include "matmul_params.cuh"
 #include "thirds.cuh"
@@ -405,6 +406,7 @@ struct Warpgroup {
 
 template <int GROUPS, bool ALIGNED>
 DEVICE void warpgroup(const Params& params, const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c) {
+    after_previous();
     typedef Warpgroup<GROUPS, ALIGNED> Product;
     __shared__ float4 slabs[Product::BYTES / 16];
     size_t batch = blockIdx.x / params.tiles;

@@ -121,7 +121,7 @@ impl Cuda {
             info.features.clear();
         }
         let context = Arc::new(Context::new(stream, info.label())?);
-        let modules = Mutex::new(Modules::new(described.is_hopper()));
+        let modules = Mutex::new(Modules::new(described.is_hopper(), described.starts_early()));
         let (matrix_units, processors) = (!options.portable, described.processors());
         let warpgroups = matrix_units && described.is_hopper();
         Ok(Self { context, info, modules, matrix_units, warpgroups, processors, submissions: AtomicU64::new(0) })
@@ -267,9 +267,7 @@ impl Cuda {
         // SAFETY: the entry takes `Params` and as many pointers as the kernel has inputs and outputs, which
         // `Device::launch` checks; each kernel checks its own indices against its `Params`, which the
         // operations derive from the buffers' sizes; buffers are freed in the order of this stream.
-        self.check(unsafe {
-            result::launch_kernel(entry.function, (groups, 1, 1), (entry.threads, 1, 1), entry.shared, stream, &mut arguments[..count + 1])
-        })?;
+        self.check(unsafe { entry.launch(groups, stream, &mut arguments[..count + 1]) })?;
         for (to, from, bytes) in back {
             // SAFETY: as above.
             self.check(unsafe { result::memcpy_dtod_async(to, from, bytes, stream) })?;

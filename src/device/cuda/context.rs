@@ -80,6 +80,11 @@ impl Described {
         self.capability == (9, 0)
     }
 
+    /// Whether a kernel may start before the one before has ended, and wait for it itself.
+    pub fn starts_early(&self) -> bool {
+        self.capability >= (9, 0)
+    }
+
     pub fn too_old(&self) -> Error {
         let ((major, minor), (least, _)) = (self.capability, OLDEST);
         Error::Backend {

@@ -1,6 +1,6 @@
 //! Kernels loaded so far. A module is one entry of the PTX, with the function that an expression became.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 
 use cudarc::driver::{DriverError, result, sys};
 
@@ -18,11 +18,47 @@ pub(crate) struct Entry {
     pub threads: u32,
     /// Bytes of dynamic shared memory.
     pub shared: u32,
+    /// Whether it waits itself for the kernel before, so that it may start before that has ended.
+    pub early: bool,
+}
+
+impl Entry {
+    /// Runs blocks of it on the stream.
+    ///
+    /// # Safety
+    /// As for [`result::launch_kernel`].
+    pub unsafe fn launch(&self, groups: u32, stream: sys::CUstream, arguments: &mut [*mut c_void]) -> std::result::Result<(), DriverError> {
+        if !self.early {
+            // SAFETY: what the caller says.
+            return unsafe { result::launch_kernel(self.function, (groups, 1, 1), (self.threads, 1, 1), self.shared, stream, arguments) };
+        }
+        let mut early = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID_enum::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: groups,
+            gridDimY: 1,
+            gridDimZ: 1,
+            blockDimX: self.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: self.shared,
+            hStream: stream,
+            attrs: &raw mut early,
+            numAttrs: 1,
+        };
+        // SAFETY: what the caller says; the attribute outlives the call.
+        unsafe { sys::cuLaunchKernelEx(&raw const config, self.function, arguments.as_mut_ptr(), std::ptr::null_mut()).result() }
+    }
 }
 
 /// The entries loaded by one device.
 pub(crate) struct Modules {
     hopper: bool,
+    /// Whether kernels may start before the one before has ended.
+    early: bool,
     loaded: Vec<sys::CUmodule>,
     entries: Compiled<Entry>,
 }
@@ -31,8 +67,8 @@ pub(crate) struct Modules {
 unsafe impl Send for Modules {}
 
 impl Modules {
-    pub fn new(hopper: bool) -> Self {
-        Self { hopper, loaded: Vec::new(), entries: Compiled::new() }
+    pub fn new(hopper: bool, early: bool) -> Self {
+        Self { hopper, early, loaded: Vec::new(), entries: Compiled::new() }
     }
 
     /// The entry for this launch, loaded if it is new. The context is bound to this thread.
@@ -61,6 +97,8 @@ impl Modules {
         let shared = format!("{name}_shared");
         let shared = ptx.contains(&format!(" {shared} =")).then_some(shared);
         let text = module_text(ptx, &name, launch.function.map(Expr::to_ptx).as_deref());
+        let waiting = if self.early { waiting_text(&text) } else { None };
+        let (early, text) = (waiting.is_some(), waiting.unwrap_or(text));
         let zero_terminated = |text: String| CString::new(text).map_err(|_| fail("a zero in the PTX"));
         let (text, shared, name) = (zero_terminated(text)?, shared.map(zero_terminated).transpose()?, zero_terminated(name)?);
         let load = || -> std::result::Result<Entry, DriverError> {
@@ -68,7 +106,8 @@ impl Modules {
             unsafe {
                 let module = result::module::load_data(text.as_ptr().cast())?;
                 self.loaded.push(module);
-                describe(module, result::module::get_function(module, name)?, shared.as_deref())
+                let entry = describe(module, result::module::get_function(module, name)?, shared.as_deref())?;
+                Ok(Entry { early, ..entry })
             }
         };
         load().map_err(|error| context.translate(0, error))
@@ -119,6 +158,14 @@ fn module_text(ptx: &str, entry: &str, function: Option<&str>) -> String {
     text
 }
 
+/// The text of a kernel that waits for the one before where it says so (`shaders/shared/early.cuh`), for Hopper and later; none where
+/// it says nothing.
+fn waiting_text(text: &str) -> Option<String> {
+    const HERE: &str = "// after the kernel before";
+    let waits = "griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;";
+    text.contains(HERE).then(|| text.replacen(".target sm_80", ".target sm_90", 1).replace(HERE, waits))
+}
+
 fn describe(
     module: sys::CUmodule,
     function: sys::CUfunction,
@@ -135,14 +182,27 @@ fn describe(
             result::function::set_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
         }
         let threads = result::function::get_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?;
-        Ok(Entry { function, threads: threads as u32, shared })
+        Ok(Entry { function, threads: threads as u32, shared, early: false })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::found;
+    use super::{found, module_text, waiting_text};
     use crate::ops::block_matmul::cooperative::KERNEL;
+
+    /// The instructions are in the one text that has a place for them, which is then for the oldest GPU that has them.
+    #[test]
+    fn a_kernel_that_waits_is_text_for_newer_gpus() {
+        let constants = [("COLUMNS", 5.0), ("SLIDE", 4.0)];
+        let (ptx, name) = found(&crate::ops::matmul::SUM[0], &constants, false).unwrap();
+        let text = module_text(ptx, &name, None);
+        assert!(text.contains("\n.target sm_80\n") && !text.contains("griddepcontrol"));
+        let waiting = waiting_text(&text).unwrap();
+        assert!(waiting.contains("\n.target sm_90\n"));
+        assert_eq!(waiting.matches("\tgriddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n").count(), 1);
+        assert_eq!(waiting_text(KERNEL.ptx[0]), None);
+    }
 
     /// bf16 has no code of its own for Hopper, and must not get that of f16.
     #[test]

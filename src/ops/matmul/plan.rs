@@ -42,7 +42,7 @@ impl Plan {
                 let constants = vec![("COLUMNS", 18.0), ("SLIDE", 3.0), ("ALIGNED", f64::from(u8::from(aligned(a, b, c))))];
                 return Self { tiles: c.rows.div_ceil(ROWS) as u32, kernel, constants, takes_scales: false };
             }
-            let (tiles, constants, finds_scales) = Self::cuda(a, b, c);
+            let (tiles, constants, finds_scales) = Self::cuda(a, b, c, ring);
             return Self { tiles, kernel, constants, takes_scales: scales && !finds_scales };
         }
         if let Some(constants) = narrow::constants(a, b, c, scales) {
@@ -80,12 +80,13 @@ impl Plan {
     /// On CUDA a block multiplies 128 rows at once where both bands are narrow, and finds `Log`'s scales itself, as the last of
     /// these says. Else strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window; tiles of 64
     /// rows and 16 columns for each of a thread's stand still.
-    fn cuda(a: &Operand, b: &Operand, c: &Operand) -> (u32, Constants, bool) {
+    fn cuda(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> (u32, Constants, bool) {
         let whole = is_whole(a, b, c);
         // A row of C that is an even number of values long would have a warp's threads meet in the same banks.
         let narrow = [5, 9].into_iter().find(|columns| whole && a.stride().max(b.stride()) < columns * 4 - 3 && c.stride() % 2 == 0);
         if let Some(columns) = narrow {
-            return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", 2.0)], true);
+            let slide = if has_constant_offsets(a, b, ring) { 4.0 } else { 2.0 };
+            return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", slide)], true);
         }
         let reach = (b.lower + b.upper) as usize + 8;
         let slide = [3, 5, 9, 17].into_iter().find(|columns| whole && reach <= columns * 8);
@@ -120,6 +121,12 @@ fn aligned(a: &Operand, b: &Operand, c: &Operand) -> bool {
 
 fn constants(columns: usize, slide: bool) -> Constants {
     vec![("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))]
+}
+
+/// Whether CUDA has a kernel for just these narrow bands: 17 diagonals in rows layout, and a multiple of 16 bytes to a matrix.
+fn has_constant_offsets(a: &Operand, b: &Operand, ring: Semiring) -> bool {
+    let suits = |band: &Operand| band.stride() == 16 && band.layout == Layout::Rows && band.rows.is_multiple_of(4);
+    suits(a) && suits(b) && !matches!(ring, Semiring::Max | Semiring::ProdMax)
 }
 
 /// Whether C is a band that holds the whole product of two bands.

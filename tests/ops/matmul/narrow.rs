@@ -81,3 +81,38 @@ fn special_values_far_from_the_matrix_ends() {
         }
     }
 }
+
+/// What CUDA has constant offsets for.
+#[test]
+fn full_widths_and_whole_vectors() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, width) in [17, 33].into_iter().enumerate() {
+            let lowers = [width / 2, 0, width - 1, width + 6, -4, width + 160, 6, -130];
+            for (m, [rows, inner, cols]) in [
+                [4, 4, 4],
+                [32, 32, 32],
+                [128, 128, 127],
+                [260, 300, 260],
+                [512, 400, 513],
+                [388, 520, 300],
+                [256, 260, 255],
+                [640, 640, 640],
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                for (k, lower) in lowers.into_iter().enumerate() {
+                    let other = lowers[(m + k) % 8];
+                    let (a, b) = ((lower, width - 1 - lower), (other, width - 1 - other));
+                    let case = Case { name: "full", batch: 1 + m % 3, rows, inner, cols, a, b };
+                    let (a, b) = operands(&case, (n * 64 + m * 8 + k) as u64);
+                    let ring = RINGS[(m + k) % 2];
+                    let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                    let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                    let what = format!("{}: {case:?} {ring:?}", tested.label);
+                    check_banded(&what, &banded_matmul(&left, &right, ring).unwrap(), &a, &b, ring, &Rows::Some(40));
+                }
+            }
+        }
+    }
+}
