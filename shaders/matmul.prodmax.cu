@@ -1,4 +1,5 @@
-// The product over (max, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands.
+// The product over (max, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands,
+// 4 for those of just 17 or 33 diagonals in rows layout.
 
 #include "shared/semiring_prodmax.cuh"
 #include "shared/matmul.cuh"
@@ -16,6 +17,11 @@ KERNEL(128, 8) matmul_prodmax_5_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narro
 KERNEL(128, 4) matmul_prodmax_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>(PRODUCT); }
 SHARED_BYTES(matmul_prodmax_5_2, Narrow17::BYTES)
 SHARED_BYTES(matmul_prodmax_9_2, Narrow33::BYTES)
+
+KERNEL(128, 8) matmul_prodmax_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full17>(PRODUCT); }
+KERNEL(128, 4) matmul_prodmax_9_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full33>(PRODUCT); }
+SHARED_BYTES(matmul_prodmax_5_4, Full17::BYTES)
+SHARED_BYTES(matmul_prodmax_9_4, Full33::BYTES)
 
 KERNEL(128, 4) matmul_prodmax_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 4) matmul_prodmax_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -1,5 +1,6 @@
 // The product over (+, ×); the constants are COLUMNS and 0 for tiles, 1 for sliding strips, 2 for narrow bands, 3 for wide
-// ones on Hopper's matrix units, and then whether operands are aligned, 4 for bands of 17 diagonals.
+// ones on Hopper's matrix units, and then whether operands are aligned, 4 for narrow bands of just 17 or 33 diagonals
+// in rows layout.
 
 #include "shared/semiring_sum.cuh"
 #include "shared/matmul.cuh"
@@ -25,8 +26,10 @@ KERNEL(128, 4) matmul_sum_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>
 SHARED_BYTES(matmul_sum_5_2, Narrow17::BYTES)
 SHARED_BYTES(matmul_sum_9_2, Narrow33::BYTES)
 
-KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow_fixed(PRODUCT); }
-SHARED_BYTES(matmul_sum_5_4, NarrowFixed::BYTES)
+KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full17>(PRODUCT); }
+KERNEL(128, 4) matmul_sum_9_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full33>(PRODUCT); }
+SHARED_BYTES(matmul_sum_5_4, Full17::BYTES)
+SHARED_BYTES(matmul_sum_9_4, Full33::BYTES)
 
 KERNEL(128, 4) matmul_sum_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 3) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

@@ -4,7 +4,6 @@
 
 #include "early.cuh"
 #include "matmul_narrow.cuh"
-#include "matmul_narrow_fixed.cuh"
 #include "matmul_slide.cuh"
 #include "matmul_tile.cuh"
 
@@ -53,9 +52,11 @@ DEVICE void slide(const Params& params, PRODUCT_BUFFERS) {
     product.run(&any_tainted);
 }
 
-// Products of whole bands neither of which is wider than the type's name says.
+// Products of whole bands neither of which is wider than the type's name says, or both as wide, in rows layout.
 typedef Narrow<5, 128> Narrow17;
 typedef Narrow<9, 128> Narrow33;
+typedef Narrow<5, 128, true> Full17;
+typedef Narrow<9, 128, true> Full33;
 
 template <class Narrow>
 DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
@@ -80,32 +81,8 @@ DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
                       i0,
                       i0 - params.a_lower,
                       threadIdx.x,
-                      (left.width() + 3 + 3) / 4,
-                      params.c_stride + 1,
                       false};
     product.run(&any_tainted);
-}
-
-DEVICE void narrow_fixed(const Params& params, PRODUCT_BUFFERS) {
-    after_previous();
-    extern __shared__ float4 fixed_memory[];
-    size_t batch = blockIdx.x / params.tiles;
-    if (batch >= params.batch) return;
-    int i0 = blockIdx.x % params.tiles * NarrowFixed::ROWS;
-    float* tiles = (float*)fixed_memory;
-    float* scales = tiles + NarrowFixed::C_SIZE + NarrowFixed::B_SIZE;
-    NarrowFixed product = {params,
-                           a + batch * params.rows * NarrowFixed::WIDTH,
-                           b + batch * params.inner * NarrowFixed::WIDTH,
-                           c + batch * params.rows * NarrowFixed::C_WIDTH,
-                           tiles,
-                           tiles + NarrowFixed::C_SIZE,
-                           scales,
-                           scales + NarrowFixed::ROWS,
-                           i0,
-                           i0 - params.a_lower,
-                           (int)threadIdx.x};
-    product.run();
 }
 
 template <int COLUMNS>

@@ -46,7 +46,8 @@ struct NarrowBand {
     METHOD bool inside(int row, int count) const { return (row >= max(0, lower)) & (row + count <= min(rows, cols - upper)); }
 };
 
-template <int COLUMNS, int ROWS_OF_C>
+// FULL: both operands have WIDTH diagonals, in rows layout, so that all offsets are constant.
+template <int COLUMNS, int ROWS_OF_C, bool FULL = false>
 struct Narrow {
     static constexpr int ROWS = ROWS_OF_C, GROUP = ROWS;
     static constexpr int WIDTH = 4 * COLUMNS - 3;    // of each operand at most, and what B's is padded to
@@ -65,8 +66,11 @@ struct Narrow {
     float* column_scale; // from the first column that any row of B has on
     int i0, k0;          // first row of the block, first row of B it needs
     uint t;              // thread
-    int steps, c_width;
     bool tainted;
+
+    METHOD int a_width() const { return FULL ? WIDTH : a.width(); }
+    METHOD int c_width() const { return FULL ? 2 * WIDTH - 1 : params.c_stride + 1; }
+    METHOD int steps() const { return (a_width() + 3 + 3) / 4; }
 
     // Rows of an operand from `first` on, `pitch` apart, with padding where they are shorter than `slots` values and where no
     // row is; in rows layout what a row has in memory outside the matrix comes with it. By fours, where a row is as long as
@@ -129,10 +133,30 @@ struct Narrow {
         }
     }
 
+    // A's rows of a full width, all of which exist.
+    METHOD void bring_a() const {
+        constexpr int LANES = WIDTH - 1, AT_ONCE = GROUP / LANES; // one more value of each row is left
+        int lane = t % LANES, line = t / LANES;
+        const float* from = a.values + (i0 + line) * WIDTH + lane;
+        float* to = tile_c + line * c_width() + lane;
+#pragma unroll
+        for (int n = 0; n < ROWS / AT_ONCE; n++) cp_async_4(to + n * AT_ONCE * c_width(), from + n * AT_ONCE * WIDTH);
+        cp_async_4(tile_c + t * c_width() + LANES, a.values + (i0 + t) * WIDTH + LANES);
+    }
+
+    // Padding before and after A's rows, as far as four that share their k reach: slots of C not yet written.
+    METHOD void surround() const {
+#pragma unroll
+        for (int n = 0; n < 3; n++) {
+            tile_c[t * c_width() + WIDTH + n] = ring_pad();
+            tile_c[t * c_width() + c_width() - 1 - n] = ring_pad();
+        }
+    }
+
     // Padding where a row of A reaches out of the matrix: rows of B that don't exist are padding too, but what A's slots hold
     // there need not be finite, and then the sum would have to be computed anew.
     METHOD void clear() const {
-        float* own = tile_c + t * c_width;
+        float* own = tile_c + t * c_width();
 #pragma unroll 1
         for (int slot = a.first_slot(i0 + t) - 1; slot >= 0; slot--) own[slot] = ring_pad();
 #pragma unroll 1
@@ -159,7 +183,7 @@ struct Narrow {
     // scale does that these share: that of a column is its largest value among the rows of B that are here.
     METHOD void prepare_all(int count) {
         int first = a.first_slot(i0 + t), end = a.end_slot(i0 + t);
-        float scale = prepare(tile_c + t * c_width + first, 1, end - first);
+        float scale = prepare(tile_c + t * c_width() + first, 1, end - first);
         if (RING_SCALES) row_scale[t] = scale;
         for (int column = t; column < count + b.width() - 1; column += GROUP) {
             bool real = (uint)(k0 - b.lower + column) < (uint)params.cols;
@@ -173,12 +197,18 @@ struct Narrow {
     template <bool ENDS>
     METHOD void multiply(float (&acc)[COLUMNS][4], const float* const (&from_a)[4], const float* from_b, int n) const {
         int lane = t % 4;
+        float fours[4][4]; // of A, where its rows begin at multiples of 16 bytes less r values
+#pragma unroll
+        for (int r = 0; FULL && r < 4; r++) {
+            float4 v = *(const float4*)(from_a[0] + r * (c_width() - 1) + 4 * n);
+            fours[r][0] = v.x, fours[r][1] = v.y, fours[r][2] = v.z, fours[r][3] = v.w;
+        }
 #pragma unroll
         for (int q = 0; q < 4; q++) {
             float x[4];
 #pragma unroll
             for (int r = 0; r < 4; r++) {
-                x[r] = from_a[r][4 * n + q];
+                x[r] = FULL ? fours[r][q] : from_a[r][4 * n + q];
                 if (ENDS && (uint)(4 * n + q - r) >= (uint)a.width()) x[r] = ring_pad();
             }
 #pragma unroll
@@ -202,7 +232,7 @@ struct Narrow {
         const float* from_a[4];
 #pragma unroll
         for (int r = 0; r < 4; r++) {
-            own[r] = tile_c + (t / 4 * 4 + r) * c_width - r;
+            own[r] = tile_c + (t / 4 * 4 + r) * c_width() - r;
             from_a[r] = own[r];
         }
         const float* from_b = tile_b + t / 4 * 4 * WIDTH + lane;
@@ -213,31 +243,31 @@ struct Narrow {
             for (int r = 0; r < 4; r++) acc[e][r] = ring_start();
         }
 #pragma unroll 1
-        for (int n = 0; n < steps; n++, from_b += 4 * WIDTH) {
-            bool ends = (n == 0) | (4 * n + 3 >= a.width());
+        for (int n = 0; n < steps(); n++, from_b += 4 * WIDTH) {
+            bool ends = !FULL && ((n == 0) | (4 * n + 3 >= a.width()));
             if (ends) multiply<true>(acc, from_a, from_b, n);
             else multiply<false>(acc, from_a, from_b, n);
             __syncwarp();
             // No later k reaches the window's first columns.
 #pragma unroll
             for (int r = 0; r < 4; r++) {
-                if (!ends | ((uint)(4 * n + lane - r) < (uint)c_width)) own[r][4 * n + lane] = acc[0][r];
+                if (!ends | ((uint)(4 * n + lane - r) < (uint)c_width())) own[r][4 * n + lane] = acc[0][r];
             }
         }
 #pragma unroll
         for (int e = 1; e < COLUMNS; e++) {
 #pragma unroll
             for (int r = 0; r < 4; r++) {
-                int slot = 4 * (steps - 1 + e) + lane - r;
-                if (slot < c_width) own[r][slot + r] = acc[e][r];
+                int slot = 4 * (steps() - 1 + e) + lane - r;
+                if ((FULL && e < COLUMNS - 1) || slot < c_width()) own[r][slot + r] = acc[e][r];
             }
         }
     }
 
     // A row of C to each thread: scaled back, and the fill where it reaches out of the matrix.
     METHOD void finish() const {
-        int i = i0 + t, first = clamp(params.c_lower - i, 0, c_width), end = clamp(params.cols + params.c_lower - i, first, c_width);
-        float* row = tile_c + t * c_width;
+        int i = i0 + t, first = clamp(params.c_lower - i, 0, c_width()), end = clamp(params.cols + params.c_lower - i, first, c_width());
+        float* row = tile_c + t * c_width();
         if (RING_SCALES) {
             float scale = row_scale[t];
 #pragma unroll 4
@@ -250,16 +280,16 @@ struct Narrow {
 #pragma unroll 1
         for (int slot = 0; slot < first; slot++) row[slot] = params.fill;
 #pragma unroll 1
-        for (int slot = end; slot < c_width; slot++) row[slot] = params.fill;
+        for (int slot = end; slot < c_width(); slot++) row[slot] = params.fill;
     }
 
     METHOD static bool is_exact(float value) { return RING_SCALES ? !isnan(value) : ring_is_exact(value); }
 
     // A warp's rows to memory. What padding may have spoilt is computed anew.
     METHOD void write(bool all) const {
-        int row = i0 + t / 32 * 32, length = min(32, params.rows - row) * c_width;
-        const float* from = tile_c + t / 32 * 32 * c_width;
-        float* to = c + row * c_width;
+        int row = i0 + t / 32 * 32, length = min(32, params.rows - row) * c_width();
+        const float* from = tile_c + t / 32 * 32 * c_width();
+        float* to = c + row * c_width();
         // Four values at once as far as there are, where C begins at a multiple of 16 bytes.
         int fours = (size_t)c & 15 ? 0 : length & ~3;
         bool exact = true;
@@ -278,17 +308,19 @@ struct Narrow {
         __syncwarp();
 #pragma unroll 1
         for (int x = t % 32; x < length; x += 32) {
-            int i = row + x / c_width, j = i - params.c_lower + x % c_width;
+            int i = row + x / c_width(), j = i - params.c_lower + x % c_width();
             if ((all | !is_exact(from[x])) & ((uint)j < (uint)params.cols)) to[x] = ring_exact(params, a.values, b.values, i, j);
         }
     }
 
     METHOD void run(int* any_tainted) {
-        int count = ROWS - 4 + 4 * steps;
+        int count = ROWS - 4 + 4 * steps();
         if (RING_LOOKS & t == 0) *any_tainted = 0;
-        bring(tile_c, c_width, a.width(), a, i0, ROWS, false);
+        if (FULL) surround();
+        if (FULL && i0 + ROWS <= params.rows) bring_a();
+        else bring(tile_c, c_width(), a_width(), a, i0, ROWS, false);
         // As far from a multiple of 16 bytes as it is in memory.
-        bool by_fours = !b.columns & (b.width() == WIDTH);
+        bool by_fours = FULL || (!b.columns & (b.width() == WIDTH));
         if (by_fours) tile_b += (size_t)b.at(k0, 0) / 4 % 4;
         bring(tile_b, WIDTH, WIDTH, b, k0, count, by_fours);
         cp_async_commit();

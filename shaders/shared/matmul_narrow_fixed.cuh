@@ -1,12 +1,12 @@
-// The whole product of two bands of just WIDTH diagonals each, in rows layout, with a multiple of four rows: what is done in
-// matmul_narrow.cuh, with all offsets constant. Blocks at the matrix's ends are no different but for what they bring and what they
-// write.
+// The whole product over `Log` of two bands of just WIDTH diagonals each, in rows layout, with a multiple of four rows: what
+// matmul_narrow.cuh does, but logarithms are taken in registers, as sums leave the window. Blocks at the matrix's ends are no
+// different but for what they bring and what they write.
 //
 // Rows of A, later of C, are 2 · WIDTH - 1 values apart in shared memory, so that four k of a row begin at a multiple of 16 bytes;
 // rows of B lie as in memory, and as far from a multiple of 16 bytes.
 #pragma once
 
-#include "matmul_narrow.cuh"
+#include "matmul.cuh"
 
 struct NarrowFixed {
     static constexpr int WIDTH = 17, C_WIDTH = 2 * WIDTH - 1;
@@ -16,7 +16,7 @@ struct NarrowFixed {
     static constexpr int STEPS = COLUMNS;             // fours of k that a group of rows has
     static constexpr int C_SIZE = ROWS * C_WIDTH;
     static constexpr int B_SIZE = LINES * WIDTH + 12; // starts up to 3 further on; the window reaches beyond the last
-    static constexpr int SCALES = RING_SCALES ? ROWS + LINES + WIDTH - 1 : 0;
+    static constexpr int SCALES = ROWS + LINES + WIDTH - 1;
     static constexpr int BYTES = (C_SIZE + B_SIZE + SCALES) * 4;
 
     const Params& params;
@@ -30,14 +30,11 @@ struct NarrowFixed {
     int i0, k0;          // first row of the block, first row of B it needs
     int t;               // thread
 
-    // Nothing is stored: what stands for it until values are prepared.
-    METHOD static float nothing() { return RING_SCALES ? minus_infinity() : ring_pad(); }
-
     template <bool EDGE>
     METHOD float load_a(int row, int slot) const {
         if (EDGE) {
             int k = i0 + row - params.a_lower + slot;
-            if ((i0 + row >= params.rows) | ((uint)k >= (uint)params.inner)) return nothing();
+            if ((i0 + row >= params.rows) | ((uint)k >= (uint)params.inner)) return minus_infinity();
         }
         return a[(i0 + row) * WIDTH + slot];
     }
@@ -78,7 +75,7 @@ struct NarrowFixed {
         for (int line = t; line < LINES; line += THREADS) {
             if ((uint)(k0 + line) < (uint)params.inner) continue;
 #pragma unroll 1
-            for (int slot = 0; slot < WIDTH; slot++) tile_b[line * WIDTH + slot] = nothing();
+            for (int slot = 0; slot < WIDTH; slot++) tile_b[line * WIDTH + slot] = minus_infinity();
         }
     }
 
@@ -118,7 +115,6 @@ struct NarrowFixed {
     METHOD static float finished(float sum, float scale, bool& spoilt) {
         bool exact = ring_is_exact(sum);
         spoilt = !exact;
-        if (!RING_SCALES) return sum;
         float value = natural_log(sum, scale);
 #ifdef __CUDACC__
         // Without a branch.
@@ -162,7 +158,7 @@ struct NarrowFixed {
     template <bool FIRST, bool LAST>
     METHOD void store(float* own, const float (&sums)[4], int slot, const float (&scale)[4], bool& spoilt) const {
         int lane = t % 4;
-        float of_column = RING_SCALES ? column_scale[t / 4 * 4 + slot + lane] : 0;
+        float of_column = column_scale[t / 4 * 4 + slot + lane];
 #pragma unroll
         for (int r = 0; r < 4; r++) {
             bool bad, there = (!FIRST || lane >= r) && (!LAST || lane <= r);
@@ -177,11 +173,9 @@ struct NarrowFixed {
         int rows = t / 4 * 4;
         float* own = tile_c + rows * C_WIDTH;
         const float* from_b = tile_b + rows * WIDTH + t % 4;
-        float scale[4] = {};
+        float scale[4];
 #pragma unroll
-        for (int r = 0; r < 4; r++) {
-            if (RING_SCALES) scale[r] = row_scale[rows + r];
-        }
+        for (int r = 0; r < 4; r++) scale[r] = row_scale[rows + r];
         bool spoilt = false;
         Sums acc;
         multiply<true, false>(acc, own, from_b);
@@ -208,7 +202,7 @@ struct NarrowFixed {
         for (int n = x; n < x + 4; n++) {
             int i = i0 + first_row + n / C_WIDTH, j = i - params.c_lower + n % C_WIDTH;
             if ((uint)j >= (uint)params.cols) from[n] = params.fill;
-            else if (RING_SCALES ? isnan(from[n]) : !ring_is_exact(from[n])) from[n] = ring_exact(params, a, b, i, j);
+            else if (isnan(from[n])) from[n] = ring_exact(params, a, b, i, j);
         }
     }
 
@@ -249,17 +243,37 @@ struct NarrowFixed {
         }
         cp_async_wait<0>();
         __syncthreads();
-        if (RING_SCALES) {
-            if (edge) {
-                clear_b();
-                __syncthreads();
-            }
-            prepare_all();
+        if (edge) {
+            clear_b();
             __syncthreads();
         }
+        prepare_all();
+        __syncthreads();
         bool spoilt = multiply_all() | edge;
         __syncwarp();
         spoilt = __any_sync(~0u, spoilt);
         if (i0 + t / 32 * 32 < params.rows) write(spoilt);
     }
 };
+
+DEVICE void narrow_fixed(const Params& params, PRODUCT_BUFFERS) {
+    after_previous();
+    extern __shared__ float4 fixed_memory[];
+    size_t batch = blockIdx.x / params.tiles;
+    if (batch >= params.batch) return;
+    int i0 = blockIdx.x % params.tiles * NarrowFixed::ROWS;
+    float* tiles = (float*)fixed_memory;
+    float* scales = tiles + NarrowFixed::C_SIZE + NarrowFixed::B_SIZE;
+    NarrowFixed product = {params,
+                           a + batch * params.rows * NarrowFixed::WIDTH,
+                           b + batch * params.inner * NarrowFixed::WIDTH,
+                           c + batch * params.rows * NarrowFixed::C_WIDTH,
+                           tiles,
+                           tiles + NarrowFixed::C_SIZE,
+                           scales,
+                           scales + NarrowFixed::ROWS,
+                           i0,
+                           i0 - params.a_lower,
+                           (int)threadIdx.x};
+    product.run();
+}

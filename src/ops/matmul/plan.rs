@@ -85,7 +85,7 @@ impl Plan {
         // A row of C that is an even number of values long would have a warp's threads meet in the same banks.
         let narrow = [5, 9].into_iter().find(|columns| whole && a.stride().max(b.stride()) < columns * 4 - 3 && c.stride() % 2 == 0);
         if let Some(columns) = narrow {
-            let slide = if has_constant_offsets(a, b, ring) { 4.0 } else { 2.0 };
+            let slide = if is_full(a, b, c, columns, ring) { 4.0 } else { 2.0 };
             return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", slide)], true);
         }
         let reach = (b.lower + b.upper) as usize + 8;
@@ -123,10 +123,13 @@ fn constants(columns: usize, slide: bool) -> Constants {
     vec![("COLUMNS", columns as f64), ("SLIDE", f64::from(u8::from(slide)))]
 }
 
-/// Whether CUDA has a kernel for just these narrow bands: 17 diagonals in rows layout, and a multiple of 16 bytes to a matrix.
-fn has_constant_offsets(a: &Operand, b: &Operand, ring: Semiring) -> bool {
-    let suits = |band: &Operand| band.stride() == 16 && band.layout == Layout::Rows && band.rows.is_multiple_of(4);
-    suits(a) && suits(b) && !matches!(ring, Semiring::Max | Semiring::ProdMax)
+/// Whether CUDA has a kernel with constant offsets for two narrow bands: both as wide as these columns allow, in rows layout.
+/// That of `Log` for 17 diagonals moves four values at a time alone.
+fn is_full(a: &Operand, b: &Operand, c: &Operand, columns: i32, ring: Semiring) -> bool {
+    let full = |band: &Operand| band.stride() == columns * 4 - 4 && band.layout == Layout::Rows;
+    let by_fours = columns == 5 && matches!(ring, Semiring::Log | Semiring::Sample { .. });
+    let fours = |band: &Operand| band.rows.is_multiple_of(4) && band.buffer.offset.is_multiple_of(16);
+    full(a) && full(b) && (!by_fours || [a, b, c].into_iter().all(fours))
 }
 
 /// Whether C is a band that holds the whole product of two bands.
