@@ -4,11 +4,19 @@
 
 #include "shared/semiring_sum.cuh"
 #include "shared/matmul.cuh"
-#include "shared/matmul_hopper.cuh"
+#include "shared/matmul_hopper_slide.cuh"
+#include "shared/matmul_hopper_tile.cuh"
 
 #if defined(HOPPER) || !defined(__CUDACC__)
-KERNEL(128, 3) matmul_sum_18_3_0(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18, false>(params, a, b, c); }
-KERNEL(128, 3) matmul_sum_18_3_1(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18, true>(params, a, b, c); }
+typedef Sliding<18, false> SlidingWide;
+typedef Sliding<18, true> SlidingAligned;
+typedef Standing<18, true> StandingAligned;
+KERNEL(512, 1) matmul_sum_18_3_0(PARAMS params, PRODUCT_BUFFERS) { slide_in_teams<SlidingWide>(params, a, b, c); }
+KERNEL(512, 1) matmul_sum_18_3_1(PARAMS params, PRODUCT_BUFFERS) { slide_in_teams<SlidingAligned>(params, a, b, c); }
+KERNEL(512, 1) matmul_sum_18_6_1(PARAMS params, PRODUCT_BUFFERS) { tile_in_teams<StandingAligned>(params, a, b, c); }
+SHARED_BYTES(matmul_sum_18_3_0, SlidingWide::BYTES)
+SHARED_BYTES(matmul_sum_18_3_1, SlidingAligned::BYTES)
+SHARED_BYTES(matmul_sum_18_6_1, StandingAligned::BYTES)
 #endif
 
 #ifndef HOPPER

@@ -106,3 +106,15 @@ DEVICE void wgmma(float (&c)[64], uint a, uint b) {
                  : "r"(a), "n"(1024 >> 4 | 1 << 30), "r"(b), "n"(int(LINE * 8 >> 4 | (LINE == 128 ? 1u : 2u) << 30)), "n"(ACROSS));
 }
 #endif
+
+#ifndef __CUDACC__
+typedef emulation::Barrier Barrier;
+
+DEVICE void barrier_start(Barrier& barrier, uint count) { emulate_barrier_start(barrier, count); }
+DEVICE void barrier_arrive(Barrier& barrier) { emulate_barrier_arrive(barrier); }
+DEVICE void barrier_wait(Barrier& barrier, uint phase) { emulate_barrier_wait(barrier, phase); }
+template <int count>
+DEVICE void fewer_registers() {}
+template <int count>
+DEVICE void more_registers() {}
+#endif

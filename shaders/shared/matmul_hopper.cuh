@@ -1,11 +1,8 @@
-// The whole product of two wide bands on Hopper's matrix units, in thirds of f32 (thirds.cuh): a warpgroup has 64
-// rows of C, and goes along the rows of B that they reach, 16 at a time (a slab).
+// Products of two bands on Hopper's matrix units, in thirds of f32 (thirds.cuh): what a window that slides along wide bands
+// (matmul_hopper_slide.cuh) and one that stands still (matmul_hopper_tile.cuh) have in common.
 //
-//         columns of C                    16 rows of B reach no more columns than a row does and 15 more: the
-//   A     [ window ]→                     window. It moves on with the slabs, and the 16 columns that it leaves
-//   x x . x x x x x . . .                 behind are finished. They go from registers to C while the next
-//   . x x . x x x x x . .                 slab's products are under way, and the slab after that is split and
-//                                         staged, of A as of B.
+// A block goes along rows of B, 16 at a time (a slab). One warpgroup brings slabs, split, some ahead; three multiply by them,
+// each 64 rows of A by a window of B's columns. A's values go from memory to registers, where they are split and multiplied.
 #pragma once
 
 #include "early.cuh"
@@ -15,25 +12,34 @@
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-// The window has GROUPS · 8 columns. If ALIGNED, A and B may be read 4 at once, and C written 2 at once.
-template <int GROUPS, bool ALIGNED>
-struct Warpgroup {
+// The window has GROUPS · 8 columns. If ALIGNED, A, B and C may be read and written 4 at once. If it SLIDES, it moves on with the
+// slabs, as far as B's band does; else it begins with column j0 throughout.
+template <int GROUPS, bool ALIGNED, bool SLIDES>
+struct Warpgroups {
     typedef Slab<GROUPS> Own;
     static constexpr int ROWS = Own::ROWS, DEPTH = Own::DEPTH;
-    static constexpr int LEFT = DEPTH / 8; // groups that the window leaves behind
-    static constexpr int BYTES = 2 * Own::BYTES;
+    static constexpr int TEAMS = 3;     // warpgroups that multiply
+    static constexpr int PAIR = 2;      // groups, of 16 columns
+    static constexpr int PAIRS = GROUPS / PAIR;
+    static constexpr int THREADS = (TEAMS + 1) * 128, STAGES = 4, BYTES = STAGES * Own::BYTES;
+    typedef float Sums[GROUPS][4];
     static_assert(Own::COLUMNS == 128 + 16, "four columns to a lane and two values of those beyond to a thread");
 
     const Params& params;
     const float* __restrict__ a;
     const float* __restrict__ b;
     float* __restrict__ c;
-    char* slabs; // two, in turns
-    int i0, t;   // first row of the block, thread
+    char* slabs; // STAGES, in turns
+    int t, team;           // thread of its warpgroup, and which that is
+    int origin, all;       // first row of the first slab of B, number of slabs
+    int j0;                // first column of the window
+    int i0, end;           // first row of the warpgroup's strip, and the one after the block's
+    Barrier *full, *empty; // of each stage
 
-    METHOD int slab_count() const { return (ROWS + params.a_lower + params.a_upper + DEPTH - 1) / DEPTH; }
-    METHOD int k0(int slab) const { return i0 - params.a_lower + slab * DEPTH; } // first row of B in the slab
-    METHOD int row() const { return t / 32 * 16 + t % 32 / 4; }                  // this thread's of the block, and 8 further
+    METHOD int k0(int slab) const { return origin + slab * DEPTH; } // first row of B in the slab
+    METHOD int row() const { return t / 32 * 16 + t % 32 / 4; }                     // this thread's of the strip, and 8 further
+    METHOD char* slab(int s) const { return slabs + s % STAGES * Own::BYTES; }
+    METHOD uint round(int s) const { return s / STAGES % 2; } // which of a barrier's phases
 
     // ---- A: four k of two rows ----
 
@@ -43,16 +49,17 @@ struct Warpgroup {
         int place[2], count[2]; // of the four in what is stored of each row, and how many are
     };
 
-    METHOD FromA from_a() const {
+    // For the strip at row `strip`, from this slab on.
+    METHOD FromA from_a(int strip, int slab) const {
         bool columns = !ALIGNED & (params.flags & 1);
-        int k = k0(0) + t % 4 * 4;
-        FromA from = {a + a_index(params, i0 + row(), k), 8 * (columns ? 1 : params.a_stride), columns ? params.a_stride : 1};
+        int k = k0(slab) + t % 4 * 4;
+        FromA from = {a + a_index(params, strip + row(), k), 8 * (columns ? 1 : params.a_stride), columns ? params.a_stride : 1};
 #pragma unroll
         for (int n = 0; n < 2; n++) {
-            int i = i0 + row() + n * 8;
-            int first = max(i - params.a_lower, 0), end = i < params.rows ? min(i + params.a_upper + 1, params.inner) : 0;
+            int i = strip + row() + n * 8;
+            int first = max(i - params.a_lower, 0), last = i < end ? min(i + params.a_upper + 1, params.inner) : 0;
             from.place[n] = k - first;
-            from.count[n] = max(end - first, 0);
+            from.count[n] = max(last - first, 0);
         }
         return from;
     }
@@ -83,31 +90,30 @@ struct Warpgroup {
         from.next += DEPTH * from.step;
     }
 
-    // What was loaded last.
-    METHOD void stage_a(float (&x)[2][4], FromA& from, char* slab) const {
+    // What was loaded last, in thirds, as products take it: of this thread's four k the first two as if they were 2 (t % 4)
+    // and the next, the others as if 8 further. B's rows lie accordingly.
+    METHOD void split_a(uint (&thirds_of)[3][4], const float (&x)[2][4], FromA& from) const {
 #pragma unroll
         for (int n = 0; n < 2; n++) {
+            float y[4];
 #pragma unroll
-            for (int e = 0; e < 4; e++) x[n][e] = (uint)(from.place[n] + e) < (uint)from.count[n] ? x[n][e] : 0;
+            for (int e = 0; e < 4; e++) y[e] = (uint)(from.place[n] + e) < (uint)from.count[n] ? x[n][e] : 0;
             from.place[n] += DEPTH;
-        }
-        char* to = slab + Own::of_a(row(), t % 4 * 4);
+            Thirds low = thirds(y[0], y[1]), high = thirds(y[2], y[3]);
 #pragma unroll
-        for (int n = 0; n < 2; n++) {
-            Thirds low = thirds(x[n][0], x[n][1]), high = thirds(x[n][2], x[n][3]);
-#pragma unroll
-            for (int m = 0; m < 3; m++) *(uint2*)(to + m * Own::A_PART + n * 8 * 16) = make_uint2(low.part[m], high.part[m]);
+            for (int m = 0; m < 3; m++) thirds_of[m][n] = low.part[m], thirds_of[m][2 + n] = high.part[m];
         }
     }
 
     // ---- B: four columns of four rows to a thread, and two of one row of the columns beyond ----
 
     struct FromB {
-        const float* next; // the first of the next slab's four columns, in the first of the four rows
+        const float* next; // the first of the slab's four columns, in the first of the four rows
+        int turn;          // slabs so far, modulo TURNS
         int along, step;   // to the next column, and to the next k
         int rest;          // to the first of the two columns
-        int k, end;        // the slab's first, and where slabs or rows end
-        int bits;          // which of the values are in the band, row by row
+        int k, j, end;     // the slab's first row and column, and where slabs or rows end
+        int bits;          // which of the values are in the band, row by row, where that is the same for all slabs
     };
     struct Values {
         float four[4][4], rest[2];
@@ -121,38 +127,48 @@ struct Warpgroup {
     // A bit for each of `count` from `first` on, before `end`.
     METHOD static uint bits(int first, int end, int count) { return (1u << clamp(end, 0, count)) - (1u << clamp(first, 0, count)); }
 
+    // Which values of a slab are in the matrix and in the band.
+    METHOD uint in_matrix(int k, int j, int end) const {
+        uint four = bits(-j - column(), params.cols - j - column(), 4), two = bits(-j - rest_column(), params.cols - j - rest_column(), 2);
+        uint stored = (uint)(k + rest_k()) < (uint)end ? two << 16 : 0;
+#pragma unroll
+        for (int n = 0; n < 4; n++) stored |= (uint)(k + k_of(n)) < (uint)end ? four << n * 4 : 0;
+        return stored;
+    }
+
+    METHOD uint in_band(int k, int j) const {
+        int first = k - params.b_lower - j, width = params.b_lower + params.b_upper + 1, rest = first + rest_k() - rest_column();
+        uint stored = bits(rest, rest + width, 2) << 16;
+#pragma unroll
+        for (int n = 0; n < 4; n++) stored |= bits(first + k_of(n) - column(), first + k_of(n) - column() + width, 4) << n * 4;
+        return stored;
+    }
+
     METHOD FromB from_b() const {
-        int k = k0(0), j = k - params.b_lower, width = params.b_lower + params.b_upper + 1;
+        int k = k0(0);
         bool columns = !ALIGNED & (params.flags >> 2 & 1);
         FromB from;
-        from.next = b + b_index(params, k + k_of(0), j + column());
+        from.turn = 0;
+        from.next = b + b_index(params, k + k_of(0), j0 + column());
         from.along = columns ? params.b_stride : 1;
         from.step = columns ? 1 : params.b_stride;
         from.rest = (rest_column() - column()) * from.along + (rest_k() - k_of(0)) * from.step;
         from.k = k;
-        from.end = min(params.inner, k0(slab_count()));
-        from.bits = bits(rest_k() - rest_column(), rest_k() - rest_column() + width, 2) << 16;
-#pragma unroll
-        for (int n = 0; n < 4; n++) from.bits |= bits(k_of(n) - column(), k_of(n) - column() + width, 4) << n * 4;
+        from.j = j0;
+        from.end = min(params.inner, k0(all));
+        from.bits = SLIDES ? in_band(k, j0) : 0x3ffff;
         return from;
     }
 
-    // Which values are in the matrix, if not all are.
-    METHOD uint in_matrix(const FromB& from) const {
-        int j = from.k - params.b_lower;
-        uint four = bits(-j - column(), params.cols - j - column(), 4), two = bits(-j - rest_column(), params.cols - j - rest_column(), 2);
-        uint stored = (uint)(from.k + rest_k()) < (uint)from.end ? two << 16 : 0;
-#pragma unroll
-        for (int n = 0; n < 4; n++) stored |= (uint)(from.k + k_of(n)) < (uint)from.end ? four << n * 4 : 0;
-        return stored;
-    }
-
     METHOD void load_b(Values& v, FromB& from) const {
-        int j = from.k - params.b_lower;
-        bool inner = (from.k >= 0) & (from.k + DEPTH <= from.end) & (j >= 0) & (j + Own::COLUMNS <= params.cols);
+        bool inner = (from.k >= 0) & (from.k + DEPTH <= from.end) & (from.j >= 0) & (from.j + Own::COLUMNS <= params.cols);
         computed_here(from.bits);
         v.stored = from.bits;
-        if (!inner) v.stored &= in_matrix(from);
+        if (!inner) v.stored &= in_matrix(from.k, from.j, from.end);
+        if (!SLIDES) {
+            int first = from.k - params.b_lower - from.j, end = from.k + params.b_upper + 1 - from.j;
+            if ((first + DEPTH - 1 > 0) | (end < Own::COLUMNS)) v.stored &= in_band(from.k, from.j);
+        }
         computed_here(from.step);
         computed_here(from.along);
         const float* rest = from.next + from.rest;
@@ -180,136 +196,152 @@ struct Warpgroup {
             if (v.stored >> 16 & 1) v.rest[0] = rest[0];
             if (v.stored >> 17 & 1) v.rest[1] = rest[from.along];
         }
-        from.next += DEPTH * (params.b_stride + 1);
+        from.next += DEPTH * (from.step + (SLIDES ? from.along : 0));
         from.k += DEPTH;
+        if (SLIDES) from.j += DEPTH;
     }
 
-    METHOD void stage_b(Values& v, char* slab) const {
-        char* to = slab + Own::of_b(t / 32, column());
+    METHOD void stage_b(Values& v, FromB& from, char* slab) const {
+        // Columns keep their place in the window as it slides: those that come in have that of those that it left.
+        auto place = [&](int pair) { return (pair + from.turn < PAIRS ? pair + from.turn : pair + from.turn - PAIRS) * PAIR * Own::BESIDE; };
+        char* to = slab + Own::at(t / 32, column() % 16) + place(t % 32 / 4);
 #pragma unroll
         for (int n = 0; n < 4; n++) {
 #pragma unroll
             for (int e = 0; e < 4; e++) v.four[n][e] = v.stored >> (n * 4 + e) & 1 ? v.four[n][e] : 0;
             Thirds low = thirds(v.four[n][0], v.four[n][1]), high = thirds(v.four[n][2], v.four[n][3]);
 #pragma unroll
-            for (int m = 0; m < 3; m++) *(uint2*)(to + Own::of_b(n * 4, 0) + m * Own::B_PART) = make_uint2(low.part[m], high.part[m]);
+            for (int m = 0; m < 3; m++) {
+                *(uint*)(to + Own::at(n * 4, 0) + m * Own::PART) = low.part[m];
+                *(uint*)(to + Own::at(n * 4, 2) + m * Own::PART) = high.part[m];
+            }
         }
         Thirds split = thirds(v.stored >> 16 & 1 ? v.rest[0] : 0, v.stored >> 17 & 1 ? v.rest[1] : 0);
-        to = slab + Own::of_b(t / 8, rest_column());
+        to = slab + Own::at(rest_k(), rest_column() % 16) + place(PAIRS - 1);
+        if (SLIDES) from.turn = from.turn + 1 < PAIRS ? from.turn + 1 : 0;
 #pragma unroll
-        for (int m = 0; m < 3; m++) *(uint*)(to + m * Own::B_PART) = split.part[m];
+        for (int m = 0; m < 3; m++) *(uint*)(to + m * Own::PART) = split.part[m];
     }
 
     // ---- C ----
 
     struct ToC {
-        float* next;  // the row's next two columns
+        float* line;  // the row's first four columns
         int down;     // to the other row
         float finite; // 0, or NaN after a sum that is not
-        int first, end; // columns that all of the block's rows have
+        int first, end; // columns that all of the strip's rows have
     };
 
     METHOD ToC to_c() const {
         int j = i0 - params.c_lower;
-        int end = i0 + ROWS <= params.rows ? min(params.c_lower + params.c_upper + 1, params.cols - j) : 0;
-        return {c + c_index(params, i0 + row(), j + t % 4 * 2), 8 * params.c_stride, 0, max(ROWS - 1, -j), end};
+        int last = i0 + ROWS <= params.rows ? min(params.c_lower + params.c_upper + 1, params.cols - j) : 0;
+        return {c + c_index(params, i0 + row(), j + t % 4 * 4), 8 * params.c_stride, 0, max(ROWS - 1, -j), last};
     }
 
-    // Groups of the window from this column on, counted from the first that the block's first row has.
-    template <int COUNT>
-    METHOD void finish(const float (&sums)[COUNT][4], ToC& to, int column) const {
+    // 16 columns of the window, counted from the first that the strip's first row has.
+    METHOD void finish(const float (&sums)[PAIR][4], ToC& to, int column) const {
         int j = i0 - params.c_lower + column, width = params.c_lower + params.c_upper + 1;
         computed_here(to.down);
-        computed_here(to.next);
-        float* other = to.next + to.down;
+        float* own = to.line + column;
+        computed_here(own);
+        float* other = own + to.down;
         computed_here(other);
-        if ((column >= to.first) & (column + COUNT * 8 <= to.end)) {
+        if ((column >= to.first) & (column + DEPTH <= to.end)) {
 #pragma unroll
-            for (int n = 0; n < COUNT; n++) {
-                if (ALIGNED) {
-                    *(float2*)(to.next + n * 8) = make_float2(sums[n][0], sums[n][1]);
-                    *(float2*)(other + n * 8) = make_float2(sums[n][2], sums[n][3]);
-                } else {
-                    to.next[n * 8] = sums[n][0], to.next[n * 8 + 1] = sums[n][1];
-                    other[n * 8] = sums[n][2], other[n * 8 + 1] = sums[n][3];
-                }
+            for (int n = 0; n < 2; n++) {
+                float* line = n ? other : own;
+                float4 v = make_float4(sums[0][2 * n], sums[0][2 * n + 1], sums[1][2 * n], sums[1][2 * n + 1]);
+                if (ALIGNED) *(float4*)line = v;
+                else line[0] = v.x, line[1] = v.y, line[2] = v.z, line[3] = v.w;
             }
         } else {
 #pragma unroll
-            for (int m = 0; m < 4; m++) {
-                int r = row() + m / 2 * 8, place = column + t % 4 * 2 + m % 2 - r; // in the row of C
-                float* line = (m / 2 ? other : to.next) + m % 2;
+            for (int n = 0; n < 2; n++) {
+                int r = row() + n * 8, place = column + t % 4 * 4 - r; // in the row of C
+                float* line = n ? other : own;
                 int there = i0 + r < params.rows ? width : 0;
 #pragma unroll
-                for (int n = 0; n < COUNT; n++) {
-                    bool in_cols = (uint)(j + t % 4 * 2 + m % 2 + n * 8) < (uint)params.cols;
-                    if ((place + n * 8 >= 0) & (place + n * 8 < there)) line[n * 8] = in_cols ? sums[n][m] : params.fill;
+                for (int e = 0; e < 4; e++) {
+                    bool in_cols = (uint)(j + t % 4 * 4 + e) < (uint)params.cols;
+                    if ((place + e >= 0) & (place + e < there)) line[e] = in_cols ? sums[e / 2][2 * n + e % 2] : params.fill;
                 }
             }
         }
-        to.next += COUNT * 8;
 #pragma unroll
-        for (int n = 0; n < COUNT; n++) {
+        for (int n = 0; n < PAIR; n++) {
 #pragma unroll
             for (int m = 0; m < 4; m++) to.finite = fmaf(sums[n][m], 0.0f, to.finite);
         }
     }
 
-    METHOD void run() {
-        int count = slab_count();
-        float sums[GROUPS][4], left[LEFT][4], x[2][4] = {};
-        Values values = {};
-        FromA of_a = from_a();
-        FromB of_b = from_b();
-        ToC to = to_c();
+    // ---- What warpgroups do ----
+
+    METHOD void bring() const {
+        Values values[2] = {};
+        FromB from = from_b();
+        load_b(values[0], from);
+        load_b(values[1], from);
+#pragma unroll 1
+        for (int s = 0; s < all; s += 2) {
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+                if (s + n >= all) break;
+                barrier_wait(empty[(s + n) % STAGES], round(s + n) ^ 1);
+                stage_b(values[n], from, slab(s + n));
+                matrix_fence();
+                __syncwarp();
+                if (t % 32 == 0) barrier_arrive(full[(s + n) % STAGES]);
+                load_b(values[n], from);
+            }
+        }
+    }
+
+    // Lets slabs pass until this one.
+    METHOD void pass(int& s, int until) const {
+#pragma unroll 1
+        for (; s < until; s++) {
+            barrier_wait(full[s % STAGES], round(s));
+            if (t % 32 == 0) barrier_arrive(empty[s % STAGES]);
+        }
+    }
+
+    METHOD static void clear(Sums& sums) {
 #pragma unroll
         for (int n = 0; n < GROUPS; n++) {
 #pragma unroll
-            for (int m = 0; m < 4; m++) sums[n][m] = 0;
+            for (int m = 0; m < 4; m++) sums[n][m] = nothing();
         }
-        load_b(values, of_b);
-        load_a(x, of_a);
-        stage_b(values, slabs);
-        stage_a(x, of_a, slabs);
-        load_b(values, of_b);
-        load_a(x, of_a);
-#pragma unroll 1
-        for (int s = 0; s < count; s++) {
-            matrix_fence();
-            __syncthreads();
-            const char* slab = slabs + s % 2 * Own::BYTES;
-            hold(sums);
-            wgmma_begin();
+    }
+
+    // Adds A's slab, split, times that of B; on their way while `meanwhile` does what it likes but with these, and splits A's
+    // next slab.
+    template <class Meanwhile>
+    METHOD void add(Sums& sums, uint (&own)[3][4], int s, Meanwhile meanwhile) const {
+        barrier_wait(full[s % STAGES], round(s));
+        hold(sums);
 #pragma unroll
-            for (int product = 0; product < 6; product++) {
-                constexpr int part_a[6] = {2, 1, 0, 1, 0, 0}, part_b[6] = {0, 1, 2, 0, 1, 0};
-                add_part(sums, slab + Own::A_AT + part_a[product] * Own::A_PART, slab + part_b[product] * Own::B_PART);
-            }
-            wgmma_commit();
-            if (s > 0) finish(left, to, (s - 1) * DEPTH);
-            // All have waited for the products before, which read what is overwritten here. No branches in front of this:
-            // ptxas would have the products follow one another.
-            char* other = slabs + (s + 1) % 2 * Own::BYTES;
-            stage_a(x, of_a, other);
-            load_a(x, of_a);
-            stage_b(values, other);
-            load_b(values, of_b);
-            wgmma_wait<0>();
-            hold(sums);
+        for (int m = 0; m < 3; m++) hold(own[m]);
+        wgmma_begin();
 #pragma unroll
-            for (int m = 0; m < 4; m++) {
-#pragma unroll
-                for (int n = 0; n < LEFT; n++) left[n][m] = sums[n][m];
-#pragma unroll
-                for (int n = 0; n < GROUPS; n++) sums[n][m] = n + LEFT < GROUPS ? sums[n + LEFT][m] : nothing();
-            }
+        for (int product = 0; product < 6; product++) {
+            constexpr int part_a[6] = {2, 1, 0, 1, 0, 0}, part_b[6] = {0, 1, 2, 0, 1, 0};
+            add_part(sums, own[part_a[product]], slab(s) + part_b[product] * Own::PART);
         }
-        finish(left, to, (count - 1) * DEPTH);
+        wgmma_commit();
+        uint next[3][4];
+        meanwhile(next);
+        wgmma_wait<0>();
+        hold(sums);
+        if (t % 32 == 0) barrier_arrive(empty[s % STAGES]);
+        // What is multiplied keeps its registers until here, since it is asked for, and the next comes no earlier.
+        uint none = params.batch >> 31; // 0, but no compiler knows
 #pragma unroll
-        for (int n = 0; n < GROUPS - LEFT; n += LEFT) {
-            finish(reinterpret_cast<float(&)[LEFT][4]>(sums[n]), to, (count - 1) * DEPTH + (LEFT + n) * 8);
+        for (int m = 0; m < 3; m++) {
+            hold(own[m]);
+            hold(next[m]);
+#pragma unroll
+            for (int e = 0; e < 4; e++) own[m][e] = next[m][e] ^ (own[m][e] & none);
         }
-        if (__any_sync(0xffffffff, to.finite != 0)) again();
     }
 
     // Sums of the warp's rows that are not finite, computed anew by the definition.
@@ -317,10 +349,11 @@ struct Warpgroup {
         __syncwarp();
         int r0 = t / 32 * 16, width = params.c_lower + params.c_upper + 1;
 #pragma unroll 1
-        for (int r = r0; r < min(r0 + 16, params.rows - i0); r++) {
-            int i = i0 + r;
+        for (int r = r0; r < min(r0 + 16, end - i0); r++) {
+            int i = i0 + r, before = SLIDES ? 0 : j0 - i + params.c_lower;
+            int last = SLIDES ? width : min(width, before + Own::COLUMNS);
 #pragma unroll 1
-            for (int slot = t % 32; slot < width; slot += 32) {
+            for (int slot = max(before, 0) + t % 32; slot < last; slot += 32) {
                 int j = i - params.c_lower + slot;
                 if ((uint)j >= (uint)params.cols) continue;
                 float* to = c + c_index(params, i, j);
@@ -330,16 +363,28 @@ struct Warpgroup {
     }
 };
 
-template <int GROUPS, bool ALIGNED>
-DEVICE void warpgroup(const Params& params, const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c) {
-    after_previous();
-    typedef Warpgroup<GROUPS, ALIGNED> Product;
-    __shared__ float4 slabs[Product::BYTES / 16];
-    size_t batch = blockIdx.x / params.tiles;
-    if (batch >= params.batch) return;
-    int i0 = blockIdx.x % params.tiles * Product::ROWS;
-    Product product = {params, a + batch * a_len(params), b + batch * b_len(params), c + batch * c_len(params), (char*)slabs, i0, (int)threadIdx.x};
-    product.run();
+// Slabs, and the barriers that say which are full and which empty.
+template <class Product>
+struct Staged {
+    Barrier full[Product::STAGES], empty[Product::STAGES];
+};
+
+// What the block has to do, by its warpgroups.
+template <class Product>
+DEVICE void in_teams(Product& product, Staged<Product>& staged) {
+    if (threadIdx.x == 0) {
+        for (int n = 0; n < Product::STAGES; n++) barrier_start(staged.full[n], 4), barrier_start(staged.empty[n], Product::TEAMS * 4);
+    }
+    __syncthreads();
+    product.full = staged.full;
+    product.empty = staged.empty;
+    if (product.team == Product::TEAMS) {
+        fewer_registers<80>();
+        product.bring();
+    } else {
+        more_registers<144>();
+        product.multiply();
+    }
 }
 
 #endif

@@ -4,6 +4,7 @@
 pub(crate) mod cooperative;
 pub(crate) mod narrow;
 mod plan;
+mod warpgroups;
 
 use std::ops::Range;
 

@@ -32,6 +32,8 @@ namespace {
 const size_t STACK = 64 << 10, PAGE = 4096;
 // Shared memory starts as NaNs, all bits set.
 const int POISON = 0xff;
+// How often a block asks for what never comes.
+const int MOST_POLLS = 1000000;
 
 struct Copy {
     void* to;
@@ -217,20 +219,25 @@ bool run_block(Worker& worker, unsigned threads, unsigned seed) {
         Warp& warp = worker.warps[n];
         warp.index = n;
         warp.live = warp.ready = threads - n * 32 >= 32 ? ~0u : (1u << threads % 32) - 1;
-        warp.joining = warp.at_barrier = 0;
+        warp.joining = warp.at_barrier = warp.polling = 0;
         warp.product_join = warp.joins = 0;
     }
+    int polls = 0;
     for (bool backwards = seed & 1;; backwards = !backwards) {
         for (unsigned n = 0; n < warps; n++) run_warp(worker, worker.warps[backwards ? warps - 1 - n : n], backwards != (n & 1));
-        unsigned waiting = 0, joining = 0;
+        unsigned waiting = 0, joining = 0, polling = 0;
+        for (unsigned n = 0; n < warps; n++) polling |= worker.warps[n].polling;
         for (unsigned n = 0; n < warps; n++) {
             Warp& warp = worker.warps[n];
             waiting |= warp.at_barrier;
             joining |= warp.joining;
-            warp.ready = warp.at_barrier;
-            warp.at_barrier = 0;
+            // Those that ask for something again and again do it until it is there, before the block's barrier may open.
+            unsigned& next = polling ? warp.polling : warp.at_barrier;
+            warp.ready = next;
+            next = 0;
         }
-        if (joining) return false;
+        if (polling && polls++ < MOST_POLLS) continue;
+        if (joining || polling) return false;
         if (!waiting) return true;
     }
 }
@@ -440,6 +447,19 @@ void copy_later(void* to, const void* from, int bytes, bool ok) {
     memset(to, POISON, bytes);
     Copies& copies = current()->copies;
     copies.waiting.push_back({to, ok ? from : nullptr, bytes, copies.group});
+}
+
+// A phase ends when somebody waits for that.
+void wait_for_phase(Barrier& barrier, unsigned phase) {
+    while ((barrier.phase & 1) == phase) {
+        if (barrier.left == 0) {
+            barrier.left = barrier.count;
+            barrier.phase++;
+        } else {
+            here.warp->polling |= 1u << here.lane;
+            wait();
+        }
+    }
 }
 
 void commit_copies() { current()->copies.group++; }

@@ -44,8 +44,8 @@ struct Slot { unsigned word[8]; };
 
 struct Warp {
     int index;
-    unsigned live, ready, joining, at_barrier; // lanes, one bit each
-    unsigned mask[32];                         // whom a joining lane waits for
+    unsigned live, ready, joining, at_barrier, polling; // lanes, one bit each
+    unsigned mask[32];                                  // whom a joining lane waits for
     void* fiber[32];
     // A lane writes to slots[turn] before a join and reads slots[turn ^ 1] after it: others may be ahead.
     int turn;
@@ -69,6 +69,12 @@ void trap();
 void copy_later(void* to, const void* from, int bytes, bool ok);
 void commit_copies();
 void wait_for_copies(int groups_left);
+
+// So many arrivals end a phase.
+struct Barrier {
+    uint8_t count, left, phase;
+};
+void wait_for_phase(Barrier& barrier, unsigned phase);
 
 template <class T>
 static inline void show(T value) {
@@ -228,7 +234,7 @@ template <class T> static inline T __ldcs(const T* at) { return *at; }
 template <class T> static inline void __stcs(T* at, T value) { *at = value; }
 template <class T> static inline void __stcg(T* at, T value) { *at = value; }
 
-// What shaders/shared/tensor.cuh and halves.cuh ask for.
+// What shaders/shared/tensor.cuh, halves.cuh and hopper.cuh ask for.
 
 namespace emulation {
 void multiply(float (&product)[16][8], const Slot (&slots)[32], bool brain);
@@ -286,6 +292,10 @@ static inline void emulate_ldmatrix(unsigned* d, int matrices, bool transposed, 
 static inline void emulate_cp_async(void* shared, const void* global, int bytes, bool ok) { emulation::copy_later(shared, global, bytes, ok); }
 static inline void emulate_cp_async_commit() { emulation::commit_copies(); }
 static inline void emulate_cp_async_wait(int left) { emulation::wait_for_copies(left); }
+
+static inline void emulate_barrier_start(emulation::Barrier& barrier, unsigned count) { barrier = {uint8_t(count), uint8_t(count), 0}; }
+static inline void emulate_barrier_arrive(emulation::Barrier& barrier) { barrier.left--; }
+static inline void emulate_barrier_wait(emulation::Barrier& barrier, unsigned phase) { emulation::wait_for_phase(barrier, phase); }
 
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"

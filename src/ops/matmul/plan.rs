@@ -1,6 +1,6 @@
 //! Which kernel runs a product, and how it is cut into workgroups.
 
-use super::{LOG, MAX, PRODMAX, SUM, narrow};
+use super::{LOG, MAX, PRODMAX, SUM, narrow, warpgroups};
 use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
 use crate::{Layout, Semiring};
@@ -38,9 +38,10 @@ impl Plan {
         let kernel = for_dtype(kernels, a.dtype);
         let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
         if device.is_cuda() {
-            if matches!(ring, Semiring::Sum) && warpgroups(a, b, c) {
-                let constants = vec![("COLUMNS", 18.0), ("SLIDE", 3.0), ("ALIGNED", f64::from(u8::from(aligned(a, b, c))))];
-                return Self { tiles: c.rows.div_ceil(ROWS) as u32, kernel, constants, takes_scales: false };
+            if matches!(ring, Semiring::Sum)
+                && let Some((tiles, constants)) = warpgroups::plan(a, b, c)
+            {
+                return Self { tiles, kernel, constants, takes_scales: false };
             }
             let (tiles, constants, finds_scales) = Self::cuda(a, b, c, ring);
             return Self { tiles, kernel, constants, takes_scales: scales && !finds_scales };
@@ -101,22 +102,6 @@ impl Plan {
         };
         (tiles as u32, constants(columns, slide.is_some()), false)
     }
-}
-
-/// Whether Hopper's matrix units multiply two bands, 64 rows of C to a block: they fill its window of 144 columns well, and a
-/// row of B is one stretch of memory.
-fn warpgroups(a: &Operand, b: &Operand, c: &Operand) -> bool {
-    let fills = |band: &Operand| (96..=128).contains(&(band.lower + band.upper));
-    a.device().has_warpgroups() && is_whole(a, b, c) && fills(a) && fills(b) && b.layout == Layout::Rows
-}
-
-/// Whether operands can be read there four values at a time, and C written two at a time: each block's begin where it does.
-fn aligned(a: &Operand, b: &Operand, c: &Operand) -> bool {
-    let fours = |band: &Operand| {
-        let (stride, offset) = (band.lower + band.upper, band.buffer.offset);
-        band.layout == Layout::Rows && stride % 4 == 0 && band.len().is_multiple_of(4) && offset.is_multiple_of(16)
-    };
-    fours(a) && fours(b) && a.lower % 4 == 0 && c.buffer.offset.is_multiple_of(8) && c.len().is_multiple_of(2)
 }
 
 fn constants(columns: usize, slide: bool) -> Constants {

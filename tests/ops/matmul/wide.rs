@@ -31,9 +31,54 @@ fn widths_and_rows_about_those_of_a_block() {
     }
 }
 
+/// A block goes along several strips, each of three warpgroups more than once.
+#[test]
+fn strips_one_after_the_other() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, ([a, b], batch, rows)) in
+            [([129, 129], 24, 1540), ([113, 128], 17, 1280), ([97, 129], 70, 321), ([129, 100], 3, 6000)].into_iter().enumerate()
+        {
+            let (inner, cols) = [(rows, rows), (rows - 70, rows + 30)][n % 2];
+            let case = Case { name: "strips", batch, rows, inner, cols, a: band(a, n), b: band(b, n + 1) };
+            let (a, b) = operands(&case, n as u64);
+            let left = a.banded(&tested.device, LAYOUTS[n / 2], Dtype::F32, false);
+            let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let got = banded_matmul(&left, &right, Semiring::Sum).unwrap();
+            check_banded(&format!("{}: {case:?}", tested.label), &got, &a, &b, Semiring::Sum, &Rows::Some(300));
+        }
+    }
+}
+
+/// Bands too wide for a window that slides: what CUDA reads four at a time, at whole, cropped and widened bands of C, about
+/// the matrix's ends and in its middle, and what it doesn't.
+#[test]
+fn windows_that_stand_still() {
+    let cases = [
+        ((1, 148, 148, 148), (80, 64), (76, 76), [0, 0]),
+        ((2, 192, 192, 192), (72, 80), (100, 60), [0, 0]),
+        ((1, 700, 660, 720), (128, 128), (128, 128), [0, 0]),
+        ((2, 388, 400, 352), (-8, 160), (200, -40), [0, 0]),
+        ((1, 580, 580, 580), (256, 256), (72, 72), [-100, -30]),
+        ((1, 400, 400, 400), (88, 64), (76, 76), [8, 16]),
+        ((1, 333, 333, 333), (83, 65), (76, 77), [0, 0]),
+    ];
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, ((batch, rows, inner, cols), a, b, [lower, upper])) in cases.into_iter().enumerate() {
+            let case = Case { name: "still", batch, rows, inner, cols, a, b };
+            let (a, b) = operands(&case, n as u64);
+            let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let whole = case.a() * case.b();
+            let band = Band::new(whole.lower() + lower, whole.upper() + upper).unwrap();
+            let got = banded_matmul_band(&left, &right, Semiring::Sum, band).unwrap();
+            check_banded(&format!("{}: {case:?} onto {band}", tested.label), &got, &a, &b, Semiring::Sum, &Rows::All);
+        }
+    }
+}
+
 #[test]
 fn special_values() {
-    for (rows, width) in [(200, 129), (300, 129), (150, 112)] {
+    for (rows, width) in [(200, 129), (150, 112), (250, 161)] {
         let case = Case { name: "special", batch: 2, rows, inner: rows, cols: rows, a: band(width, 0), b: band(width, 1) };
         let (a, b) = operands(&case, 20);
         let small = Host::random(2, rows, rows, Some(case.b()), 22, 0.003);
