@@ -10,13 +10,19 @@
 #if defined(HOPPER) || !defined(__CUDACC__)
 typedef Sliding<18, false> SlidingWide;
 typedef Sliding<18, true> SlidingAligned;
-typedef Standing<18, true> StandingAligned;
+typedef Standing<18, true, Across<18, true, false>> Standing1; // A and B in rows
+typedef Standing<18, true, Along<18>> Standing2;               // A in rows, B in columns
+typedef Standing<18, false, Across<18, true, false>> Standing3; // A in columns, B in rows
 KERNEL(512, 1) matmul_sum_18_3_0(PARAMS params, PRODUCT_BUFFERS) { slide_in_teams<SlidingWide>(params, a, b, c); }
 KERNEL(512, 1) matmul_sum_18_3_1(PARAMS params, PRODUCT_BUFFERS) { slide_in_teams<SlidingAligned>(params, a, b, c); }
-KERNEL(512, 1) matmul_sum_18_6_1(PARAMS params, PRODUCT_BUFFERS) { tile_in_teams<StandingAligned>(params, a, b, c); }
+KERNEL(512, 1) matmul_sum_18_6_1(PARAMS params, PRODUCT_BUFFERS) { tile_in_teams<Standing1>(params, a, b, c); }
+KERNEL(512, 1) matmul_sum_18_6_2(PARAMS params, PRODUCT_BUFFERS) { tile_in_teams<Standing2>(params, a, b, c); }
+KERNEL(512, 1) matmul_sum_18_6_3(PARAMS params, PRODUCT_BUFFERS) { tile_in_teams<Standing3>(params, a, b, c); }
 SHARED_BYTES(matmul_sum_18_3_0, SlidingWide::BYTES)
 SHARED_BYTES(matmul_sum_18_3_1, SlidingAligned::BYTES)
-SHARED_BYTES(matmul_sum_18_6_1, StandingAligned::BYTES)
+SHARED_BYTES(matmul_sum_18_6_1, Standing1::BYTES)
+SHARED_BYTES(matmul_sum_18_6_2, Standing2::BYTES)
+SHARED_BYTES(matmul_sum_18_6_3, Standing3::BYTES)
 #endif
 
 #ifndef HOPPER

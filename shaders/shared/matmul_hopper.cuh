@@ -7,14 +7,13 @@
 
 #include "early.cuh"
 #include "matmul_params.cuh"
-#include "matmul_slab.cuh"
-#include "thirds.cuh"
+#include "matmul_slab_along.cuh"
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-// The window has GROUPS · 8 columns. If ALIGNED, A, B and C may be read and written 4 at once. If it SLIDES, it moves on with the
-// slabs, as far as B's band does; else it begins with column j0 throughout.
-template <int GROUPS, bool ALIGNED, bool SLIDES>
+// The window has GROUPS · 8 columns. `Slabs` brings B (matmul_slab.cuh) and says whether the window slides with the slabs, or begins with
+// column j0 throughout, and whether C may be written 4 at once; A may be read so if FOURS.
+template <int GROUPS, bool FOURS, class Slabs>
 struct Warpgroups {
     typedef Slab<GROUPS> Own;
     static constexpr int ROWS = Own::ROWS, DEPTH = Own::DEPTH;
@@ -23,8 +22,6 @@ struct Warpgroups {
     static constexpr int PAIRS = GROUPS / PAIR;
     static constexpr int THREADS = (TEAMS + 1) * 128, STAGES = 4, BYTES = STAGES * Own::BYTES;
     typedef float Sums[GROUPS][4];
-    static_assert(Own::COLUMNS == 128 + 16, "four columns to a lane and two values of those beyond to a thread");
-
     const Params& params;
     const float* __restrict__ a;
     const float* __restrict__ b;
@@ -51,7 +48,7 @@ struct Warpgroups {
 
     // For the strip at row `strip`, from this slab on.
     METHOD FromA from_a(int strip, int slab) const {
-        bool columns = !ALIGNED & (params.flags & 1);
+        bool columns = !FOURS & (params.flags & 1);
         int k = k0(slab) + t % 4 * 4;
         FromA from = {a + a_index(params, strip + row(), k), 8 * (columns ? 1 : params.a_stride), columns ? params.a_stride : 1};
 #pragma unroll
@@ -74,7 +71,7 @@ struct Warpgroups {
             int place = from.place[n];
             uint count = from.count[n];
             const float* line = from.next + n * from.down;
-            if (ALIGNED) {
+            if (FOURS) {
                 // Else what was there stays, so that nothing waits for what is loaded.
                 if (((uint)(place + 3) < count + 3) & (count > 0)) {
                     float4 v = load_four(line);
@@ -105,124 +102,6 @@ struct Warpgroups {
         }
     }
 
-    // ---- B: four columns of four rows to a thread, and two of one row of the columns beyond ----
-
-    struct FromB {
-        const float* next; // the first of the slab's four columns, in the first of the four rows
-        int turn;          // slabs so far, modulo TURNS
-        int along, step;   // to the next column, and to the next k
-        int rest;          // to the first of the two columns
-        int k, j, end;     // the slab's first row and column, and where slabs or rows end
-        int bits;          // which of the values are in the band, row by row, where that is the same for all slabs
-    };
-    struct Values {
-        float four[4][4], rest[2];
-        uint stored;
-    };
-    METHOD int column() const { return t % 32 * 4; }
-    METHOD int k_of(int n) const { return n * 4 + t / 32; }
-    METHOD int rest_column() const { return 128 + t % 8 * 2; }
-    METHOD int rest_k() const { return t / 8; }
-
-    // A bit for each of `count` from `first` on, before `end`.
-    METHOD static uint bits(int first, int end, int count) { return (1u << clamp(end, 0, count)) - (1u << clamp(first, 0, count)); }
-
-    // Which values of a slab are in the matrix and in the band.
-    METHOD uint in_matrix(int k, int j, int end) const {
-        uint four = bits(-j - column(), params.cols - j - column(), 4), two = bits(-j - rest_column(), params.cols - j - rest_column(), 2);
-        uint stored = (uint)(k + rest_k()) < (uint)end ? two << 16 : 0;
-#pragma unroll
-        for (int n = 0; n < 4; n++) stored |= (uint)(k + k_of(n)) < (uint)end ? four << n * 4 : 0;
-        return stored;
-    }
-
-    METHOD uint in_band(int k, int j) const {
-        int first = k - params.b_lower - j, width = params.b_lower + params.b_upper + 1, rest = first + rest_k() - rest_column();
-        uint stored = bits(rest, rest + width, 2) << 16;
-#pragma unroll
-        for (int n = 0; n < 4; n++) stored |= bits(first + k_of(n) - column(), first + k_of(n) - column() + width, 4) << n * 4;
-        return stored;
-    }
-
-    METHOD FromB from_b() const {
-        int k = k0(0);
-        bool columns = !ALIGNED & (params.flags >> 2 & 1);
-        FromB from;
-        from.turn = 0;
-        from.next = b + b_index(params, k + k_of(0), j0 + column());
-        from.along = columns ? params.b_stride : 1;
-        from.step = columns ? 1 : params.b_stride;
-        from.rest = (rest_column() - column()) * from.along + (rest_k() - k_of(0)) * from.step;
-        from.k = k;
-        from.j = j0;
-        from.end = min(params.inner, k0(all));
-        from.bits = SLIDES ? in_band(k, j0) : 0x3ffff;
-        return from;
-    }
-
-    METHOD void load_b(Values& v, FromB& from) const {
-        bool inner = (from.k >= 0) & (from.k + DEPTH <= from.end) & (from.j >= 0) & (from.j + Own::COLUMNS <= params.cols);
-        computed_here(from.bits);
-        v.stored = from.bits;
-        if (!inner) v.stored &= in_matrix(from.k, from.j, from.end);
-        if (!SLIDES) {
-            int first = from.k - params.b_lower - from.j, end = from.k + params.b_upper + 1 - from.j;
-            if ((first + DEPTH - 1 > 0) | (end < Own::COLUMNS)) v.stored &= in_band(from.k, from.j);
-        }
-        computed_here(from.step);
-        computed_here(from.along);
-        const float* rest = from.next + from.rest;
-        if (ALIGNED) {
-#pragma unroll
-            for (int n = 0; n < 4; n++) {
-                if (v.stored >> n * 4 & 15) {
-                    float4 four = load_four(from.next + n * 4 * from.step);
-                    v.four[n][0] = four.x, v.four[n][1] = four.y, v.four[n][2] = four.z, v.four[n][3] = four.w;
-                }
-            }
-            if (v.stored >> 16) {
-                float2 two = *(const float2*)rest;
-                v.rest[0] = two.x, v.rest[1] = two.y;
-            }
-        } else {
-#pragma unroll
-            for (int n = 0; n < 4; n++) {
-                const float* line = from.next + n * 4 * from.step;
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    if (v.stored >> (n * 4 + e) & 1) v.four[n][e] = line[e * from.along];
-                }
-            }
-            if (v.stored >> 16 & 1) v.rest[0] = rest[0];
-            if (v.stored >> 17 & 1) v.rest[1] = rest[from.along];
-        }
-        from.next += DEPTH * (from.step + (SLIDES ? from.along : 0));
-        from.k += DEPTH;
-        if (SLIDES) from.j += DEPTH;
-    }
-
-    METHOD void stage_b(Values& v, FromB& from, char* slab) const {
-        // Columns keep their place in the window as it slides: those that come in have that of those that it left.
-        auto place = [&](int pair) { return (pair + from.turn < PAIRS ? pair + from.turn : pair + from.turn - PAIRS) * PAIR * Own::BESIDE; };
-        char* to = slab + Own::at(t / 32, column() % 16) + place(t % 32 / 4);
-#pragma unroll
-        for (int n = 0; n < 4; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) v.four[n][e] = v.stored >> (n * 4 + e) & 1 ? v.four[n][e] : 0;
-            Thirds low = thirds(v.four[n][0], v.four[n][1]), high = thirds(v.four[n][2], v.four[n][3]);
-#pragma unroll
-            for (int m = 0; m < 3; m++) {
-                *(uint*)(to + Own::at(n * 4, 0) + m * Own::PART) = low.part[m];
-                *(uint*)(to + Own::at(n * 4, 2) + m * Own::PART) = high.part[m];
-            }
-        }
-        Thirds split = thirds(v.stored >> 16 & 1 ? v.rest[0] : 0, v.stored >> 17 & 1 ? v.rest[1] : 0);
-        to = slab + Own::at(rest_k(), rest_column() % 16) + place(PAIRS - 1);
-        if (SLIDES) from.turn = from.turn + 1 < PAIRS ? from.turn + 1 : 0;
-#pragma unroll
-        for (int m = 0; m < 3; m++) *(uint*)(to + m * Own::PART) = split.part[m];
-    }
-
     // ---- C ----
 
     struct ToC {
@@ -251,7 +130,7 @@ struct Warpgroups {
             for (int n = 0; n < 2; n++) {
                 float* line = n ? other : own;
                 float4 v = make_float4(sums[0][2 * n], sums[0][2 * n + 1], sums[1][2 * n], sums[1][2 * n + 1]);
-                if (ALIGNED) *(float4*)line = v;
+                if (Slabs::ALIGNED) *(float4*)line = v;
                 else line[0] = v.x, line[1] = v.y, line[2] = v.z, line[3] = v.w;
             }
         } else {
@@ -277,21 +156,21 @@ struct Warpgroups {
     // ---- What warpgroups do ----
 
     METHOD void bring() const {
-        Values values[2] = {};
-        FromB from = from_b();
-        load_b(values[0], from);
-        load_b(values[1], from);
+        typename Slabs::Values values[2] = {};
+        Slabs from(params, b, t, k0(0), j0, min(params.inner, k0(all)));
+        from.load(values[0]);
+        from.load(values[1]);
 #pragma unroll 1
         for (int s = 0; s < all; s += 2) {
 #pragma unroll
             for (int n = 0; n < 2; n++) {
                 if (s + n >= all) break;
                 barrier_wait(empty[(s + n) % STAGES], round(s + n) ^ 1);
-                stage_b(values[n], from, slab(s + n));
+                from.stage(values[n], slab(s + n));
                 matrix_fence();
                 __syncwarp();
                 if (t % 32 == 0) barrier_arrive(full[(s + n) % STAGES]);
-                load_b(values[n], from);
+                from.load(values[n]);
             }
         }
     }
@@ -325,7 +204,7 @@ struct Warpgroups {
 #pragma unroll
         for (int product = 0; product < 6; product++) {
             constexpr int part_a[6] = {2, 1, 0, 1, 0, 0}, part_b[6] = {0, 1, 2, 0, 1, 0};
-            add_part(sums, own[part_a[product]], slab(s) + part_b[product] * Own::PART);
+            add_part<Slabs::ALONG>(sums, own[part_a[product]], slab(s) + part_b[product] * Own::PART);
         }
         wgmma_commit();
         uint next[3][4];
@@ -350,8 +229,8 @@ struct Warpgroups {
         int r0 = t / 32 * 16, width = params.c_lower + params.c_upper + 1;
 #pragma unroll 1
         for (int r = r0; r < min(r0 + 16, end - i0); r++) {
-            int i = i0 + r, before = SLIDES ? 0 : j0 - i + params.c_lower;
-            int last = SLIDES ? width : min(width, before + Own::COLUMNS);
+            int i = i0 + r, before = Slabs::SLIDES ? 0 : j0 - i + params.c_lower;
+            int last = Slabs::SLIDES ? width : min(width, before + Own::COLUMNS);
 #pragma unroll 1
             for (int slot = max(before, 0) + t % 32; slot < last; slot += 32) {
                 int j = i - params.c_lower + slot;

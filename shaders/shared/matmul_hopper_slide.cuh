@@ -19,8 +19,8 @@
 #if defined(HOPPER) || !defined(__CUDACC__)
 
 template <int GROUPS, bool ALIGNED>
-struct Sliding : Warpgroups<GROUPS, ALIGNED, true> {
-    typedef Warpgroups<GROUPS, ALIGNED, true> Base;
+struct Sliding : Warpgroups<GROUPS, ALIGNED, Across<GROUPS, ALIGNED, true>> {
+    typedef Warpgroups<GROUPS, ALIGNED, Across<GROUPS, ALIGNED, true>> Base;
     using typename Base::FromA;
     using typename Base::Sums;
     using typename Base::ToC;

@@ -1,4 +1,4 @@
-// Any product of two bands by warpgroups (matmul_hopper.cuh): a block computes three times 64 rows by 144 columns of C, and runs
+// Any product onto a band by warpgroups (matmul_hopper.cuh): a block computes three times 64 rows by 144 columns of C, and runs
 // over just the rows of B at which the bands of its rows and columns meet.
 #pragma once
 
@@ -6,9 +6,9 @@
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-template <int GROUPS, bool ALIGNED>
-struct Standing : Warpgroups<GROUPS, ALIGNED, false> {
-    typedef Warpgroups<GROUPS, ALIGNED, false> Base;
+template <int GROUPS, bool FOURS, class Slabs>
+struct Standing : Warpgroups<GROUPS, FOURS, Slabs> {
+    typedef Warpgroups<GROUPS, FOURS, Slabs> Base;
     using typename Base::FromA;
     using typename Base::Own;
     using typename Base::Sums;
@@ -63,8 +63,8 @@ DEVICE void tile_in_teams(const Params& params, const float* __restrict__ a, con
     int rank = blockIdx.x % params.tiles / row_tiles, half = (rank + 1) / 2;
     int base = blockIdx.x % row_tiles * ROWS, end = min(params.rows, base + ROWS);
     int j0 = base - params.c_lower + ((column_tiles - 1) / 2 + (rank % 2 ? half : -half)) * Product::WIDTH;
-    // Slabs begin where they do for a window that slides, so that the same values are aligned.
-    int origin = base - params.a_lower;
+    // Slabs begin where values of A's first row do that are aligned, a multiple of 16 further on.
+    int origin = params.flags & 2 ? 0 : base - params.a_lower;
     origin += max(0, max(j0 - params.b_upper, 0) - origin) / DEPTH * DEPTH;
     int last = min(params.inner, min(end + params.a_upper, j0 + Product::WIDTH + params.b_lower));
     int team = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);

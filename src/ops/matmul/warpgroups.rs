@@ -11,29 +11,41 @@ const TEAMS: usize = 3;
 
 /// Blocks for one matrix, and the entry's constants.
 pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand) -> Option<(u32, Constants)> {
-    let bands = !(a.dense || b.dense || c.dense);
-    if !a.device().has_warpgroups() || !bands || b.layout != Layout::Rows {
+    if !a.device().has_warpgroups() || c.dense {
         return None;
     }
-    let entry = |slide: f64| vec![("COLUMNS", (WINDOW / 8) as f64), ("SLIDE", slide), ("ALIGNED", f64::from(u8::from(aligned(a, b, c))))];
+    let entry = |slide: f64, way: u8| vec![("COLUMNS", (WINDOW / 8) as f64), ("SLIDE", slide), ("OPERANDS", f64::from(way))];
     // Bands that fill a window well that slides.
     let fills = |band: &Operand| (96..=128).contains(&band.stride());
-    if is_whole(a, b, c) && fills(a) && fills(b) {
-        return Some((blocks_of_strips(c) as u32, entry(3.0)));
+    if is_whole(a, b, c) && fills(a) && fills(b) && b.layout == Layout::Rows {
+        return Some((blocks_of_strips(c) as u32, entry(3.0, u8::from(a.layout == Layout::Rows && standing(a, b, c) == Some(1)))));
     }
-    // Wider ones fill windows that stand still.
-    let wide = |band: &Operand| band.stride() >= WINDOW as i32;
-    if wide(a) && wide(b) && wide(c) && aligned(a, b, c) {
-        let columns = (c.stride() as usize + TEAMS * ROWS).div_ceil(WINDOW);
-        return Some(((c.rows.div_ceil(TEAMS * ROWS) * columns) as u32, entry(6.0)));
-    }
-    None
+    // A wide band of C fills windows that stand still.
+    let way = standing(a, b, c).filter(|_| c.stride() >= 256)?;
+    let columns = (c.stride() as usize + TEAMS * ROWS).div_ceil(WINDOW);
+    Some(((c.rows.div_ceil(TEAMS * ROWS) * columns) as u32, entry(6.0, way)))
 }
 
-/// Whether operands can be read four values at a time, and C written so: each block's begin where it does.
-fn aligned(a: &Operand, b: &Operand, c: &Operand) -> bool {
+/// How operands are read, four values at a time where they are side by side, and C written so: A and B in rows layout (1), B in columns
+/// layout (2), or A, which is read one by one (3). Slabs begin where A's first row has values that are aligned, and windows
+/// where C's has.
+fn standing(a: &Operand, b: &Operand, c: &Operand) -> Option<u8> {
     let fours = |band: &Operand| band.stride() % 4 == 0 && band.len().is_multiple_of(4) && band.buffer.offset.is_multiple_of(16);
-    [a, b, c].into_iter().all(|band| band.layout == Layout::Rows && fours(band)) && a.lower % 4 == 0
+    // From the matrix's diagonal to where its line begins.
+    let origin = |band: &Operand| match band.layout {
+        _ if band.dense => 0,
+        Layout::Rows => band.lower,
+        Layout::Columns => band.upper,
+    };
+    let slabs = if a.dense { 0 } else { a.lower };
+    let (way, begins) = match (a.layout, b.layout) {
+        (Layout::Rows, Layout::Rows) => (1, c.lower),
+        (Layout::Rows, Layout::Columns) => (2, slabs),
+        (Layout::Columns, Layout::Rows) => (3, c.lower),
+        (Layout::Columns, Layout::Columns) => return None,
+    };
+    let fits = (way == 3 || fours(a)) && fours(b) && fours(c) && (origin(b) - begins) % 4 == 0;
+    fits.then_some(way)
 }
 
 /// How many blocks a matrix has. Along its strips a block goes four slabs for each, and eight more to come in and out; a

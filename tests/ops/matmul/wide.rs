@@ -49,29 +49,33 @@ fn strips_one_after_the_other() {
     }
 }
 
-/// Bands too wide for a window that slides: what CUDA reads four at a time, at whole, cropped and widened bands of C, about
-/// the matrix's ends and in its middle, and what it doesn't.
+/// Onto bands too wide for a window that slides: what CUDA reads four at a time, and what it doesn't; whole, cropped and
+/// widened bands of C, about the matrix's ends and in its middle.
 #[test]
 fn windows_that_stand_still() {
     let cases = [
-        ((1, 148, 148, 148), (80, 64), (76, 76), [0, 0]),
+        ((1, 148, 148, 148), (160, 128), (76, 76), [0, 0]),
         ((2, 192, 192, 192), (72, 80), (100, 60), [0, 0]),
         ((1, 700, 660, 720), (128, 128), (128, 128), [0, 0]),
         ((2, 388, 400, 352), (-8, 160), (200, -40), [0, 0]),
         ((1, 580, 580, 580), (256, 256), (72, 72), [-100, -30]),
         ((1, 400, 400, 400), (88, 64), (76, 76), [8, 16]),
+        ((1, 400, 400, 400), (88, 64), (76, 76), [3, 5]),
         ((1, 333, 333, 333), (83, 65), (76, 77), [0, 0]),
     ];
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
         for (n, ((batch, rows, inner, cols), a, b, [lower, upper])) in cases.into_iter().enumerate() {
             let case = Case { name: "still", batch, rows, inner, cols, a, b };
             let (a, b) = operands(&case, n as u64);
-            let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
-            let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
             let whole = case.a() * case.b();
             let band = Band::new(whole.lower() + lower, whole.upper() + upper).unwrap();
-            let got = banded_matmul_band(&left, &right, Semiring::Sum, band).unwrap();
-            check_banded(&format!("{}: {case:?} onto {band}", tested.label), &got, &a, &b, Semiring::Sum, &Rows::All);
+            for (left, right) in [(0, 0), (0, 1), (1, 0)] {
+                let what = format!("{}: {case:?} onto {band}, layouts {left} {right}", tested.label);
+                let left = a.banded(&tested.device, LAYOUTS[left], Dtype::F32, n % 2 == 1);
+                let right = b.banded(&tested.device, LAYOUTS[right], Dtype::F32, false);
+                let got = banded_matmul_band(&left, &right, Semiring::Sum, band).unwrap();
+                check_banded(&what, &got, &a, &b, Semiring::Sum, &Rows::Some(150));
+            }
         }
     }
 }
