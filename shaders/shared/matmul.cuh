@@ -99,7 +99,7 @@ DEVICE void cropped(const Params& params, PRODUCT_BUFFERS) {
     StagedBand right = {b + batch * b_len(params), b_columns ? params.cols : params.inner, params.b_stride + 1,
                         b_columns ? params.b_upper : params.b_lower};
     int i0 = blockIdx.x % params.tiles * Cropped::ROWS;
-    Cropped product = {params, left, right, c + batch * c_len(params), (float*)cropped_memory, i0, (int)threadIdx.x};
+    Cropped product = {params, left, right, c + batch * c_len(params), (float*)cropped_memory, i0, threadIdx.x};
     product.run();
 }
 

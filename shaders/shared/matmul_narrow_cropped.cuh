@@ -112,11 +112,11 @@ struct NarrowCropped {
     float* __restrict__ c;
     float* memory; // shared; of C in the end
     int i0;        // first row of the block
-    int t;         // thread
+    uint t;        // thread
 
     // Seen from the first of four rows:
     METHOD int column(int h) const { return 4 * h - params.c_lower; }
-    METHOD int groups() const { return (params.c_stride + 7) / 4; } // 4 × 4 beside each other
+    METHOD int groups() const { return (params.c_stride + 7) >> 2; } // 4 × 4 beside each other
     METHOD int first_k(int h) const { return max(-params.a_lower, column(h) - params.b_upper); }
     METHOD int end_k(int h) const { return min(params.a_upper, column(h) + params.b_lower) + 4; }
 
@@ -196,25 +196,18 @@ struct NarrowCropped {
 #pragma unroll
             for (int r = 0; r < 4; r++) acc[r][e] = (uint)(j + e) < (uint)params.cols ? acc[r][e] : params.fill;
         }
-        bool inside = (h > 0) & (4 * h + 3 < width), vectors = width % 4 == 1;
+        if ((h > 0) & (4 * h + 3 < width) & (width % 4 == 1)) {
+#pragma unroll
+            for (int r = 0; r < 4; r++) *(float4*)(own + r * (width - 1)) = make_float4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+            return;
+        }
 #pragma unroll
         for (int r = 0; r < 4; r++) {
-            float* row = own + r * (width - 1);
-            if (inside & vectors) {
-                *(float4*)row = make_float4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
-            } else {
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    if ((uint)(4 * h - r + e) < (uint)width) row[e] = acc[r][e];
-                }
+            for (int e = 0; e < 4; e++) {
+                if ((uint)(4 * h - r + e) < (uint)width) own[r * (width - 1) + e] = acc[r][e];
             }
         }
-    }
-
-    // What padding may have spoilt is computed anew.
-    METHOD void anew(float* to, int x) const {
-        int i = i0 + x / (params.c_stride + 1), j = i - params.c_lower + x % (params.c_stride + 1);
-        if (!ring_is_exact(memory[x]) & ((uint)j < (uint)params.cols)) to[x] = ring_exact(params, a.values, b.values, i, j);
     }
 
     METHOD void write() const {
@@ -234,16 +227,21 @@ struct NarrowCropped {
             exact &= ring_is_exact(memory[x]);
             to[x] = memory[x];
         }
-        if (exact) return;
-        int first = 4 * t;
-        computed_here(first);
+        if (!exact) anew(to, fours, length);
+    }
+
+    // What padding may have spoilt, of what this thread wrote, is computed anew.
+    METHOD void anew(float* to, int fours, int length) const {
+        int width = params.c_stride + 1;
+        computed_here(width);
+        bool by_fours = 4 * t < fours;
 #pragma unroll 1
-        for (int x = first; x < fours; x += 4 * THREADS) {
-#pragma unroll 1
-            for (int n = 0; n < 4; n++) anew(to, x + n);
+        for (int x = by_fours ? 4 * t : fours + t; x < length;) {
+            int i = i0 + x / width, j = i - params.c_lower + x % width;
+            if (!ring_is_exact(memory[x]) & ((uint)j < (uint)params.cols)) to[x] = ring_exact(params, a.values, b.values, i, j);
+            x += !by_fours ? THREADS : x % 4 < 3 ? 1 : 4 * THREADS - 3;
+            if (by_fours & x >= fours) by_fours = false, x = fours + t;
         }
-#pragma unroll 1
-        for (int x = fours + first / 4; x < length; x += THREADS) anew(to, x);
     }
 
     METHOD void run() {
