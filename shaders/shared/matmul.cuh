@@ -4,7 +4,6 @@
 
 #include "early.cuh"
 #include "matmul_narrow.cuh"
-#include "matmul_narrow_cropped.cuh"
 #include "matmul_slide.cuh"
 #include "matmul_tile.cuh"
 
@@ -84,23 +83,6 @@ DEVICE void narrow(const Params& params, PRODUCT_BUFFERS) {
                       threadIdx.x,
                       false};
     product.run(&any_tainted);
-}
-
-// Products of narrow bands onto a band that need not hold all of them; the type says the operands' layouts.
-template <class Cropped>
-DEVICE void cropped(const Params& params, PRODUCT_BUFFERS) {
-    after_previous();
-    extern __shared__ float4 cropped_memory[];
-    size_t batch = blockIdx.x / params.tiles;
-    if (batch >= params.batch) return;
-    bool a_columns = params.flags & 1, b_columns = params.flags & 4;
-    StagedBand left = {a + batch * a_len(params), a_columns ? params.inner : params.rows, params.a_stride + 1,
-                       a_columns ? params.a_upper : params.a_lower};
-    StagedBand right = {b + batch * b_len(params), b_columns ? params.cols : params.inner, params.b_stride + 1,
-                        b_columns ? params.b_upper : params.b_lower};
-    int i0 = blockIdx.x % params.tiles * Cropped::ROWS;
-    Cropped product = {params, left, right, c + batch * c_len(params), (float*)cropped_memory, i0, threadIdx.x};
-    product.run();
 }
 
 template <int COLUMNS>

@@ -13,8 +13,18 @@
 // in all lines or in none, and the threads of a warp, whose rows are four apart, meet in no bank.
 #pragma once
 
-#include "matmul_params.cuh"
-#include "tensor.cuh"
+#include "matmul.cuh"
+
+typedef float Block[4][4];
+
+// Of each of four lines four values across.
+DEVICE void read_block(Block& block, const float* from, int step) {
+#pragma unroll
+    for (int n = 0; n < 4; n++) {
+        float4 v = *(const float4*)(from + n * step);
+        block[n][0] = v.x, block[n][1] = v.y, block[n][2] = v.z, block[n][3] = v.w;
+    }
+}
 
 // An operand as it lies in memory, and the lines of it that a block has.
 struct StagedBand {
@@ -134,17 +144,6 @@ struct NarrowCropped {
         return (first < 0) | (end > params.inner);
     }
 
-    typedef float Block[4][4];
-
-    // Of each of four lines four values across.
-    METHOD static void read(Block& block, const float* from, int step) {
-#pragma unroll
-        for (int n = 0; n < 4; n++) {
-            float4 v = *(const float4*)(from + n * step);
-            block[n][0] = v.x, block[n][1] = v.y, block[n][2] = v.z, block[n][3] = v.w;
-        }
-    }
-
     // Padding beside the band. The first value is at `slot` of its line.
     METHOD static void mask(Block& block, int slot, int width) {
         if (slot >= 3 & slot + 3 < width) return;
@@ -170,8 +169,8 @@ struct NarrowCropped {
 #pragma unroll 1
         for (; k < end; k += 4) {
             Block x, y;
-            read(x, from_a, a_step);
-            read(y, from_b, b_step);
+            read_block(x, from_a, a_step);
+            read_block(y, from_b, b_step);
             if (mask_a) mask(x, A_COLUMNS ? params.a_upper - k : params.a_lower + k, a.width);
             if (mask_b) mask(y, B_COLUMNS ? params.b_upper + k - column(h) : params.b_lower + column(h) - k, b.width);
 #pragma unroll
@@ -270,3 +269,19 @@ struct NarrowCropped {
         write();
     }
 };
+
+template <class Cropped>
+DEVICE void narrow_cropped(const Params& params, PRODUCT_BUFFERS) {
+    after_previous();
+    extern __shared__ float4 cropped_memory[];
+    size_t batch = blockIdx.x / params.tiles;
+    if (batch >= params.batch) return;
+    bool a_columns = params.flags & 1, b_columns = params.flags & 4;
+    StagedBand left = {a + batch * a_len(params), a_columns ? params.inner : params.rows, params.a_stride + 1,
+                       a_columns ? params.a_upper : params.a_lower};
+    StagedBand right = {b + batch * b_len(params), b_columns ? params.cols : params.inner, params.b_stride + 1,
+                        b_columns ? params.b_upper : params.b_lower};
+    int i0 = blockIdx.x % params.tiles * Cropped::ROWS;
+    Cropped product = {params, left, right, c + batch * c_len(params), (float*)cropped_memory, i0, threadIdx.x};
+    product.run();
+}

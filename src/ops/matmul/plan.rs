@@ -1,6 +1,6 @@
 //! Which kernel runs a product, and how it is cut into workgroups.
 
-use super::{LOG, MAX, PRODMAX, SUM, narrow};
+use super::{LOG, MAX, PRODMAX, SUM, cropped, narrow};
 use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
 use crate::{Layout, Semiring};
@@ -88,10 +88,8 @@ impl Plan {
             let slide = if is_full(a, b, c, columns, ring) { 4.0 } else { 2.0 };
             return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", slide)], true);
         }
-        if let Some(columns) = cropped(a, b, c, ring) {
-            let layouts = [a, b].map(|operand| u8::from(operand.layout == Layout::Columns));
-            let constants = vec![("COLUMNS", f64::from(columns)), ("SLIDE", 5.0), ("LAYOUTS", f64::from(layouts[0] + 2 * layouts[1]))];
-            return (c.rows.div_ceil(128) as u32, constants, true);
+        if let Some(constants) = cropped::constants(a, b, c, ring) {
+            return (cropped::tiles(c), constants, true);
         }
         let reach = (b.lower + b.upper) as usize + 8;
         let slide = [3, 5, 9, 17].into_iter().find(|columns| whole && reach <= columns * 8);
@@ -106,14 +104,6 @@ impl Plan {
         };
         (tiles as u32, constants(columns, slide.is_some()), false)
     }
-}
-
-/// How many fours of columns a narrow band's rows meet, in CUDA's kernel for narrow products onto a band that does not hold
-/// all of them, as gradients are: C and one operand have at most 17 or 33 diagonals, the other one at most 33 or 65.
-fn cropped(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Option<i32> {
-    let bands = matches!(ring, Semiring::Sum) && !(a.dense || b.dense || c.dense || is_whole(a, b, c));
-    let (narrow, wide) = (a.stride().min(b.stride()).max(c.stride()), a.stride().max(b.stride()));
-    [5, 9].into_iter().find(|columns| bands && narrow < columns * 4 - 3 && wide < columns * 8 - 7)
 }
 
 /// Whether Hopper's matrix units multiply two bands, 64 rows of C to a block: they fill its window of 144 columns well, and a

@@ -73,6 +73,62 @@ fn widths_and_rows_about_those_of_a_workgroup() {
     }
 }
 
+/// Both gradients of a product, which reach the kernels with every mix of layouts.
+fn check_gradients(what: &str, tested: &Tested, [a, b, g]: [&Host; 3], layouts: [usize; 3]) {
+    let what = format!("{}: {what}, layouts {layouts:?}", tested.label);
+    let on_device = |host: &Host, layout: usize| host.banded(&tested.device, LAYOUTS[layout], Dtype::F32, false);
+    let (left, right, slope) = (on_device(a, layouts[0]), on_device(b, layouts[1]), on_device(g, layouts[2]));
+    // Over `Sum` the product's own values aren't looked at.
+    let (ga, gb) = banded_matmul_backward(&left, &right, &slope, &slope, Semiring::Sum).unwrap();
+    check_banded(&format!("{what}: ga"), &ga, g, &b.t(), Semiring::Sum, &Rows::Some(40));
+    check_banded(&format!("{what}: gb"), &gb, &a.t(), g, Semiring::Sum, &Rows::Some(40));
+}
+
+/// Random operands of a case, and a gradient of their product.
+fn with_slope(case: &Case, seed: u64) -> [Host; 3] {
+    let (a, b) = operands(case, seed);
+    [a, b, Host::random(case.batch, case.rows, case.cols, Some(case.a() * case.b()), seed + 2, 3.0)]
+}
+
+#[test]
+fn gradients_of_narrow_bands() {
+    const WIDTHS: [[i64; 2]; 10] = [[17, 17], [16, 17], [9, 17], [1, 5], [18, 17], [33, 33], [33, 32], [12, 33], [34, 30], [1, 1]];
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, [a, b]) in WIDTHS.into_iter().enumerate() {
+            for (m, rows) in [3, 128, 131, 272].into_iter().enumerate() {
+                let (inner, cols) = [(rows, rows), (rows + 9, rows + 1), (rows - 2, rows + 150)][(m + n / 2) % 3];
+                let [_, narrow, own] = bands([1, a, b], n + m);
+                let case = Case { name: "gradient", batch: 1 + m % 3, rows, inner, cols, a: narrow, b: own };
+                let hosts = with_slope(&case, (n * 4 + m) as u64);
+                for mix in 0..8 {
+                    check_gradients(&format!("{case:?}"), tested, hosts.each_ref(), [mix & 1, mix >> 1 & 1, mix >> 2]);
+                }
+            }
+        }
+    }
+}
+
+/// What CUDA has constant widths for, and what only seems to be that.
+#[test]
+fn gradients_of_constant_widths() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, width) in [17, 33].into_iter().enumerate() {
+            let lowers = [width / 2, 0, width - 1, width + 7, -4, width + 163, 6, -132];
+            let sizes = [[4, 4, 4], [128, 128, 128], [132, 124, 300], [384, 392, 256], [256, 300, 388], [260, 259, 260], [520, 520, 520]];
+            for (m, [rows, inner, cols]) in sizes.into_iter().enumerate() {
+                for (k, lower) in lowers.into_iter().enumerate() {
+                    let other = lowers[(m + k) % 8];
+                    let (a, b) = ((lower, width - 1 - lower), (other, width - 1 - other));
+                    let case = Case { name: "constant widths", batch: 1 + m % 3, rows, inner, cols, a, b };
+                    // All in rows, or in columns, and one that is neither.
+                    let layouts = [[0, 0, 0], [1, 1, 1], [0, 1, 1]][(m + k) % 3];
+                    check_gradients(&format!("{case:?}"), tested, with_slope(&case, (n * 64 + m * 8 + k) as u64).each_ref(), layouts);
+                }
+            }
+        }
+    }
+}
+
 /// Where the operands lie so in memory that they can be brought by 16 bytes, and where they don't.
 #[test]
 fn whole_vectors() {
@@ -93,9 +149,8 @@ fn whole_vectors() {
 fn special_values() {
     for (n, width) in [17, 33].into_iter().enumerate() {
         let (lower, rows) = (width / 2, 300);
-        let wide = (2 * lower, 2 * lower);
-        let case = Case { name: "special", batch: 1, rows, inner: rows, cols: rows, a: wide, b: (lower, lower) };
-        let (a, b) = operands(&case, 20);
+        let case = Case { name: "special", batch: 1, rows, inner: rows, cols: rows, a: (lower, lower), b: (lower, lower) };
+        let [a, b, g] = with_slope(&case, 20);
         // At both ends of rows.
         let put = |host: &Host, value: f32| {
             let band = host.band.unwrap();
@@ -104,16 +159,16 @@ fn special_values() {
                 ((i % 37 == 30) && (diagonal == -band.lower() || diagonal == band.upper())).then_some(value)
             })
         };
-        for (k, value) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30].into_iter().enumerate() {
-            for (what, a, b) in
-                [("a", put(&a, value), b.clone()), ("b", a.clone(), put(&b, value)), ("both", put(&a, value), put(&b, -value))]
-            {
+        for (k, value) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e15].into_iter().enumerate() {
+            for (what, hosts) in [
+                ("g", [a.clone(), b.clone(), put(&g, value)]),
+                ("a and b", [put(&a, value), put(&b, value), g.clone()]),
+                ("all", [put(&a, -value), put(&b, value), put(&g, value)]),
+            ] {
                 for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
-                    let left = a.banded(&tested.device, LAYOUTS[k % 2], Dtype::F32, false);
-                    let right = b.banded(&tested.device, LAYOUTS[(k / 2 + n) % 2], Dtype::F32, false);
-                    let band = Band::new(lower, lower).unwrap();
-                    let got = banded_matmul_band(&left, &right, Semiring::Sum, band).unwrap();
-                    check_banded(&format!("{}: width {width}, {value} in {what}", tested.label), &got, &a, &b, Semiring::Sum, &Rows::All);
+                    let what = format!("width {width}, {value} in {what}");
+                    check_gradients(&what, tested, hosts.each_ref(), [0, 0, 0]);
+                    check_gradients(&what, tested, hosts.each_ref(), [k & 1, (k / 2 + n) % 2, n]);
                 }
             }
         }
@@ -124,16 +179,20 @@ fn special_values() {
 #[test]
 fn fills_that_are_not_finite() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
-        for mix in 0..4 {
-            let shape = |band: (i64, i64), layout: usize| {
-                BandedShape::new(140, 140, Band::new(band.0, band.1).unwrap()).layout(LAYOUTS[layout]).fill(f32::NEG_INFINITY)
+        for (mix, n) in (0..4).flat_map(|mix| [(mix, 140), (mix, 141), (mix, 300)]) {
+            let ones = |reach: i64, layout: usize| {
+                let shape = BandedShape::new(n, n, Band::window(reach as usize).unwrap()).layout(LAYOUTS[layout]);
+                Banded::from_fn(&tested.device, shape.fill(f32::NEG_INFINITY), |_, _, _| 1.0).unwrap()
             };
-            let ones = |band, layout| Banded::from_fn(&tested.device, shape(band, layout), |_, _, _| 1.0).unwrap();
-            let (g, b) = (ones((16, 16), mix % 2), ones((8, 8), mix / 2));
-            let got = banded_matmul_band(&g, &b, Semiring::Sum, Band::new(8, 8).unwrap()).unwrap();
-            for (i, j) in [(0, 0), (3, 9), (70, 70), (70, 62), (139, 139), (135, 130)] {
-                let want = (0..140usize).filter(|k| k.abs_diff(i) <= 16 && k.abs_diff(j) <= 8).count();
-                assert_eq!(got.get(0, i, j).unwrap(), want as f32, "{}: {mix} {i} {j}", tested.label);
+            let (a, b, g) = (ones(8, mix % 2), ones(8, mix / 2), ones(16, mix % 2));
+            let (ga, gb) = banded_matmul_backward(&a, &b, &g, &g, Semiring::Sum).unwrap();
+            let onto = banded_matmul_band(&g, &b, Semiring::Sum, Band::window(8).unwrap()).unwrap();
+            for got in [ga, gb.t(), onto] {
+                for (i, j) in [(0, 0), (3, 9), (70, 70), (70, 62), (n - 1, n - 1), (n - 5, n - 10)] {
+                    let want = (0..n).filter(|k| k.abs_diff(i) <= 16 && k.abs_diff(j) <= 8).count();
+                    let want = if i.abs_diff(j) <= 8 { want as f32 } else { 0.0 };
+                    assert_eq!(got.get(0, i, j).unwrap(), want, "{}: {mix} {n} {i} {j}", tested.label);
+                }
             }
         }
     }
