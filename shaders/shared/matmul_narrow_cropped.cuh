@@ -49,7 +49,7 @@ struct StagedBand {
     METHOD void bring(int t) const {
         int start = clamp(-first, 0, count), end = clamp(lines - first, start, count);
         float* to = tile();
-        const float* from = values + first * width;
+        const float* from = values + (long long)first * width;
         int x = start * width, last = end * width, beyond = pitch() - width;
         if (beyond == 0 && ((size_t)from / 4 - shift) % 4 == 0) {
             int head = min(-(x + shift) & 3, last - x), tail = (last - x - head) & 3;

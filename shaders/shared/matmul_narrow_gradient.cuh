@@ -18,8 +18,8 @@ struct NarrowGradient {
     static constexpr int MORE = ROWS + WIDTH - 1; // lines that meet the rows
     static constexpr int A_LINES = LEFT ? ROWS : MORE, B_LINES = MORE;
     static constexpr int A_WIDTH = LEFT ? WIDE : WIDTH, B_WIDTH = LEFT ? WIDTH : WIDE;
-    static constexpr int A_SIZE = A_LINES * A_WIDTH, B_SIZE = B_LINES * B_WIDTH, C_SIZE = ROWS * WIDTH;
-    static constexpr int BYTES = (A_SIZE + B_SIZE) * 4;
+    static constexpr int A_SIZE = A_LINES * A_WIDTH, C_SIZE = ROWS * WIDTH;
+    static constexpr int BYTES = (A_SIZE + B_LINES * B_WIDTH) * 4;
 
     const Params& params;
     const float* __restrict__ a;
@@ -33,22 +33,22 @@ struct NarrowGradient {
     METHOD int first_k() const { return i0 - params.a_lower; }
     METHOD int first_column() const { return i0 - params.c_lower; }
 
-    // So many values from `start` on, zeros where there are none.
-    template <int SIZE, bool EDGE>
-    METHOD void bring(float* to, const float* from, int start, int end) const {
-        constexpr int FOURS = SIZE / 4;
+    // Lines of a tile, zeros where there are none. Those of bands far off are as many lines off as there are in the tile.
+    template <int COUNT, int LINE, bool EDGE>
+    METHOD void bring(float* to, const float* from, int first, int lines) const {
+        constexpr int FOURS = COUNT * LINE / 4;
+        uint start = (EDGE ? clamp(first, -COUNT, lines) : first) * LINE, end = lines * LINE;
 #pragma unroll
         for (int n = 0; n < FOURS; n += THREADS) {
             int x = 4 * (n + t);
-            if (n + THREADS <= FOURS || n + t < FOURS) cp_async_16(to + x, from + start + x, !EDGE || (uint)(start + x) < (uint)end);
+            if (n + THREADS <= FOURS || n + t < FOURS) cp_async_16(to + x, from + (int)start + x, !EDGE || start + x < end);
         }
     }
 
     template <bool EDGE>
     METHOD void bring_all() const {
-        int first_a = LEFT ? i0 : first_k(), first_b = LEFT ? first_column() : first_k();
-        bring<A_SIZE, EDGE>(tile_a, a, first_a * A_WIDTH, (LEFT ? params.rows : params.inner) * A_WIDTH);
-        bring<B_SIZE, EDGE>(tile_b, b, first_b * B_WIDTH, (LEFT ? params.cols : params.inner) * B_WIDTH);
+        bring<A_LINES, A_WIDTH, EDGE>(tile_a, a, LEFT ? i0 : first_k(), LEFT ? params.rows : params.inner);
+        bring<B_LINES, B_WIDTH, EDGE>(tile_b, b, LEFT ? first_column() : first_k(), LEFT ? params.cols : params.inner);
     }
 
     // Zeros in lines that go along k where there is no such k, whatever their slots hold there. A line has k from `k` on.

@@ -197,3 +197,22 @@ fn fills_that_are_not_finite() {
         }
     }
 }
+
+/// Bands so far off that offsets of their lines exceed 32 bits, and come back to where something is.
+#[test]
+fn bands_far_off() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for upper in [252_645_132, -252_645_132, 252_645_124, -252_645_116, 130_150_524] {
+            for n in [256, 257] {
+                let shape = |lower, upper| BandedShape::new(n, n, Band::new(lower, upper).unwrap()).fill(f32::NEG_INFINITY);
+                let ones = |shape| Banded::from_fn(&tested.device, shape, |_, _, _| 1.0).unwrap();
+                let (a, b) = (ones(shape(16 - upper, upper)), ones(shape(8, 8)));
+                let g = ones(shape(24 - upper, upper + 8));
+                let (ga, gb) = banded_matmul_backward(&a, &b, &g, &g, Semiring::Sum).unwrap();
+                for got in [ga, gb] {
+                    assert!(got.read().unwrap().iter().all(|value| *value == 0.0), "{}: {upper}, {n}", tested.label);
+                }
+            }
+        }
+    }
+}
