@@ -2,6 +2,7 @@
 //! banded × dense, dense × dense and dense × dense onto a band are one kernel.
 
 pub(crate) mod cooperative;
+mod cropped;
 pub(crate) mod narrow;
 mod plan;
 mod warpgroups;

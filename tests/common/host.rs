@@ -52,6 +52,13 @@ impl Host {
         Self { band: None, ..self.clone() }
     }
 
+    /// The transposed matrices.
+    pub fn t(&self) -> Self {
+        let value = Arc::clone(&self.value);
+        let band = self.band.map(|band| Band::new(band.upper(), band.lower()).unwrap());
+        Self { rows: self.cols, cols: self.rows, band, value: Arc::new(move |b, i, j| value(b, j, i)), ..*self }
+    }
+
     /// Entry (i, j) of matrix b if it is stored. The definition of a band, spelt out.
     pub fn entry(&self, b: usize, i: usize, j: usize) -> Option<f64> {
         let diagonal = j as i64 - i as i64;

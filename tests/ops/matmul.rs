@@ -1,5 +1,7 @@
 //! Products: banded, dense and mixed, over every semiring.
 
+#[path = "matmul/cropped.rs"]
+mod cropped;
 #[path = "matmul/errors.rs"]
 mod errors;
 #[path = "matmul/halves.rs"]

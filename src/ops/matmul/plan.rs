@@ -1,6 +1,6 @@
 //! Which kernel runs a product, and how it is cut into workgroups.
 
-use super::{LOG, MAX, PRODMAX, SUM, narrow, warpgroups};
+use super::{LOG, MAX, PRODMAX, SUM, cropped, narrow, warpgroups};
 use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
 use crate::{Layout, Semiring};
@@ -79,7 +79,7 @@ impl Plan {
     }
 
     /// On CUDA a block multiplies 128 rows at once where both bands are narrow, and finds `Log`'s scales itself, as the last of
-    /// these says. Else strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window; tiles of 64
+    /// these says. A product onto a narrow band that does not hold all of it has a kernel of the same kind. Else strips of 8 rows slide, 16 to a block, as far as a row of B is no wider than their window; tiles of 64
     /// rows and 16 columns for each of a thread's stand still.
     fn cuda(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> (u32, Constants, bool) {
         let whole = is_whole(a, b, c);
@@ -88,6 +88,9 @@ impl Plan {
         if let Some(columns) = narrow {
             let slide = if is_full(a, b, c, columns, ring) { 4.0 } else { 2.0 };
             return (c.rows.div_ceil(128) as u32, vec![("COLUMNS", f64::from(columns)), ("SLIDE", slide)], true);
+        }
+        if let Some(constants) = cropped::constants(a, b, c, ring) {
+            return (cropped::tiles(c), constants, true);
         }
         let reach = (b.lower + b.upper) as usize + 8;
         let slide = [3, 5, 9, 17].into_iter().find(|columns| whole && reach <= columns * 8);

@@ -23,7 +23,7 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand) -> Option<(u32, Consta
     // A wide band of C fills windows that stand still.
     let way = standing(a, b, c).filter(|_| c.stride() >= 256)?;
     let columns = (c.stride() as usize + TEAMS * ROWS).div_ceil(WINDOW);
-    Some(((c.rows.div_ceil(TEAMS * ROWS) * columns) as u32, entry(6.0, way)))
+    Some(((c.rows.div_ceil(TEAMS * ROWS) * columns) as u32, entry(7.0, way)))
 }
 
 /// How operands are read, four values at a time where they are side by side, and C written so: A and B in rows layout (1), B in columns
