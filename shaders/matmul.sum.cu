@@ -5,6 +5,7 @@
 #include "shared/semiring_sum.cuh"
 #include "shared/matmul.cuh"
 #include "shared/matmul_hopper.cuh"
+#include "shared/matmul_narrow_lanes.cuh"
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 KERNEL(128, 3) matmul_sum_18_3_0(PARAMS params, PRODUCT_BUFFERS) { warpgroup<18, false>(params, a, b, c); }
@@ -26,10 +27,10 @@ KERNEL(128, 4) matmul_sum_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>
 SHARED_BYTES(matmul_sum_5_2, Narrow17::BYTES)
 SHARED_BYTES(matmul_sum_9_2, Narrow33::BYTES)
 
-KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full17>(PRODUCT); }
-KERNEL(128, 4) matmul_sum_9_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full33>(PRODUCT); }
-SHARED_BYTES(matmul_sum_5_4, Full17::BYTES)
-SHARED_BYTES(matmul_sum_9_4, Full33::BYTES)
+KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow_lanes<Lanes17>(PRODUCT); }
+KERNEL(128, 4) matmul_sum_9_4(PARAMS params, PRODUCT_BUFFERS) { narrow_lanes<Lanes33>(PRODUCT); }
+SHARED_BYTES(matmul_sum_5_4, Lanes17::Band::BYTES)
+SHARED_BYTES(matmul_sum_9_4, Lanes33::Band::BYTES)
 
 KERNEL(128, 4) matmul_sum_4_0(PARAMS params, PRODUCT_BUFFERS) { tile<4>(PRODUCT); }
 KERNEL(128, 3) matmul_sum_8_0(PARAMS params, PRODUCT_BUFFERS) { tile<8>(PRODUCT); }

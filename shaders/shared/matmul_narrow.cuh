@@ -47,9 +47,9 @@ struct NarrowBand {
 };
 
 // FULL: both operands have WIDTH diagonals, in rows layout, so that all offsets are constant.
-template <int COLUMNS, int ROWS_OF_C, bool FULL = false>
+template <int COLUMNS, int ROWS_OF_C, bool FULL = false, int THREADS = ROWS_OF_C>
 struct Narrow {
-    static constexpr int ROWS = ROWS_OF_C, GROUP = ROWS;
+    static constexpr int ROWS = ROWS_OF_C, GROUP = THREADS;
     static constexpr int WIDTH = 4 * COLUMNS - 3;    // of each operand at most, and what B's is padded to
     static constexpr int LINES = ROWS - 4 + 4 * COLUMNS; // of B at most
     static constexpr int C_SIZE = ROWS * (2 * WIDTH - 1);
