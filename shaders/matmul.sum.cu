@@ -8,6 +8,7 @@
 #include "shared/matmul.cuh"
 #include "shared/matmul_hopper_slide.cuh"
 #include "shared/matmul_hopper_tile.cuh"
+#include "shared/matmul_narrow_full.cuh"
 #include "shared/matmul_narrow_gradient.cuh"
 
 #if defined(HOPPER) || !defined(__CUDACC__)
@@ -43,10 +44,10 @@ KERNEL(128, 4) matmul_sum_9_2(PARAMS params, PRODUCT_BUFFERS) { narrow<Narrow33>
 SHARED_BYTES(matmul_sum_5_2, Narrow17::BYTES)
 SHARED_BYTES(matmul_sum_9_2, Narrow33::BYTES)
 
-KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full17>(PRODUCT); }
-KERNEL(128, 4) matmul_sum_9_4(PARAMS params, PRODUCT_BUFFERS) { narrow<Full33>(PRODUCT); }
-SHARED_BYTES(matmul_sum_5_4, Full17::BYTES)
-SHARED_BYTES(matmul_sum_9_4, Full33::BYTES)
+KERNEL(128, 8) matmul_sum_5_4(PARAMS params, PRODUCT_BUFFERS) { narrow_full<Full17OfSum>(PRODUCT); }
+KERNEL(128, 4) matmul_sum_9_4(PARAMS params, PRODUCT_BUFFERS) { narrow_full<Full33OfSum>(PRODUCT); }
+SHARED_BYTES(matmul_sum_5_4, Full17OfSum::Band::BYTES)
+SHARED_BYTES(matmul_sum_9_4, Full33OfSum::Band::BYTES)
 
 KERNEL(160, 7) matmul_sum_5_5_0(PARAMS params, PRODUCT_BUFFERS) { narrow_cropped<NarrowCropped<5, false, false>>(PRODUCT); }
 KERNEL(160, 7) matmul_sum_5_5_1(PARAMS params, PRODUCT_BUFFERS) { narrow_cropped<NarrowCropped<5, true, false>>(PRODUCT); }
