@@ -194,17 +194,15 @@ DEVICE void product(const Params& p, OPERANDS(Half)) {
 ENTRIES(0, __half)
 #ifdef HOPPER
 // Pairs of blocks; each brings half of a slice.
-#define PAIR_ENTRY(slice, along, length) \
-    SHARED_BYTES(block_matmul_cooperative_##slice##_##along##_0_2, shared_bytes<slice>) \
-    TENSOR_MAPS(block_matmul_cooperative_##slice##_##along##_0_2, LINES(0, x_stride, TOKENS), LINES(1, length, slice / 2)) \
-    KERNEL(THREADS, 1) PAIRS block_matmul_cooperative_##slice##_##along##_0_2(PARAMS p, OPERANDS(__half), TENSOR_MAP x_map, TENSOR_MAP v_map) { \
-        pair_product<slice, along>(p, x_map, v_map, index, bias, y); \
+#define PAIR_ENTRY(along, length) \
+    SHARED_BYTES(block_matmul_cooperative_128_##along##_0_2, shared_bytes<PAIR_SLICE>) \
+    TENSOR_MAPS(block_matmul_cooperative_128_##along##_0_2, LINES(0, x_stride, TOKENS), LINES(1, length, PAIR_SLICE / 2)) \
+    KERNEL(THREADS, 1) PAIRS block_matmul_cooperative_128_##along##_0_2(PARAMS p, OPERANDS(__half), TENSOR_MAP x_map, TENSOR_MAP v_map) { \
+        pair_product<along>(p, x_map, v_map, index, bias, y); \
     }
 
-PAIR_ENTRY(64, 0, width)
-PAIR_ENTRY(64, 1, depth)
-PAIR_ENTRY(128, 0, width)
-PAIR_ENTRY(128, 1, depth)
+PAIR_ENTRY(0, width)
+PAIR_ENTRY(1, depth)
 #else
 ENTRIES(1, __nv_bfloat16) // on Hopper too
 #endif

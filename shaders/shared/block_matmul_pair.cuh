@@ -1,30 +1,31 @@
 // The product of block_matmul_hopper.cuh by pairs of blocks of threads, where V's blocks are of whole stages of terms and
-// 64 outputs. The tiles of a pair have the same outputs and follow each other along the tokens, and each block brings
+// 128 outputs. The tiles of a pair have the same outputs and follow each other along the tokens, and each block brings
 // half of V's part of a stage into both. What binds the product is how much goes from the second-level cache to the
 // multiprocessors, and so V goes there once for two.
 #pragma once
 
 #include "block_matmul_hopper.cuh"
 
+constexpr uint PAIR_SLICE = 128;
+
 // A window's stages for a pair, by one thread: X's part of a stage for this block, and of V's the half that it brings
 // into both. A stage lies in one block row.
-template <uint SLICE, bool ALONG>
-DEVICE void fill_pair(const Params& p, const TensorMap& x, const TensorMap& v, const List<slices<SLICE>>& list, Shared<slices<SLICE>>& shared, const char* memory, Way& way) {
-    using V = Panel<SLICE, ALONG>;
-    // The halves of 128 outputs that are across are of 64 each, other halves of half as many lines.
-    constexpr bool BESIDE = !ALONG && SLICE == 128;
+template <bool ALONG>
+DEVICE void fill_pair(const Params& p, const TensorMap& x, const TensorMap& v, const List<slices<PAIR_SLICE>>& list, Shared<slices<PAIR_SLICE>>& shared, const char* memory, Way& way) {
+    using V = Panel<PAIR_SLICE, ALONG>;
+    constexpr uint HALF = PAIR_SLICE / 2; // outputs, which are lines or, across, halves of a line
     const uint rank = rank_in_pair(), length = ALONG ? p.depth : p.width;
-    const Place place = place_of<SLICE, 2>(p, way.tile);
+    const Place place = place_of<PAIR_SLICE, 2>(p, way.tile);
     const uint token = place.batch * p.tokens + place.t0;
     const uint at = uint(__cvta_generic_to_shared(memory)), v_at = X_BYTES + rank * (V::BYTES / 2);
     for (uint n = 0; n < list.count; n++) {
         const uint row = list.rows[n], bytes = X_BYTES + __popc(list.masks[n]) * V::BYTES;
-        const Row<slices<SLICE>> blocks = list.window[row];
-        uint line[slices<SLICE>], half[slices<SLICE>];
+        const Row<slices<PAIR_SLICE>> blocks = list.window[row];
+        uint line[slices<PAIR_SLICE>], half[slices<PAIR_SLICE>];
 #pragma unroll
-        for (uint own = 0; own < slices<SLICE>; own++) {
-            line[own] = uint(blocks.starts[own]) / length + (BESIDE ? 0 : rank * (V::LINES / 2));
-            half[own] = uint(blocks.starts[own]) % length + (BESIDE ? rank * 64 : 0);
+        for (uint own = 0; own < slices<PAIR_SLICE>; own++) {
+            line[own] = uint(blocks.starts[own]) / length + (ALONG ? rank * HALF : 0);
+            half[own] = uint(blocks.starts[own]) % length + (ALONG ? 0 : rank * HALF);
         }
         for (uint term = 0; term < p.depth; term += TERMS, way.stages++) {
             const uint here = way.stages % STAGES, to = at + here * STAGE_BYTES;
@@ -32,7 +33,7 @@ DEVICE void fill_pair(const Params& p, const TensorMap& x, const TensorMap& v, c
             barrier_arrive_expecting(shared.full[here], bytes);
             copy_box(to, x, (way.row + row) * p.depth + term, token, shared.full[here]);
 #pragma unroll
-            for (uint own = 0; own < slices<SLICE>; own++) {
+            for (uint own = 0; own < slices<PAIR_SLICE>; own++) {
                 if (blocks.starts[own] < 0) continue;
                 copy_box_to_both(to + v_at + own * V::BYTES, v, half[own] + (ALONG ? term : 0), line[own] + (ALONG ? 0 : term), shared.full[here]);
             }
@@ -41,10 +42,10 @@ DEVICE void fill_pair(const Params& p, const TensorMap& x, const TensorMap& v, c
 }
 
 // Y's tiles. One filler fills, three warps list what it will.
-template <uint SLICE, bool ALONG>
+template <bool ALONG>
 DEVICE void pair_product(const Params& p, const TensorMap& x, const TensorMap& v, const uint* index, const float* bias, __half* y) {
     extern __shared__ __align__(1024) char memory[];
-    __shared__ Shared<slices<SLICE>> shared;
+    __shared__ Shared<slices<PAIR_SLICE>> shared;
     constexpr uint LISTERS = FILLERS - 32;
     const uint tiles = p.batch * p.token_tiles * p.output_tiles;
     if (threadIdx.x == 0) {
@@ -59,18 +60,18 @@ DEVICE void pair_product(const Params& p, const TensorMap& x, const TensorMap& v
         fewer_registers<88>();
         Way way = {blockIdx.x / 2, 0, 0, 0};
         if (warp > MULTIPLIERS / 32) {
-            for (; way.tile < tiles; next<2>(way, p)) list_window<SLICE, ALONG, 2, LISTERS>(p, index, shared, way, threadIdx.x - MULTIPLIERS - 32);
+            for (; way.tile < tiles; next<2>(way, p)) list_window<PAIR_SLICE, ALONG, 2, LISTERS>(p, index, shared, way, threadIdx.x - MULTIPLIERS - 32);
         } else if (threadIdx.x % 32 == 0) {
             for (; way.tile < tiles; next<2>(way, p)) {
                 const uint turn = way.windows % 2;
                 barrier_wait(shared.listed[turn], way.windows / 2 % 2);
-                fill_pair<SLICE, ALONG>(p, x, v, shared.lists[turn], shared, memory, way);
+                fill_pair<ALONG>(p, x, v, shared.lists[turn], shared, memory, way);
                 barrier_arrive(shared.unlisted[turn]);
             }
         }
     } else {
         more_registers<208>();
-        multiply_tiles<SLICE, ALONG, 2>(p, bias, y, shared, memory, tiles, warp);
+        multiply_tiles<PAIR_SLICE, ALONG, 2>(p, bias, y, shared, memory, tiles, warp);
     }
     pair_end();
 }

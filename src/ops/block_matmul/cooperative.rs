@@ -59,7 +59,7 @@ fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
 
 /// 128 tokens × up to 256 outputs, in slices of blocks, fewer where there would not be a tile for each
 /// multiprocessor. A block of threads on each goes from tile to tile. Where two can bring V into each other's memory, and
-/// that takes no longer by the number of tiles, a pair has 256 tokens.
+/// that takes no longer by the number of tiles, a pair has 256 tokens. (With slices of 64 pairs are slower than single ones.)
 fn cuda_plan(x: &Tokens, v: &BlockSparse, processors: u32) -> Plan {
     let [depth, width] = v.pattern().block();
     let slice = [128, 64].into_iter().find(|slice| width.is_multiple_of(*slice)).unwrap_or(32);
@@ -72,7 +72,7 @@ fn cuda_plan(x: &Tokens, v: &BlockSparse, processors: u32) -> Plan {
         let rounds = (x.batch * token_tiles * output_tiles).div_ceil(at_once);
         (token_tiles, output_tiles, rounds * slices.div_ceil(output_tiles))
     };
-    let pairs = v.device().has_tensor_maps() && v.dtype() == Dtype::F16 && slice >= 64 && depth.is_multiple_of(64);
+    let pairs = v.device().has_tensor_maps() && v.dtype() == Dtype::F16 && slice == 128 && depth.is_multiple_of(64);
     let blocks = if pairs && processors >= 2 && x.tokens > 128 && tiles(2).2 <= tiles(1).2 { 2 } else { 1 };
     let (token_tiles, output_tiles, _) = tiles(blocks);
     let mut constants = vec![
