@@ -14,7 +14,7 @@
 constexpr uint TOKENS = 128;
 
 #ifdef HOPPER
-#include "shared/block_matmul_hopper.cuh"
+#include "shared/block_matmul_pair.cuh"
 #else
 
 constexpr uint THREADS = 256;
@@ -192,6 +192,17 @@ DEVICE void product(const Params& p, OPERANDS(Half)) {
     ENTRY(128, 1, brain, Half)
 
 ENTRIES(0, __half)
-#ifndef HOPPER
+#ifdef HOPPER
+// Pairs of blocks; each brings half of a slice.
+#define PAIR_ENTRY(along, length) \
+    SHARED_BYTES(block_matmul_cooperative_128_##along##_0_2, shared_bytes<PAIR_SLICE>) \
+    TENSOR_MAPS(block_matmul_cooperative_128_##along##_0_2, LINES(0, x_stride, TOKENS), LINES(1, length, PAIR_SLICE / 2)) \
+    KERNEL(THREADS, 1) PAIRS block_matmul_cooperative_128_##along##_0_2(PARAMS p, OPERANDS(__half), TENSOR_MAP x_map, TENSOR_MAP v_map) { \
+        pair_product<along>(p, x_map, v_map, index, bias, y); \
+    }
+
+PAIR_ENTRY(0, width)
+PAIR_ENTRY(1, depth)
+#else
 ENTRIES(1, __nv_bfloat16) // on Hopper too
 #endif

@@ -177,6 +177,15 @@ impl Device {
         }
     }
 
+    /// Whether kernels run that bring boxes of arrays into the memory of neighbouring multiprocessors.
+    pub(crate) fn has_tensor_maps(&self) -> bool {
+        match &self.0.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(gpu) => gpu.has_tensor_maps(),
+            _ => false,
+        }
+    }
+
     /// The multiprocessors of a GPU whose kernels are PTX, for those that keep each of them busy with a block.
     pub(crate) fn processors(&self) -> Option<u32> {
         match &self.0.backend {

@@ -66,9 +66,10 @@ DEVICE void part_sync(uint part, uint threads) { asm volatile("bar.sync %0, %1;"
 // How a panel of halves lies in shared memory, for the matrix units (PTX ISA, "Matrix descriptor"): lines
 // of 128 or 64 bytes whose 16-byte pieces are permuted (by line % 8, or line / 2 % 4), the panel at a
 // multiple of 1024 bytes. `beside` is bytes from one line's 64 halves to its next 64, where lines are along
-// the outputs and longer than that. The low word says where, in 16 bytes, the high word how.
+// the outputs and longer than that. The low word says where, in 16 bytes, the high word how. Where blocks of threads are
+// in clusters, an address has its block's number above the 18 bits of the place.
 DEVICE uint panel_low(const void* panel, uint beside) {
-    return uint(__cvta_generic_to_shared(panel)) >> 4 | beside >> 4 << 16;
+    return (uint(__cvta_generic_to_shared(panel)) & 0x3ffff) >> 4 | beside >> 4 << 16;
 }
 
 #define SUMS_8(n) "+f"(c[n]), "+f"(c[n + 1]), "+f"(c[n + 2]), "+f"(c[n + 3]), "+f"(c[n + 4]), "+f"(c[n + 5]), "+f"(c[n + 6]), "+f"(c[n + 7])

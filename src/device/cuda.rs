@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod context;
+mod maps;
 mod modules;
 
 use std::ffi::c_void;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub(crate) use context::Context;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys};
+use maps::MAPS;
 use modules::Modules;
 
 use super::{Info, Launch, Memory as AnyMemory, Options};
@@ -29,6 +31,8 @@ pub(crate) struct Cuda {
     matrix_units: bool,
     /// Whether matrix units are Hopper's.
     warpgroups: bool,
+    /// Whether the driver describes arrays to kernels that copy boxes of them.
+    tensor_maps: bool,
     processors: u32,
     submissions: AtomicU64,
 }
@@ -124,7 +128,8 @@ impl Cuda {
         let modules = Mutex::new(Modules::new(described.is_hopper(), described.starts_early()));
         let (matrix_units, processors) = (!options.portable, described.processors());
         let warpgroups = matrix_units && described.is_hopper();
-        Ok(Self { context, info, modules, matrix_units, warpgroups, processors, submissions: AtomicU64::new(0) })
+        let tensor_maps = warpgroups && context::has_tensor_maps();
+        Ok(Self { context, info, modules, matrix_units, warpgroups, tensor_maps, processors, submissions: AtomicU64::new(0) })
     }
 
     pub fn stream(&self) -> &Arc<CudaStream> {
@@ -145,6 +150,10 @@ impl Cuda {
 
     pub fn has_warpgroups(&self) -> bool {
         self.warpgroups
+    }
+
+    pub fn has_tensor_maps(&self) -> bool {
+        self.tensor_maps
     }
 
     pub fn processors(&self) -> u32 {
@@ -255,7 +264,7 @@ impl Cuda {
             }
         }
         let count = launch.inputs.len() + launch.outputs.len();
-        let mut arguments = [std::ptr::null_mut::<c_void>(); 17];
+        let mut arguments = [std::ptr::null_mut::<c_void>(); 17 + MAPS];
         // Copied, since the driver reads it by the alignment of its members.
         let mut params = [0u32; 16];
         bytemuck::bytes_of_mut(&mut params)[..launch.params.len()].copy_from_slice(launch.params);
@@ -263,11 +272,18 @@ impl Cuda {
         for (argument, address) in arguments[1..].iter_mut().zip(&mut addresses[..count]) {
             *argument = std::ptr::from_mut(address).cast();
         }
+        let mut maps = [sys::CUtensorMap { opaque: [0; 16] }; MAPS];
+        for (n, described) in entry.maps.iter().flatten().enumerate() {
+            let input = described.input as usize;
+            let map = described.encode(addresses[input], launch.inputs[input].bytes, params[described.length as usize]);
+            maps[n] = self.check(map)?;
+            arguments[count + 1 + n] = std::ptr::from_mut(&mut maps[n]).cast();
+        }
         self.submissions.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the entry takes `Params` and as many pointers as the kernel has inputs and outputs, which
-        // `Device::launch` checks; each kernel checks its own indices against its `Params`, which the
-        // operations derive from the buffers' sizes; buffers are freed in the order of this stream.
-        self.check(unsafe { entry.launch(groups, stream, &mut arguments[..count + 1]) })?;
+        // `Device::launch` checks, then the maps that it describes; each kernel checks its own indices against its
+        // `Params`, which the operations derive from the buffers' sizes; buffers are freed in the order of this stream.
+        self.check(unsafe { entry.launch(groups, stream, &mut arguments) })?;
         for (to, from, bytes) in back {
             // SAFETY: as above.
             self.check(unsafe { result::memcpy_dtod_async(to, from, bytes, stream) })?;

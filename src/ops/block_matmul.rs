@@ -279,7 +279,8 @@ fn launch(x: &Tokens, y: &Tokens, v: &BlockSparse, epilogue: Epilogue<'_>, plan:
         params: bytemuck::bytes_of(&params),
         inputs: &[&x.buffer, v.buffer(), &index, epilogue.bias.unwrap_or(v.buffer())],
         outputs: &[&y.buffer],
-        groups: (u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles)).min(plan.most_groups),
+        groups: (u64::from(params.batch) * u64::from(plan.token_tiles) * u64::from(plan.output_tiles)).min(plan.most_tiles)
+            * plan.groups_each,
         constants: &constants,
         function: None,
     })
@@ -296,8 +297,10 @@ struct Plan {
     kernel: &'static Kernel,
     token_tiles: u32,
     output_tiles: u32,
-    /// Of which each goes from tile to tile.
-    most_groups: u64,
+    /// So many at once, of which each is followed by others.
+    most_tiles: u64,
+    /// Workgroups to a tile.
+    groups_each: u64,
     constants: Vec<(&'static str, f64)>,
 }
 
@@ -313,7 +316,8 @@ impl Plan {
                 kernel: &WALK,
                 token_tiles: x.tokens.div_ceil(8),
                 output_tiles: y.features.div_ceil(128 / lanes as u32),
-                most_groups: u64::MAX,
+                most_tiles: u64::MAX,
+                groups_each: 1,
                 constants: vec![("LANES", lanes as f64)],
             };
         }
@@ -332,7 +336,8 @@ impl Plan {
             kernel: if !v.is_empty() && fours.iter().all(|side| side.is_multiple_of(4)) { &VEC4 } else { &SCALAR },
             token_tiles: x.tokens.div_ceil(tokens as u32),
             output_tiles: (columns * width.div_ceil(outputs)) as u32,
-            most_groups: u64::MAX,
+            most_tiles: u64::MAX,
+            groups_each: 1,
             constants: vec![("TOKENS", tokens as f64), ("OUTPUTS", outputs as f64), constant],
         }
     }
@@ -352,7 +357,8 @@ impl Plan {
             kernel: &WHOLE,
             token_tiles: x.tokens.div_ceil(64),
             output_tiles: (v.pattern().grid()[1] * v.pattern().block()[1] / 32) as u32,
-            most_groups: u64::MAX,
+            most_tiles: u64::MAX,
+            groups_each: 1,
             constants: Vec::new(),
         })
     }

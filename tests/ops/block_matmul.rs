@@ -281,6 +281,34 @@ fn halves_in_pieces_of_16() {
     }
 }
 
+/// Halves in so many tiles that kernels with a workgroup for each multiprocessor go from one to the next, and in so many
+/// block rows that CUDA's list them in two goes; some of the tokens.
+#[test]
+fn halves_in_many_tiles() {
+    for (tested, dtype) in devices_and_halves() {
+        let cases = if tested.software() {
+            [([2, 3], [128, 128], 4, 300), ([9, 2], [64, 64], 9, 200), ([4, 2], [64, 128], 4, 140)]
+        } else {
+            [([2, 16], [128, 128], 20, 2100), ([140, 2], [64, 64], 90, 400), ([16, 12], [64, 128], 90, 3900)]
+        };
+        for (grid, block, blocks, tokens) in cases {
+            let pattern = BlockPattern::random([grid[0] * block[0], grid[1] * block[1]], block, blocks, 3).unwrap();
+            let w = sparse(&tested.device, &pattern, 1, Layout::Rows).to_dtype(dtype).unwrap();
+            for w in [w.t(), w] {
+                let what = format!("{} {} {tokens} tokens {dtype}", tested.label, w.pattern());
+                let x = dense(&tested.device, 2, DenseShape::new(tokens, w.pattern().rows()).dtype(dtype));
+                let y = block_matmul(&x, &w).unwrap();
+                let rows = [0, 63, 64, 127, 128, tokens / 2, tokens - 2, tokens - 1];
+                let some = |d: &Dense, width: usize| {
+                    let values = d.read().unwrap();
+                    crate::Full::new(rows.len(), width, |i, j| Some(f64::from(values[rows[i] * width + j])))
+                };
+                assert_product(&what, &some(&y, w.pattern().cols()), &some(&x, w.pattern().rows()), &full(&w), dtype);
+            }
+        }
+    }
+}
+
 /// What is not stored takes no part: an infinity of X meets stored blocks only.
 #[test]
 fn nan_and_infinity_stay_in_their_blocks() {

@@ -28,6 +28,12 @@ pub(crate) fn count() -> Result<usize> {
     Ok(count as usize)
 }
 
+/// Whether the driver has what describes arrays to kernels.
+pub(crate) fn has_tensor_maps() -> bool {
+    // SAFETY: the library is there, since a device was described; looks for a name in it.
+    unsafe { sys::culib().get::<*const std::ffi::c_void>(b"cuTensorMapEncodeTiled").is_ok() }
+}
+
 /// What the driver says of a GPU.
 pub(crate) struct Described {
     ordinal: usize,

@@ -5,6 +5,7 @@ use std::ffi::{CString, c_void};
 use cudarc::driver::{DriverError, result, sys};
 
 use super::Context;
+use super::maps::{self, MAPS, Map};
 use crate::device::launch::{Compiled, Launch};
 use crate::expr::Expr;
 use crate::kernel::Kernel;
@@ -18,6 +19,8 @@ pub(crate) struct Entry {
     pub threads: u32,
     /// Bytes of dynamic shared memory.
     pub shared: u32,
+    /// The maps of inputs that it takes behind the pointers.
+    pub maps: [Option<Map>; MAPS],
     /// Whether it waits itself for the kernel before, so that it may start before that has ended.
     pub early: bool,
 }
@@ -96,18 +99,22 @@ impl Modules {
         let (ptx, name) = found(kernel, launch.constants, self.hopper).ok_or_else(|| fail("the PTX has no such entry"))?;
         let shared = format!("{name}_shared");
         let shared = ptx.contains(&format!(" {shared} =")).then_some(shared);
+        let maps = format!("{name}_maps");
+        let maps = ptx.contains(&format!(" {maps}[")).then_some(maps);
         let text = module_text(ptx, &name, launch.function.map(Expr::to_ptx).as_deref());
         let waiting = if self.early { waiting_text(&text) } else { None };
         let (early, text) = (waiting.is_some(), waiting.unwrap_or(text));
         let zero_terminated = |text: String| CString::new(text).map_err(|_| fail("a zero in the PTX"));
-        let (text, shared, name) = (zero_terminated(text)?, shared.map(zero_terminated).transpose()?, zero_terminated(name)?);
+        let (text, name) = (zero_terminated(text)?, zero_terminated(name)?);
+        let (shared, maps) = (shared.map(zero_terminated).transpose()?, maps.map(zero_terminated).transpose()?);
         let load = || -> std::result::Result<Entry, DriverError> {
             // SAFETY: the text ends with a zero; the module stays loaded as long as its device.
             unsafe {
                 let module = result::module::load_data(text.as_ptr().cast())?;
                 self.loaded.push(module);
                 let entry = describe(module, result::module::get_function(module, name)?, shared.as_deref())?;
-                Ok(Entry { early, ..entry })
+                let maps = if let Some(symbol) = maps { maps::described(module, &symbol)? } else { [None; MAPS] };
+                Ok(Entry { early, maps, ..entry })
             }
         };
         load().map_err(|error| context.translate(0, error))
@@ -182,7 +189,7 @@ fn describe(
             result::function::set_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
         }
         let threads = result::function::get_function_attribute(function, Attribute::CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK)?;
-        Ok(Entry { function, threads: threads as u32, shared, early: false })
+        Ok(Entry { function, threads: threads as u32, shared, maps: [None; MAPS], early: false })
     }
 }
 
@@ -202,6 +209,23 @@ mod tests {
         assert!(waiting.contains("\n.target sm_90\n"));
         assert_eq!(waiting.matches("\tgriddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;\n").count(), 1);
         assert_eq!(waiting_text(KERNEL.ptx[0]), None);
+    }
+
+    /// Pairs of blocks of threads have entries of their own on Hopper, each with the maps that it takes beside it.
+    #[test]
+    fn entries_for_pairs_say_which_maps_they_take() {
+        for along in [0.0, 1.0] {
+            let constants = [("SLICE", 128.0), ("ALONG", along), ("BRAIN", 0.0), ("BLOCKS", 2.0), ("FLAGS", 5.0)];
+            let (ptx, name) = found(&KERNEL, &constants, true).unwrap();
+            assert_eq!((ptx, name.clone()), (KERNEL.ptx[1], format!("block_matmul_cooperative_128_{along}_0_2")));
+            // Three words each: the input, the word of `Params` with the length of its lines, and the lines of a box.
+            let length = if along == 0.0 { "width" } else { "depth" };
+            let word = |field| KERNEL.params.iter().find(|(name, _)| *name == field).unwrap().1 / 4;
+            let maps = [[0, word("x_stride"), 128], [1, word(length), 64]];
+            let bytes: Vec<_> = maps.iter().flatten().flat_map(|word| [word.to_string(), "0".into(), "0".into(), "0".into()]).collect();
+            let symbol = format!(".b8 {name}_maps[24] = {{{}", bytes[..21].join(", "));
+            assert!(module_text(ptx, &name, None).contains(&symbol), "{symbol}");
+        }
     }
 
     /// bf16 has no code of its own for Hopper, and must not get that of f16.

@@ -51,28 +51,38 @@ fn plan(x: &Tokens, v: &BlockSparse) -> Plan {
         kernel: &KERNEL,
         token_tiles: x.tokens.div_ceil(tokens),
         output_tiles: v.pattern().cols() as u32 / outputs,
-        most_groups: u64::MAX,
+        most_tiles: u64::MAX,
+        groups_each: 1,
         constants: [("TOKENS", tokens), ("OUTPUTS", outputs), ("DEPTH", stage)].map(|(name, n)| (name, f64::from(n))).to_vec(),
     }
 }
 
 /// 128 tokens × up to 256 outputs, in slices of blocks, fewer where there would not be a tile for each
-/// multiprocessor. A block of threads on each goes from tile to tile.
+/// multiprocessor. A block of threads on each goes from tile to tile. Where two can bring V into each other's memory, and
+/// that takes no longer by the number of tiles, a pair has 256 tokens. (With slices of 64 pairs are slower than single ones.)
 fn cuda_plan(x: &Tokens, v: &BlockSparse, processors: u32) -> Plan {
-    let width = v.pattern().block()[1];
+    let [depth, width] = v.pattern().block();
     let slice = [128, 64].into_iter().find(|slice| width.is_multiple_of(*slice)).unwrap_or(32);
     let slices = (v.pattern().cols() / slice) as u32;
-    let token_tiles = x.tokens.div_ceil(128);
-    let wanted = processors.div_ceil(x.batch * token_tiles).min(slices);
-    Plan {
-        kernel: &KERNEL,
-        token_tiles,
-        output_tiles: slices.div_ceil(256 / slice as u32).max(wanted),
-        most_groups: u64::from(processors),
-        constants: vec![
-            ("SLICE", slice as f64),
-            ("ALONG", f64::from(u8::from(v.layout() == Layout::Columns))),
-            ("BRAIN", f64::from(u8::from(v.dtype() == Dtype::Bf16))),
-        ],
+    // Tiles of so many blocks of threads each, and how many slices one block after another has.
+    let tiles = |blocks: u32| {
+        let (token_tiles, at_once) = (x.tokens.div_ceil(128 * blocks), processors / blocks);
+        let wanted = at_once.div_ceil(x.batch * token_tiles).min(slices);
+        let output_tiles = slices.div_ceil(256 / slice as u32).max(wanted);
+        let rounds = (x.batch * token_tiles * output_tiles).div_ceil(at_once);
+        (token_tiles, output_tiles, rounds * slices.div_ceil(output_tiles))
+    };
+    let pairs = v.device().has_tensor_maps() && v.dtype() == Dtype::F16 && slice == 128 && depth.is_multiple_of(64);
+    let blocks = if pairs && processors >= 2 && x.tokens > 128 && tiles(2).2 <= tiles(1).2 { 2 } else { 1 };
+    let (token_tiles, output_tiles, _) = tiles(blocks);
+    let mut constants = vec![
+        ("SLICE", slice as f64),
+        ("ALONG", f64::from(u8::from(v.layout() == Layout::Columns))),
+        ("BRAIN", f64::from(u8::from(v.dtype() == Dtype::Bf16))),
+    ];
+    if blocks > 1 {
+        constants.push(("BLOCKS", f64::from(blocks)));
     }
+    let (most_tiles, groups_each) = (u64::from(processors / blocks), u64::from(blocks));
+    Plan { kernel: &KERNEL, token_tiles, output_tiles, most_tiles, groups_each, constants }
 }
