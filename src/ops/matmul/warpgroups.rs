@@ -11,7 +11,7 @@ const TEAMS: usize = 3;
 
 /// Blocks for one matrix, and the entry's constants.
 pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand) -> Option<(u32, Constants)> {
-    if !a.device().has_warpgroups() || c.dense {
+    if !a.device().has_warpgroups() || a.dense || b.dense || c.dense {
         return None;
     }
     let entry = |slide: f64, way: u8| vec![("COLUMNS", (WINDOW / 8) as f64), ("SLIDE", slide), ("OPERANDS", f64::from(way))];
@@ -31,20 +31,14 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand) -> Option<(u32, Consta
 /// where C's has.
 fn standing(a: &Operand, b: &Operand, c: &Operand) -> Option<u8> {
     let fours = |band: &Operand| band.stride() % 4 == 0 && band.len().is_multiple_of(4) && band.buffer.offset.is_multiple_of(16);
-    // From the matrix's diagonal to where its line begins.
-    let origin = |band: &Operand| match band.layout {
-        _ if band.dense => 0,
-        Layout::Rows => band.lower,
-        Layout::Columns => band.upper,
-    };
-    let slabs = if a.dense { 0 } else { a.lower };
-    let (way, begins) = match (a.layout, b.layout) {
-        (Layout::Rows, Layout::Rows) => (1, c.lower),
-        (Layout::Rows, Layout::Columns) => (2, slabs),
-        (Layout::Columns, Layout::Rows) => (3, c.lower),
+    // Of B's lines, and of the windows or slabs that they are read by, how far before the matrix's diagonal they begin.
+    let (way, line, begins) = match (a.layout, b.layout) {
+        (Layout::Rows, Layout::Rows) => (1, b.lower, c.lower),
+        (Layout::Rows, Layout::Columns) => (2, b.upper, a.lower),
+        (Layout::Columns, Layout::Rows) => (3, b.lower, c.lower),
         (Layout::Columns, Layout::Columns) => return None,
     };
-    let fits = (way == 3 || fours(a)) && fours(b) && fours(c) && (origin(b) - begins) % 4 == 0;
+    let fits = (way == 3 || fours(a)) && fours(b) && fours(c) && (line - begins) % 4 == 0;
     fits.then_some(way)
 }
 
