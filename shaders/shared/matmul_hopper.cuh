@@ -11,22 +11,23 @@
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-// The window has GROUPS · 8 columns. `Slabs` brings B (matmul_slab.cuh) and says whether the window slides with the slabs, or begins with
-// column j0 throughout, and whether C may be written 4 at once; A may be read so if FOURS.
+// The window has GROUPS · 8 columns. `Slabs` brings B (matmul_slab.cuh) and says whether the window slides with the slabs, or
+// begins with column j0 throughout, and whether C may be written 4 at once; A may be read so if FOURS.
 template <int GROUPS, bool FOURS, class Slabs>
 struct Warpgroups {
     typedef Slab<GROUPS> Own;
     static constexpr int ROWS = Own::ROWS, DEPTH = Own::DEPTH;
-    static constexpr int TEAMS = 3;     // warpgroups that multiply
-    static constexpr int PAIR = 2;      // groups, of 16 columns
+    static constexpr int TEAMS = 3; // warpgroups that multiply
+    static constexpr int PAIR = 2;  // groups, of 16 columns
     static constexpr int PAIRS = GROUPS / PAIR;
-    static constexpr int THREADS = (TEAMS + 1) * 128, STAGES = 4, BYTES = STAGES * Own::BYTES;
+    static constexpr int STAGES = 4, BYTES = STAGES * Own::BYTES;
     typedef float Sums[GROUPS][4];
+
     const Params& params;
     const float* __restrict__ a;
     const float* __restrict__ b;
     float* __restrict__ c;
-    char* slabs; // STAGES, in turns
+    char* slabs;           // STAGES, in turns
     int t, team;           // thread of its warpgroup, and which that is
     int origin, all;       // first row of the first slab of B, number of slabs
     int j0;                // first column of the window
@@ -34,7 +35,7 @@ struct Warpgroups {
     Barrier *full, *empty; // of each stage
 
     METHOD int k0(int slab) const { return origin + slab * DEPTH; } // first row of B in the slab
-    METHOD int row() const { return t / 32 * 16 + t % 32 / 4; }                     // this thread's of the strip, and 8 further
+    METHOD int row() const { return t / 32 * 16 + t % 32 / 4; }     // this thread's of the strip, and 8 further
     METHOD char* slab(int s) const { return slabs + s % STAGES * Own::BYTES; }
     METHOD uint round(int s) const { return s / STAGES % 2; } // which of a barrier's phases
 

@@ -1,4 +1,4 @@
-// Any product onto a band by warpgroups (matmul_hopper.cuh): a block computes three times 64 rows by 144 columns of C, and runs
+// Any product of bands onto a band by warpgroups (matmul_hopper.cuh): a block computes three times 64 rows by 144 columns of C, and runs
 // over just the rows of B at which the bands of its rows and columns meet.
 #pragma once
 

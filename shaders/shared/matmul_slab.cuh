@@ -9,21 +9,21 @@
 
 #if defined(HOPPER) || !defined(__CUDACC__)
 
-// A slab lies in shared memory in three parts, each of squares: 8 columns of 8 k, one k below the other, each in 16 bytes, or, if
-// ALONG, one column below the other; beside a square comes that of the next 8 columns, then those of the other 8 k. Gaps bring what is written at once into different
-// banks. The k come in the order in which split_a has them, and of 16 columns first those that are 0 and 1 after a multiple of
-// four, so that a thread's sums in two groups are four columns side by side.
+// A slab lies in shared memory in three parts, each of squares: 8 columns of 8 k, one k below the other, each in 16 bytes, or,
+// if ALONG, one column below the other; beside a square comes that of the next 8 columns, then those of the other 8 k. Gaps
+// bring what is written at once into different banks. The k come in the order in which split_a has them, and of 16 columns
+// first those that are 0 and 1 after a multiple of four, so that a thread's sums in two groups are four columns side by side.
 template <int GROUPS>
 struct Slab {
     static constexpr int DEPTH = 16, COLUMNS = GROUPS * 8, ROWS = 64;
     static constexpr int BESIDE = 8 * 16 + 16, HALF = GROUPS * BESIDE, PART = 2 * HALF, BYTES = 3 * PART;
 
+    // Where a k and a column have their place: in which half and group of columns, and there as which.
     METHOD static int half_of(int k) { return k % 4 / 2 * HALF; }
     METHOD static int in_half(int k) { return k / 4 * 2 + k % 2; }
     METHOD static int group_of(int column) { return (column / 16 * 2 + column % 4 / 2) * BESIDE; }
     METHOD static int in_group(int column) { return column % 16 / 4 * 2 + column % 2; }
 
-    // Of ALONG k are side by side, else columns.
     template <bool ALONG>
     METHOD static int at(int k, int column) {
         int n = in_group(column), m = in_half(k);
