@@ -82,7 +82,8 @@ fn windows_that_stand_still() {
 
 #[test]
 fn special_values() {
-    for (rows, width) in [(200, 129), (150, 112), (250, 161)] {
+    // Two that slide, aligned and not, and one that stands still, which takes rows that are a multiple of four.
+    for (rows, width) in [(200, 129), (150, 112), (252, 161)] {
         let case = Case { name: "special", batch: 2, rows, inner: rows, cols: rows, a: band(width, 0), b: band(width, 1) };
         let (a, b) = operands(&case, 20);
         let small = Host::random(2, rows, rows, Some(case.b()), 22, 0.003);
