@@ -19,7 +19,20 @@ struct Piece {
     bool whole;         // eight values at a time
 };
 
-// `count` lines from the one that begins at `at` on. Slots before and behind the matrix are none.
+// The eight values that begin at `at`, one by one; 0 for those before and behind the matrix.
+template <class Half>
+DEVICE void stage_eight(Half* to, const Piece<Half>& piece, int at) {
+    uint words[4];
+#pragma unroll
+    for (int e = 0; e < 8; e++) {
+        uint bits = 0;
+        if ((uint)(at + e) < (uint)piece.length) bits = ((const unsigned short*)piece.a)[at + e];
+        words[e / 2] = e % 2 ? words[e / 2] | bits << 16 : bits;
+    }
+    *(uint4*)to = {words[0], words[1], words[2], words[3]};
+}
+
+// COUNT lines from the one that begins at `at` on.
 template <int COUNT, int WIDE, class Half>
 DEVICE void stage_piece(Half* to, const Piece<Half>& piece, int at) {
     constexpr int pieces = WIDE / 8, lines = THREADS / pieces;
@@ -29,22 +42,17 @@ DEVICE void stage_piece(Half* to, const Piece<Half>& piece, int at) {
     if (piece.whole) {
 #pragma unroll
         for (int n = 0; n < COUNT; n += lines) {
-            // A matrix that begins within eight values has another one in front of it.
-            cp_async_16_part(own + n * (WIDE + 8), piece.a + at, at <= -8 ? 0 : clamp((piece.length - at) * 2, 0, 16));
+            // A matrix that begins within eight values has another one in front of it; what is behind the last may not be read.
+            int there = at <= -8 ? 0 : clamp(piece.length - at, 0, 8);
+            if (there % 8 == 0) cp_async_16(own + n * (WIDE + 8), piece.a + at, there > 0);
+            else stage_eight(own + n * (WIDE + 8), piece, at);
             at += lines * piece.stride;
         }
         return;
     }
 #pragma unroll 1
     for (int n = 0; n < COUNT; n += lines) {
-        uint words[4];
-#pragma unroll
-        for (int e = 0; e < 8; e++) {
-            uint bits = 0;
-            if ((uint)(at + e) < (uint)piece.length) bits = ((const unsigned short*)piece.a)[at + e];
-            words[e / 2] = e % 2 ? words[e / 2] | bits << 16 : bits;
-        }
-        *(uint4*)(own + n * (WIDE + 8)) = {words[0], words[1], words[2], words[3]};
+        stage_eight(own + n * (WIDE + 8), piece, at);
         at += lines * piece.stride;
     }
 }

@@ -114,6 +114,7 @@ typedef emulation::Barrier Barrier;
 DEVICE void barrier_start(Barrier& barrier, uint count) { emulate_barrier_start(barrier, count); }
 DEVICE void barrier_arrive(Barrier& barrier) { emulate_barrier_arrive(barrier); }
 DEVICE void barrier_wait(Barrier& barrier, uint phase) { emulate_barrier_wait(barrier, phase); }
+DEVICE void part_sync(uint part, uint threads) { emulate_part_sync(part, threads); }
 template <int count>
 DEVICE void fewer_registers() {}
 template <int count>

@@ -208,8 +208,9 @@ struct Narrow {
             float x[4];
 #pragma unroll
             for (int r = 0; r < 4; r++) {
-                x[r] = FULL ? fours[r][q] : from_a[r][4 * n + q];
-                if (ENDS && (uint)(4 * n + q - r) >= (uint)a.width()) x[r] = ring_pad();
+                // Beside the band are other rows' values, or C's that other threads write.
+                if (!ENDS | ((uint)(4 * n + q - r) < (uint)a.width())) x[r] = FULL ? fours[r][q] : from_a[r][4 * n + q];
+                else x[r] = ring_pad();
             }
 #pragma unroll
             for (int e = 0; e < COLUMNS; e++) {

@@ -100,15 +100,6 @@ DEVICE void cp_async_16(void* shared, const void* global, bool ok = true) {
 #endif
 }
 
-// The same with so many of the bytes, 0 to 16, and zeros behind them.
-DEVICE void cp_async_16_part(void* shared, const void* global, int bytes) {
-#ifdef __CUDACC__
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
-#else
-    for (int n = 0; n < 16; n += 2) emulate_cp_async((char*)shared + n, (const char*)global + n, 2, n < bytes);
-#endif
-}
-
 // The same with 4 bytes.
 DEVICE void cp_async_4(void* shared, const void* global, bool ok = true) {
 #ifdef __CUDACC__

@@ -71,6 +71,7 @@ struct Worker {
     void* context; // of the scheduler
     std::vector<Fiber*> fibers, idle;
     Warp warps[32];
+    Barrier parts[16];
     const Launch* launch;
     sigjmp_buf escape;
     bool trapped;
@@ -222,6 +223,7 @@ bool run_block(Worker& worker, unsigned threads, unsigned seed) {
         warp.joining = warp.at_barrier = warp.polling = 0;
         warp.product_join = warp.joins = 0;
     }
+    for (Barrier& part : worker.parts) part = {};
     int polls = 0;
     for (bool backwards = seed & 1;; backwards = !backwards) {
         for (unsigned n = 0; n < warps; n++) run_warp(worker, worker.warps[backwards ? warps - 1 - n : n], backwards != (n & 1));
@@ -460,6 +462,14 @@ void wait_for_phase(Barrier& barrier, unsigned phase) {
             wait();
         }
     }
+}
+
+void meet(unsigned part, unsigned threads) {
+    Barrier& barrier = here.worker->parts[part];
+    if (barrier.count != threads) barrier = {uint8_t(threads), uint8_t(threads), 0};
+    unsigned phase = barrier.phase & 1;
+    barrier.left--;
+    wait_for_phase(barrier, phase);
 }
 
 void commit_copies() { current()->copies.group++; }

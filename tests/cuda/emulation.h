@@ -75,6 +75,7 @@ struct Barrier {
     uint8_t count, left, phase;
 };
 void wait_for_phase(Barrier& barrier, unsigned phase);
+void meet(unsigned part, unsigned threads); // until so many of the block have named this part
 
 template <class T>
 static inline void show(T value) {
@@ -296,6 +297,7 @@ static inline void emulate_cp_async_wait(int left) { emulation::wait_for_copies(
 static inline void emulate_barrier_start(emulation::Barrier& barrier, unsigned count) { barrier = {uint8_t(count), uint8_t(count), 0}; }
 static inline void emulate_barrier_arrive(emulation::Barrier& barrier) { barrier.left--; }
 static inline void emulate_barrier_wait(emulation::Barrier& barrier, unsigned phase) { emulation::wait_for_phase(barrier, phase); }
+static inline void emulate_part_sync(unsigned part, unsigned threads) { emulation::meet(part, threads); }
 
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
