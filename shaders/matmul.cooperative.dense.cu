@@ -39,20 +39,21 @@ DEVICE void stage_piece(Half* to, const Piece<Half>& piece, int at) {
     int first = threadIdx.x / pieces, column = threadIdx.x % pieces * 8;
     at += first * piece.stride + column;
     Half* own = to + first * (WIDE + 8) + column;
-    if (piece.whole) {
+    // A matrix that begins within eight values has another one in front of it.
+    if (piece.whole & (at > -8) & (at + (COUNT - lines) * piece.stride + 8 <= piece.length)) {
+        const Half* from = piece.a + at;
 #pragma unroll
         for (int n = 0; n < COUNT; n += lines) {
-            // A matrix that begins within eight values has another one in front of it; what is behind the last may not be read.
-            int there = at <= -8 ? 0 : clamp(piece.length - at, 0, 8);
-            if (there % 8 == 0) cp_async_16(own + n * (WIDE + 8), piece.a + at, there > 0);
-            else stage_eight(own + n * (WIDE + 8), piece, at);
-            at += lines * piece.stride;
+            cp_async_16(own + n * (WIDE + 8), from);
+            from += lines * piece.stride;
         }
         return;
     }
 #pragma unroll 1
     for (int n = 0; n < COUNT; n += lines) {
-        stage_eight(own + n * (WIDE + 8), piece, at);
+        int there = at <= -8 ? 0 : clamp(piece.length - at, 0, 8);
+        if (piece.whole & (there % 8 == 0)) cp_async_16(own + n * (WIDE + 8), piece.a + at, there > 0);
+        else stage_eight(own + n * (WIDE + 8), piece, at);
         at += lines * piece.stride;
     }
 }

@@ -169,8 +169,10 @@ struct Warpgroups {
                 barrier_wait(empty[(s + n) % STAGES], round(s + n) ^ 1);
                 from.stage(values[n], slab(s + n));
                 matrix_fence();
-                part_sync(1, 128);
-                if (t == 0) barrier_arrive(full[(s + n) % STAGES]);
+                // Where the window slides, a place in a slab has another writer each time round, who is so known to come later.
+                if (Slabs::SLIDES) part_sync(1, 128);
+                else __syncwarp();
+                if (t % 32 == 0) barrier_arrive(full[(s + n) % STAGES]);
                 from.load(values[n]);
             }
         }
@@ -253,7 +255,7 @@ struct Staged {
 template <class Product>
 DEVICE void in_teams(Product& product, Staged<Product>& staged) {
     if (threadIdx.x == 0) {
-        for (int n = 0; n < Product::STAGES; n++) barrier_start(staged.full[n], 1), barrier_start(staged.empty[n], Product::TEAMS * 4);
+        for (int n = 0; n < Product::STAGES; n++) barrier_start(staged.full[n], 4), barrier_start(staged.empty[n], Product::TEAMS * 4);
     }
     __syncthreads();
     product.full = staged.full;
