@@ -23,6 +23,7 @@ override COLUMNS: i32 = 9;    // columns of an invocation, 1 to 9
 override SLIDE: bool = false; // whether the window moves along with p
 override SKEW: i32 = 0;       // 3 where it is a parallelogram: the last rows' begins 3 · 16 columns after the first rows'
 override STAGED: i32 = COLUMNS + SKEW; // times 16 columns that all strips need together
+override MIDDLE: bool = false; // whether windows come from the middle of C's band outwards, since those have the most to sum
 
 const GROUP = 128; // invocations
 const LANES = 16;  // of them to a strip
@@ -50,7 +51,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let row_tiles = (params.rows + ROWS - 1) / ROWS;
     let col_tiles = i32(params.tiles) / row_tiles;
     let in_matrix = i32(tile % params.tiles);
-    let i0 = in_matrix / col_tiles * ROWS;
+    var row_tile = in_matrix / col_tiles;
+    var col_tile = in_matrix % col_tiles;
+    if MIDDLE {
+        let rank = in_matrix / row_tiles;
+        row_tile = in_matrix % row_tiles;
+        col_tile = (col_tiles - 1) / 2 + select(-rank / 2, (rank + 1) / 2, rank % 2 == 1);
+    }
+    let i0 = row_tile * ROWS;
     let a0 = batch * a_len();
     let b0 = batch * b_len();
     let t = i32(local);
@@ -62,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var taint = vec4(false);
 
     // The window, and the p to run over in stages.
-    var j0 = select(i0 - params.c_lower, 0, (params.flags & 32u) != 0u) + in_matrix % col_tiles * COLUMNS * LANES;
+    var j0 = select(i0 - params.c_lower, 0, (params.flags & 32u) != 0u) + col_tile * COLUMNS * LANES;
     var p_first = first_p(i0, j0);
     var p_end = end_p(i0 + ROWS - 1, j0 + STAGED * LANES - 1);
     var stages = (p_end - p_first + DEPTH - 1) / DEPTH;

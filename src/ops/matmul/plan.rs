@@ -23,6 +23,8 @@ const ROWS: usize = 64;
 const LANES: usize = 16;
 /// Times 16 columns that a parallelogram's last rows begin after its first.
 const SKEW: usize = ROWS / LANES - 1;
+/// So many windows side by side have unequal shares of the work.
+const MANY: usize = 6;
 /// Columns that an invocation may have. Each is a kernel to compile, so they are few.
 const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
 
@@ -75,6 +77,8 @@ impl Plan {
         };
         let mut constants = constants(columns, slide);
         constants.extend((skew > 0).then_some(("SKEW", skew as f64)));
+        // Windows at the band's ends have next to nothing to sum, so they come last, where there are enough to fill gaps.
+        constants.extend((!c.dense && tiles >= MANY * row_tiles).then_some(("MIDDLE", 1.0)));
         (tiles as u32, constants)
     }
 

@@ -62,6 +62,8 @@ fn windows_that_stand_still() {
         ((1, 400, 400, 400), (88, 64), (76, 76), [8, 16]),
         ((1, 400, 400, 400), (88, 64), (76, 76), [3, 5]),
         ((1, 333, 333, 333), (83, 65), (76, 77), [0, 0]),
+        // As many windows side by side as have an order.
+        ((1, 468, 468, 468), (256, 250), (210, 200), [0, 0]),
     ];
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
         for (n, ((batch, rows, inner, cols), a, b, [lower, upper])) in cases.into_iter().enumerate() {
