@@ -9,8 +9,6 @@
 //
 // Workgroup memory is kept low: how many workgroups run at once hangs on it.
 
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
 
 override LANES: i32 = 8;       // 8 or 16
@@ -34,12 +32,6 @@ var<workgroup> tile_b: array<f32, B_SIZE>;       // [p][diagonal]
 var<workgroup> a_scale: array<f32, A_SCALES>;    // of a row
 var<workgroup> b_scale: array<f32, B_SCALES>;    // of a column, from the first that is reached
 var<workgroup> tainted: atomic<u32>;
-
-// Whether an entry of this invocation has to be computed anew.
-var<private> redo: bool;
-
-fn load_a(at: i32) -> f32 { return a[at / 4][at % 4]; }
-fn load_b(at: i32) -> f32 { return b[at / 4][at % 4]; }
 
 // Beside the bands, before values are scaled.
 fn raw_pad() -> f32 { return select(ring_pad(), minus_infinity(), SCALES); }
@@ -326,9 +318,6 @@ fn finish(column: i32, strip: i32, own: Own, sums: vec4<f32>) {
         c[at + r * down] = value;
     }
 }
-
-// Whether values are not padding: by their bits, since a driver may take NaN for equal to all.
-fn is_stored(values: vec4<f32>) -> vec4<bool> { return bitcast<vec4<u32>>(values) != vec4(0xff800000u); }
 
 // Scales for rows and columns by what is staged of them, and the stage scaled: any scale is right that all terms of an entry
 // share.

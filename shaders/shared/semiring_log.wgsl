@@ -17,6 +17,7 @@ fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4
 fn ring_taints(values: vec4<f32>) -> vec4<bool> { return vec4(false); }
 
 fn ring_is_exact(acc: f32) -> bool { return (acc >= 8.673617e-19) & (acc <= 3.4028234e38); }
+fn ring_are_exact(values: vec4<f32>) -> bool { return all(values >= vec4(8.673617e-19)) & all(values <= vec4(3.4028234e38)); }
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 {
     return log(acc) + (a_scale[a_line] + b_scale[b_line]);
 }

@@ -18,6 +18,7 @@ fn ring_taints(values: vec4<f32>) -> vec4<bool> {
 
 // -∞ is what is left where there was no term, or where finite terms overflowed.
 fn ring_is_exact(acc: f32) -> bool { return acc >= -3.4028234e38; }
+fn ring_are_exact(values: vec4<f32>) -> bool { return all(values >= vec4(-3.4028234e38)); }
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
 
 fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {

@@ -91,6 +91,12 @@ impl Work<'_> {
                 self.dense(&format!("{ring:?}"), &semiring_matmul(&a, &b, ring)?)?;
             }
         }
+        // Narrow bands that lie in fours, with two and four lanes to a strip.
+        for (ring, beside) in RINGS.into_iter().flat_map(|ring| [(ring, 4), (ring, 8)]).chain([(Semiring::Sum, 16)]) {
+            let a = self.a_band(1, 68, [beside, beside], Layout::Rows, F32)?;
+            let b = self.a_band(2, 68, [beside, beside], Layout::Rows, F32)?;
+            self.banded(&format!("{ring:?}, fours"), &banded_matmul(&a, &b, ring)?)?;
+        }
         // The scales of (logsumexp, +) by wider and wider rows.
         for cols in [9, 33, 65, 129] {
             let (a, b) = (self.a_dense(5, [1, 10, cols], F32)?, self.a_dense(6, [1, cols, 10], F32)?);

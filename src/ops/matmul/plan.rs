@@ -31,11 +31,11 @@ const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
 impl Plan {
     pub fn new(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Self {
         let device = a.device();
-        let (kernels, narrow) = match ring {
-            Semiring::Sum => (&SUM, &narrow::SUM),
-            Semiring::Log | Semiring::Sample { .. } => (&LOG, &narrow::LOG),
-            Semiring::Max => (&MAX, &narrow::MAX),
-            Semiring::ProdMax => (&PRODMAX, &narrow::PRODMAX),
+        let kernels = match ring {
+            Semiring::Sum => &SUM,
+            Semiring::Log | Semiring::Sample { .. } => &LOG,
+            Semiring::Max => &MAX,
+            Semiring::ProdMax => &PRODMAX,
         };
         let kernel = for_dtype(kernels, a.dtype);
         let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. }) && !device.is_cpu();
@@ -48,8 +48,8 @@ impl Plan {
             let (tiles, constants, finds_scales) = Self::cuda(a, b, c, ring);
             return Self { tiles, kernel, constants, takes_scales: scales && !finds_scales };
         }
-        if let Some(constants) = narrow::constants(a, b, c, scales) {
-            return Self { tiles: narrow::tiles(c), kernel: narrow, constants, takes_scales: false };
+        if let Some((kernel, tiles, constants)) = narrow::plan(a, b, c, ring) {
+            return Self { tiles, kernel, constants, takes_scales: false };
         }
         let (tiles, constants) = Self::windows(a, b, c);
         Self { tiles, kernel, constants, takes_scales: scales }

@@ -118,3 +118,29 @@ fn full_widths_and_whole_vectors() {
         }
     }
 }
+
+/// Rows that neighbours follow a multiple of four values after: what wgpu reads and writes by fours, and, where A begins beside
+/// them, what it does not.
+#[test]
+fn rows_in_fours() {
+    let widths = [[17, 17], [33, 33], [17, 33], [33, 17], [5, 9], [9, 5], [13, 21], [29, 13], [21, 29], [1, 17], [33, 5]];
+    let sides = [[4, 4, 4], [60, 64, 62], [64, 64, 64], [68, 300, 129], [132, 132, 132], [300, 68, 301], [256, 260, 255]];
+    for tested in devices().iter().filter(|tested| tested.variant != Variant::Checked) {
+        for (n, [a, b]) in widths.into_iter().enumerate() {
+            let shifts = [0, a / 8 * 4, a - 1, a + 7, -4, a + 163, -132, a / 2 + 1];
+            for (m, [rows, inner, cols]) in sides.into_iter().enumerate() {
+                for (k, ring) in RINGS[..4].iter().enumerate() {
+                    let lower = shifts[(m + 3 * k + n) % 8];
+                    let other = [b / 2, 0, b - 1, b + 10, -3, 6 - lower][(m + k) % 6];
+                    let (a, b) = ((lower, a - 1 - lower), (other, b - 1 - other));
+                    let case = Case { name: "fours", batch: 1 + (m + k) % 3, rows, inner, cols, a, b };
+                    let (a, b) = operands(&case, (n * 64 + m * 8 + k) as u64);
+                    let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                    let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                    let what = format!("{}: {case:?} {ring:?}", tested.label);
+                    check_banded(&what, &banded_matmul(&left, &right, *ring).unwrap(), &a, &b, *ring, &Rows::Some(40));
+                }
+            }
+        }
+    }
+}
