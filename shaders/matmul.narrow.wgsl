@@ -83,8 +83,8 @@ fn stage_b(at: vec2<i32>, value: f32, width: i32, count: i32) {
 }
 
 // Four values that are side by side in memory, of rows of A.
-fn stage_four_of_a(n: i32, end: i32, values: vec4<f32>, part: Part) -> vec4<bool> {
-    if n >= end { return vec4(false); }
+fn stage_four_of_a(taint: vec4<u32>, n: i32, end: i32, values: vec4<f32>, part: Part) -> vec4<u32> {
+    if n >= end { return taint; }
     var at = place(n * 4, part);
     stage_row(at, values.x);
     at = next(at, part.width);
@@ -93,20 +93,20 @@ fn stage_four_of_a(n: i32, end: i32, values: vec4<f32>, part: Part) -> vec4<bool
     stage_row(at, values.z);
     at = next(at, part.width);
     stage_row(at, values.w);
-    return ring_taints(values);
+    return ring_taint(taint, values, vec4(true));
 }
 
 fn next(at: vec2<i32>, width: i32) -> vec2<i32> { return select(vec2(at.x, at.y + 1), vec2(at.x + 1, 0), at.y + 1 == width); }
 fn stage_row(at: vec2<i32>, value: f32) { tile_a[at.x / 4 * (SLOTS - 4) + at.x + at.y][at.x % 4] = value; }
 
 // Of rows of B, where the stage is as memory is.
-fn stage_four_of_b(n: i32, end: i32, values: vec4<f32>) -> vec4<bool> {
-    if n >= end { return vec4(false); }
+fn stage_four_of_b(taint: vec4<u32>, n: i32, end: i32, values: vec4<f32>) -> vec4<u32> {
+    if n >= end { return taint; }
     tile_b[n * 4] = values.x;
     tile_b[n * 4 + 1] = values.y;
     tile_b[n * 4 + 2] = values.z;
     tile_b[n * 4 + 3] = values.w;
-    return ring_taints(values);
+    return ring_taint(taint, values, vec4(true));
 }
 
 @compute @workgroup_size(GROUP)
@@ -139,7 +139,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 
     // In the middle of matrices in rows layout, four values at a time, all on their way at once; B's from where that is aligned.
-    var taint = vec4(false);
+    var taint = vec4(0u);
     var skip = 0;
     workgroupBarrier();
     if a_part.inside & b_part.inside & ((params.flags & 5u) == 0u) & (PITCH == b_width) {
@@ -165,14 +165,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if n + GROUP < b_end { y1 = b[from_b + n + GROUP]; }
             if n + 2 * GROUP < b_end { y2 = b[from_b + n + 2 * GROUP]; }
             if n + 3 * GROUP < b_end { y3 = b[from_b + n + 3 * GROUP]; }
-            taint |= stage_four_of_a(n, a_end, x0, a_part);
-            taint |= stage_four_of_a(n + GROUP, a_end, x1, a_part);
-            taint |= stage_four_of_a(n + 2 * GROUP, a_end, x2, a_part);
-            taint |= stage_four_of_a(n + 3 * GROUP, a_end, x3, a_part);
-            taint |= stage_four_of_b(n, b_end, y0);
-            taint |= stage_four_of_b(n + GROUP, b_end, y1);
-            taint |= stage_four_of_b(n + 2 * GROUP, b_end, y2);
-            taint |= stage_four_of_b(n + 3 * GROUP, b_end, y3);
+            taint = stage_four_of_a(taint, n, a_end, x0, a_part);
+            taint = stage_four_of_a(taint, n + GROUP, a_end, x1, a_part);
+            taint = stage_four_of_a(taint, n + 2 * GROUP, a_end, x2, a_part);
+            taint = stage_four_of_a(taint, n + 3 * GROUP, a_end, x3, a_part);
+            taint = stage_four_of_b(taint, n, b_end, y0);
+            taint = stage_four_of_b(taint, n + GROUP, b_end, y1);
+            taint = stage_four_of_b(taint, n + 2 * GROUP, b_end, y2);
+            taint = stage_four_of_b(taint, n + 3 * GROUP, b_end, y3);
         }
     } else {
         for (var n = t; n < a_part.size; n += GROUP) {
@@ -180,7 +180,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var value = raw_pad();
             if has(at, a_part) {
                 value = load_a(a_part.start + n);
-                taint |= ring_taints(vec4(value));
+                taint = ring_taint(taint, vec4(value), vec4(true));
             }
             stage_a(at, value, a_width);
         }
@@ -189,12 +189,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var value = raw_pad();
             if has(at, b_part) {
                 value = load_b(b_part.start + n);
-                taint |= ring_taints(vec4(value));
+                taint = ring_taint(taint, vec4(value), vec4(true));
             }
             stage_b(at, value, b_width, b_rows);
         }
     }
-    if any(taint) { atomicStore(&tainted, 1u); }
+    if any(taint >= vec4(0x80000000u)) { atomicStore(&tainted, 1u); }
     workgroupBarrier();
 
     // A lane of a strip. Strips that are read together lie apart such that they fill the banks.

@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let row = i0 + strip * STRIP;
     redo = false;
     if local == 0u { atomicStore(&tainted, 0u); }
-    var taint = vec4(false);
+    var taint = vec4(0u);
 
     // The window, and the p to run over in stages.
     var j0 = select(i0 - params.c_lower, 0, (params.flags & 32u) != 0u) + col_tile * COLUMNS * LANES;
@@ -121,7 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             // Into the stage, once the one before has been worked off.
             let rows = batch * params.rows + min(vec4(i0 + a_row) + ramp * a_drow, vec4(params.rows - 1));
             let a_in = ring_stage_a(a_raw, rows, a_ok);
-            taint |= ring_taints(a_raw) & a_ok;
+            taint = ring_taint(taint, a_raw, a_ok);
             workgroupBarrier();
             let part = a_row % 4;
             tile_a[a_slot][part] = a_in.x;
@@ -132,14 +132,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let last = vec4(params.cols - 1);
             let b_slot = b_p * B_PITCH + b_column;
             let b_in0 = ring_stage_b(b_raw0, batch * params.cols + clamp(columns, vec4(0), last), b_ok0);
-            taint |= ring_taints(b_raw0) & b_ok0;
+            taint = ring_taint(taint, b_raw0, b_ok0);
             tile_b[b_slot] = b_in0.x;
             if STAGED > 1 { tile_b[b_slot + LANES] = b_in0.y; }
             if STAGED > 2 { tile_b[b_slot + 2 * LANES] = b_in0.z; }
             if STAGED > 3 { tile_b[b_slot + 3 * LANES] = b_in0.w; }
             if STAGED > 4 {
                 let b_in1 = ring_stage_b(b_raw1, batch * params.cols + clamp(columns + 4 * LANES, vec4(0), last), b_ok1);
-                taint |= ring_taints(b_raw1) & b_ok1;
+                taint = ring_taint(taint, b_raw1, b_ok1);
                 tile_b[b_slot + 4 * LANES] = b_in1.x;
                 if STAGED > 5 { tile_b[b_slot + 5 * LANES] = b_in1.y; }
                 if STAGED > 6 { tile_b[b_slot + 6 * LANES] = b_in1.z; }
@@ -147,7 +147,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
             if STAGED > 8 {
                 let b_in2 = ring_stage_b(b_raw2, batch * params.cols + clamp(columns + 8 * LANES, vec4(0), last), b_ok2);
-                taint |= ring_taints(b_raw2) & b_ok2;
+                taint = ring_taint(taint, b_raw2, b_ok2);
                 tile_b[b_slot + 8 * LANES] = b_in2.x;
                 if STAGED > 9 { tile_b[b_slot + 9 * LANES] = b_in2.y; }
                 if STAGED > 10 { tile_b[b_slot + 10 * LANES] = b_in2.z; }
@@ -264,7 +264,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
         }
     }
-    if any(taint) { atomicStore(&tainted, 1u); }
+    if any(taint >= vec4(0x80000000u)) { atomicStore(&tainted, 1u); }
     if !SLIDE {
         finish(c0l, c0h, batch, row, j0 + skew + lane);
         if COLUMNS > 1 { finish(c1l, c1h, batch, row, j0 + skew + LANES + lane); }

@@ -14,7 +14,7 @@ fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4
     let scale = vec4(b_scale[lines.x], b_scale[lines.y], b_scale[lines.z], b_scale[lines.w]);
     return select(vec4(0.0), exp(values - scale), stored);
 }
-fn ring_taints(values: vec4<f32>) -> vec4<bool> { return vec4(false); }
+fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> { return taint; }
 
 fn ring_is_exact(acc: f32) -> bool { return (acc >= 8.673617e-19) & (acc <= 3.4028234e38); }
 fn ring_are_exact(values: vec4<f32>) -> bool { return all(values >= vec4(8.673617e-19)) & all(values <= vec4(3.4028234e38)); }

@@ -7,10 +7,11 @@ fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc,
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 
-// max may drop a NaN, and +∞ meets the padding's -∞: then every entry is computed one by one.
-fn ring_taints(values: vec4<f32>) -> vec4<bool> {
+// max may drop a NaN, and +∞ meets the padding's -∞: then every entry is computed one by one. The sum's sign differs for
+// just these; padding is as good as what is stored.
+fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
-    return ((bits & vec4(0x7fffffffu)) > vec4(0x7f800000u)) | (bits == vec4(0x7f800000u));
+    return taint | ((bits - (bits >> vec4(31u)) + vec4(0x00800000u)) ^ bits);
 }
 
 fn ring_is_exact(acc: f32) -> bool { return true; }

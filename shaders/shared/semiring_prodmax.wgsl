@@ -12,8 +12,8 @@ fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 
 // A NaN or an infinity (0 · ∞) in the data would be dropped like the padding.
-fn ring_taints(values: vec4<f32>) -> vec4<bool> {
-    return (bitcast<vec4<u32>>(values) & vec4(0x7fffffffu)) >= vec4(0x7f800000u);
+fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> {
+    return select(taint, vec4(0x80000000u), stored & ((bitcast<vec4<u32>>(values) & vec4(0x7fffffffu)) >= vec4(0x7f800000u)));
 }
 
 // -∞ is what is left where there was no term, or where finite terms overflowed.

@@ -7,8 +7,8 @@ fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return fma(vec4
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 
-// Staged values after which padding can no longer be told from data.
-fn ring_taints(values: vec4<f32>) -> vec4<bool> { return vec4(false); }
+// Gets the top bit by values after which padding can no longer be told from data.
+fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> { return taint; }
 
 // A sum that padding may have spoilt (0 · ∞) shows it by being NaN.
 fn ring_is_exact(acc: f32) -> bool { return !is_nan(acc); }

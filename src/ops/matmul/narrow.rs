@@ -8,17 +8,11 @@ use crate::kernel::Kernel;
 use crate::operand::Operand;
 use crate::{Dtype, Layout, Semiring};
 
-/// The two kernels of each semiring: the general one, and that for what lies in fours.
-macro_rules! narrow_kernels {
-    ($($name:ident $general:literal $fours:literal $file:literal $cpu:ident;)+) => {$(
-        pub(crate) static $name: [Kernel; 2] = [
-            narrow_kernels!($general, "../../../shaders/matmul.narrow.wgsl", $file, $cpu),
-            narrow_kernels!($fours, "../../../shaders/matmul.narrow.fours.wgsl", $file, $cpu),
-        ];
-    )+};
-    ($name:literal, $own:literal, $semiring:literal, $cpu:ident) => {
-        Kernel {
-            name: $name,
+/// A kernel of one semiring.
+macro_rules! narrow_kernel {
+    ($name:ident $text:literal $own:literal $semiring:literal $cpu:ident) => {
+        pub(crate) static $name: Kernel = Kernel {
+            name: $text,
             wgsl: &[
                 include_str!($own),
                 SHARED[0],
@@ -31,15 +25,18 @@ macro_rules! narrow_kernels {
             params: Params::FIELDS,
             inputs: 2,
             outputs: 1,
-        }
+        };
     };
 }
 
-narrow_kernels! {
-    SUM "matmul.narrow.sum" "matmul.narrow.fours.sum" "../../../shaders/shared/semiring_sum.wgsl" sum;
-    LOG "matmul.narrow.log" "matmul.narrow.fours.log" "../../../shaders/shared/semiring_log.wgsl" log;
-    MAX "matmul.narrow.max" "matmul.narrow.fours.max" "../../../shaders/shared/semiring_max.wgsl" max;
-    PRODMAX "matmul.narrow.prodmax" "matmul.narrow.fours.prodmax" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax;
+narrow_kernel! { SUM "matmul.narrow.sum" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_sum.wgsl" sum }
+narrow_kernel! { LOG "matmul.narrow.log" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_log.wgsl" log }
+narrow_kernel! { MAX "matmul.narrow.max" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_max.wgsl" max }
+narrow_kernel! { PRODMAX "matmul.narrow.prodmax" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax }
+narrow_kernel! { FOURS_SUM "matmul.narrow.fours.sum" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_sum.wgsl" sum }
+narrow_kernel! { FOURS_MAX "matmul.narrow.fours.max" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_max.wgsl" max }
+narrow_kernel! {
+    FOURS_PRODMAX "matmul.narrow.fours.prodmax" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax
 }
 
 /// Kernel, workgroups for one matrix, and constants, if one of these kernels is for this device and product.
@@ -52,21 +49,23 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
     if [a, b].iter().any(|operand| operand.dtype != Dtype::F32 || !operand.len().is_multiple_of(4)) {
         return None;
     }
-    let [general, fours] = match ring {
-        Semiring::Sum => &SUM,
-        Semiring::Log | Semiring::Sample { .. } => &LOG,
-        Semiring::Max => &MAX,
-        Semiring::ProdMax => &PRODMAX,
+    let (general, fours) = match ring {
+        Semiring::Sum => (&SUM, Some(&FOURS_SUM)),
+        Semiring::Log | Semiring::Sample { .. } => (&LOG, None),
+        Semiring::Max => (&MAX, Some(&FOURS_MAX)),
+        Semiring::ProdMax => (&PRODMAX, Some(&FOURS_PRODMAX)),
     };
-    if let Some((rows, constants)) = by_fours(a, b, ring) {
+    if let Some(fours) = fours
+        && let Some((rows, constants)) = by_fours(a, b, ring)
+    {
         return Some((fours, c.rows.div_ceil(rows) as u32, constants));
     }
-    let constants = constants(a, b, matches!(ring, Semiring::Log | Semiring::Sample { .. }))?;
+    let constants = constants(a, b, fours.is_none())?;
     Some((general, c.rows.div_ceil(64) as u32, constants))
 }
 
 /// Rows of a workgroup and constants of the kernel for what lies in fours: both bands' rows have a multiple of four values and one
-/// more, so that those of matrices with a multiple of four values have a multiple of four rows, and 4 rows of C begin where a
+/// more, so that matrices with a multiple of four values have a multiple of four rows, and 4 rows of C begin where a
 /// four does. Rows of B then do, too, if as many p are left out before the first.
 fn by_fours(a: &Operand, b: &Operand, ring: Semiring) -> Option<(usize, Constants)> {
     let fours = |band: &Operand| {
@@ -74,35 +73,21 @@ fn by_fours(a: &Operand, b: &Operand, ring: Semiring) -> Option<(usize, Constant
         (band.layout == Layout::Rows && stride.is_multiple_of(4) && (4..=32).contains(&stride)).then_some(stride / 4)
     };
     let (a_fours, b_fours) = (fours(a)?, fours(b)?);
-    // Lanes share all fours of a row of B.
-    let scales = matches!(ring, Semiring::Log | Semiring::Sample { .. });
-    // More invocations for what has exponentials to take.
-    let lanes = [8, 4, 2].into_iter().find(|lanes| (*lanes < 8 || scales) && b_fours.is_multiple_of(*lanes))?;
     if a.lower % 4 != 0 {
         return None;
     }
-    let taints = matches!(ring, Semiring::Max | Semiring::ProdMax);
-    let (rows, stages_a, stages_b) = (64, scales, true);
-    let a_most = if a_fours > 4 { 8 } else { 4 };
-    // As the kernel has them.
-    let width = 4 * b_fours + 1;
-    let quads = rows / 4 + a_most;
-    let in_a = if stages_a { rows / 4 * (4 * a_most + 1) } else { 1 };
-    let pitch = width + if lanes < 8 { (lanes + 64 - width) % 8 } else { 0 };
-    let in_b = if stages_b { quads * pitch } else { 1 };
-    let in_scales = if scales { rows + 4 * (quads + b_fours) } else { 2 };
-    if (in_a + in_b) * 16 + in_scales * 4 + 4 > a.device().workgroup_memory() {
-        return None;
-    }
+    // Lanes share all fours of a row of B, and the same one has the first and the last four of a row of C.
+    let shared = |lanes: &usize| a_fours.is_multiple_of(*lanes) && b_fours.is_multiple_of(*lanes) && b_fours / lanes <= 3;
+    let lanes = [4, 2].into_iter().find(shared)?;
+    // There is less to wait for where rows are short, if all is asked for at once.
+    let sum = matches!(ring, Semiring::Sum);
+    let (rows, looks) = if b_fours > 4 { (128, !sum) } else { (32, true) };
     let constants = [
         ("ROWS", rows),
         ("LANES", lanes),
         ("SLOTS", b_fours / lanes),
-        ("A_FOURS", a_most),
-        ("STAGES_A", usize::from(stages_a)),
-        ("STAGES_B", usize::from(stages_b)),
-        ("TAINTS", usize::from(taints)),
-        ("SCALES", usize::from(scales)),
+        ("LOOKS", usize::from(looks)),
+        ("FINITE", usize::from(looks && sum)),
     ];
     Some((rows, constants.map(|(name, value)| (name, value as f64)).to_vec()))
 }
