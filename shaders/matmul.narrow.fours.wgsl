@@ -19,12 +19,24 @@ override LANES: i32 = 4;        // 2 or 4, which a row of A has a multiple of, i
 override SLOTS: i32 = 2;        // 1 to 3
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
+override SCALES: bool = false;  // whether the semiring scales its operands
+override A_FOURS: i32 = 8;      // in a row of A, which has one value more, where scales are sought
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
 override STRIPS: i32 = ROWS / 4;
 override GROUP: i32 = STRIPS * LANES;
 override B_WIDTH: i32 = 4 * FOURS + 1; // fours in 4 rows of B
+override QUADS: i32 = STRIPS + A_FOURS; // 4 rows of B each, at most
+override COLUMNS: i32 = QUADS + FOURS; // fours of columns that these reach
+override A_PARTS: i32 = select(1, GROUP, SCALES);
+override B_PARTS: i32 = select(1, QUADS * (FOURS + 1), SCALES);
+override A_SCALES: i32 = select(1, ROWS, SCALES);
+override B_SCALES: i32 = select(1, 4 * COLUMNS, SCALES);
 
 var<workgroup> tainted: atomic<u32>;
+var<workgroup> a_part: array<vec4<f32>, A_PARTS>; // the largest values of 4 rows, of those that an invocation looks at
+var<workgroup> b_part: array<vec4<f32>, B_PARTS>; // those of a quad's columns
+var<workgroup> a_scale: array<f32, A_SCALES>;     // of a row
+var<workgroup> b_scale: array<f32, B_SCALES>;     // of a column, from the first that is reached
 
 // Four columns, each of 4 rows.
 struct Sums {
@@ -63,11 +75,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     let lane = t % LANES;
     let strip = t / LANES;
+    if SCALES {
+        look_for_scales(t, a_start, a_fours, strips, b_start, quads);
+        workgroupBarrier();
+        scale(t, strips, quads);
+        workgroupBarrier();
+    }
     if strip >= strips { return; }
     let c_fours = a_fours + FOURS;
     let j0 = p0 + strip * 4 - params.b_lower;
     let own = Own((batch * c_len() + (i0 + strip * 4) * (4 * c_fours + 1)) / 4, c_fours, j0, (j0 >= 0) & (j0 + 4 * c_fours + 3 < params.cols));
     redo = false;
+    var x_scale = vec4(0.0);
+    if SCALES { x_scale = vec4(a_scale[strip * 4], a_scale[strip * 4 + 1], a_scale[strip * 4 + 2], a_scale[strip * 4 + 3]); }
     var c0 = nothing();
     var c1 = nothing();
     var c2 = nothing();
@@ -76,14 +96,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
     for (var turn = 0; turn <= c_fours; turn += LANES) {
         var done = nothing();
+        // Of the columns that leave in this turn, those that come instead, and those of the other slots.
+        let scale0 = scale_of(strip + turn + lane);
+        let scale1 = scale_of(strip + turn + lane + LANES);
+        let scale2 = scale_of(strip + turn + lane + 2 * LANES);
+        let scale_next = scale_of(strip + turn + lane + FOURS);
         let end = min(turn + LANES, steps.y);
         for (var step = max(turn, steps.x); step < end; step++) {
             // Four p of 4 rows of A, which begin and end one p after the other.
             let at_a = a_first + step;
-            var x0 = a[at_a];
-            var x1 = a[at_a + a_fours];
-            var x2 = a[at_a + 2 * a_fours];
-            var x3 = a[at_a + 3 * a_fours];
+            var x0 = ring_scaled(a[at_a], vec4(x_scale.x));
+            var x1 = ring_scaled(a[at_a + a_fours], vec4(x_scale.y));
+            var x2 = ring_scaled(a[at_a + 2 * a_fours], vec4(x_scale.z));
+            var x3 = ring_scaled(a[at_a + 3 * a_fours], vec4(x_scale.w));
             if (step == 0) | (step == a_fours) {
                 let pad = vec4(ring_pad());
                 x0 = select(pad, x0, in_row(0, step, a_fours));
@@ -97,12 +122,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let owns = four == 0;
             let at = b_first + step * B_WIDTH + four;
             let at_first = at + select(0, FOURS, four < 0);
-            let y0 = b[at_first];
-            let y1 = b[at_first + FOURS];
-            let y2 = b[at_first + 2 * FOURS];
-            let y3 = b[at_first + 3 * FOURS];
+            let scale_old = select(scale0, scale_next, vec4(four < 0));
+            let scale_new = select(scale0, scale_next, vec4(four <= 0));
+            let y0 = ring_scaled(b[at_first], scale_old);
+            let y1 = ring_scaled(b[at_first + FOURS], vec4(scale_new.x, scale_old.yzw));
+            let y2 = ring_scaled(b[at_first + 2 * FOURS], vec4(scale_new.xy, scale_old.zw));
+            let y3 = ring_scaled(b[at_first + 3 * FOURS], vec4(scale_new.xyz, scale_old.w));
             var y4 = vec4(ring_pad());
-            if owns { y4 = b[at_first + 4 * FOURS]; }
+            if owns { y4 = ring_scaled(b[at_first + 4 * FOURS], scale_new); }
             {
                 let x = vec4(x0.x, x1.x, x2.x, x3.x);
                 c0 = add(c0, x, y0);
@@ -110,8 +137,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e0 = c0.e0;
                     c0.e0 = ring_mac(vec4(ring_start()), y1.x, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + 2 * LANES], scale2)); }
             }
             {
                 let x = vec4(x0.y, x1.y, x2.y, x3.y);
@@ -120,8 +147,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e1 = c0.e1;
                     c0.e1 = ring_mac(vec4(ring_start()), y2.y, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + FOURS + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + FOURS + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + FOURS + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + FOURS + 2 * LANES], scale2)); }
             }
             {
                 let x = vec4(x0.z, x1.z, x2.z, x3.z);
@@ -130,8 +157,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e2 = c0.e2;
                     c0.e2 = ring_mac(vec4(ring_start()), y3.z, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + 2 * FOURS + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + 2 * FOURS + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + 2 * FOURS + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + 2 * FOURS + 2 * LANES], scale2)); }
             }
             {
                 let x = vec4(x0.w, x1.w, x2.w, x3.w);
@@ -140,8 +167,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e3 = c0.e3;
                     c0.e3 = ring_mac(vec4(ring_start()), y4.w, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + 3 * FOURS + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + 3 * FOURS + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + 3 * FOURS + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + 3 * FOURS + 2 * LANES], scale2)); }
             }
         }
         // After the last step nothing comes to where fours leave.
@@ -149,7 +176,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             done = c0;
             c0 = nothing();
         }
-        finish(turn + lane, own, done);
+        finish(turn + lane, own, done, x_scale, scale0);
         let newest = c0;
         if SLOTS > 1 { c0 = c1; }
         if SLOTS > 2 { c1 = c2; }
@@ -220,6 +247,126 @@ fn look_at(taint: vec4<u32>, values: vec4<f32>) -> vec4<u32> {
     return select(taint, vec4(0x80000000u), (bitcast<vec4<u32>>(values) & vec4(0x7f800000u)) == vec4(0x7f800000u));
 }
 
+// ---- Scales are found, any of which is right that all terms of an entry share ----
+
+// The largest values of A by rows, and of B by columns in 4 rows. What counts for nothing may spoil scales only of what isn't
+// written. Loads of an invocation follow each other without a test between.
+fn look_for_scales(t: i32, a_start: i32, a_fours: i32, strips: i32, b_start: i32, quads: vec2<i32>) {
+    let count = (quads.y - quads.x) * FOURS;
+    let end = count - 1;
+    for (var n = t; n < count; n += 2 * GROUP) {
+        let second = min(n + GROUP, end);
+        let quad = vec2(n, second) / FOURS + quads.x;
+        let four = vec2(n, second) % FOURS;
+        let values0 = quad_of_b(b_start, quad.x, four.x);
+        let values1 = quad_of_b(b_start, quad.y, four.y);
+        keep_columns(quad.x, four.x, values0);
+        if n + GROUP < count { keep_columns(quad.y, four.y, values1); }
+    }
+    let lane = t % LANES;
+    let strip = t / LANES;
+    if strip >= strips { return; }
+    // Where A has p that B lacks, its values count for nothing.
+    let steps = vec2(quads.x - strip, quads.y - strip);
+    var largest = vec4(minus_infinity());
+    for (var four = lane; four < a_fours; four += 2 * LANES) {
+        let second = select(four, four + LANES, four + LANES < a_fours);
+        let at = a_start + strip * (4 * a_fours + 1);
+        let values0 = quad_of_a(at, four, a_fours);
+        let values1 = quad_of_a(at, second, a_fours);
+        largest = max(largest, max(largest_by_rows(values0, four, a_fours, steps), largest_by_rows(values1, second, a_fours, steps)));
+    }
+    a_part[t] = largest;
+}
+
+// Four rows of a four, and the one after the last.
+struct Quad {
+    v0: vec4<f32>,
+    v1: vec4<f32>,
+    v2: vec4<f32>,
+    v3: vec4<f32>,
+    v4: vec4<f32>,
+}
+
+fn quad_of_a(start: i32, four: i32, fours: i32) -> Quad {
+    let at = start + four;
+    let last = select(at, start + 4 * fours, four == 0);
+    return Quad(a[at], a[at + fours], a[at + 2 * fours], a[at + 3 * fours], a[last]);
+}
+
+fn quad_of_b(start: i32, quad: i32, four: i32) -> Quad {
+    let at = start + quad * B_WIDTH + four;
+    let last = select(at, at + 4 * FOURS, four == 0);
+    return Quad(b[at], b[at + FOURS], b[at + 2 * FOURS], b[at + 3 * FOURS], b[last]);
+}
+
+// Rows begin in the first four, and end in the one that is the next row's first.
+fn keep_columns(quad: i32, four: i32, values: Quad) {
+    let low = vec4(minus_infinity());
+    let v1 = select(low, values.v1, in_row(1, four, FOURS));
+    let v2 = select(low, values.v2, in_row(2, four, FOURS));
+    let v3 = select(low, values.v3, in_row(3, four, FOURS));
+    let at = quad * (FOURS + 1) + four;
+    b_part[at] = max(max(values.v0, v1), max(v2, v3));
+    if four == 0 {
+        let w0 = select(low, values.v1, in_row(0, FOURS, FOURS));
+        let w1 = select(low, values.v2, in_row(1, FOURS, FOURS));
+        let w2 = select(low, values.v3, in_row(2, FOURS, FOURS));
+        b_part[at + FOURS] = max(max(w0, w1), max(w2, values.v4));
+    }
+}
+
+fn largest_by_rows(values: Quad, four: i32, fours: i32, steps: vec2<i32>) -> vec4<f32> {
+    let low = vec4(minus_infinity());
+    var v0 = values.v0;
+    var v1 = select(low, values.v1, in_row(1, four, fours));
+    var v2 = select(low, values.v2, in_row(2, four, fours));
+    var v3 = select(low, values.v3, in_row(3, four, fours));
+    var largest = low;
+    if (four >= steps.x) & (four < steps.y) { largest = vec4(largest_of(v0), largest_of(v1), largest_of(v2), largest_of(v3)); }
+    if (four == 0) & (fours >= steps.x) & (fours < steps.y) {
+        v0 = select(low, values.v1, in_row(0, fours, fours));
+        v1 = select(low, values.v2, in_row(1, fours, fours));
+        v2 = select(low, values.v3, in_row(2, fours, fours));
+        largest = max(largest, vec4(largest_of(v0), largest_of(v1), largest_of(v2), largest_of(values.v4)));
+    }
+    return largest;
+}
+
+fn largest_of(values: vec4<f32>) -> f32 { return max(max(values.x, values.y), max(values.z, values.w)); }
+
+// Scales by what was kept.
+fn scale(t: i32, strips: i32, quads: vec2<i32>) {
+    for (var n = t; n < COLUMNS + strips; n += GROUP) {
+        var largest = vec4(minus_infinity());
+        if n < COLUMNS {
+            for (var quad = max(quads.x, n - FOURS); quad < min(quads.y, n + 1); quad++) {
+                largest = max(largest, b_part[quad * (FOURS + 1) + n - quad]);
+            }
+            b_scale[n * 4] = finite(largest.x);
+            b_scale[n * 4 + 1] = finite(largest.y);
+            b_scale[n * 4 + 2] = finite(largest.z);
+            b_scale[n * 4 + 3] = finite(largest.w);
+        } else {
+            let strip = n - COLUMNS;
+            for (var lane = 0; lane < LANES; lane++) { largest = max(largest, a_part[strip * LANES + lane]); }
+            a_scale[strip * 4] = finite(largest.x);
+            a_scale[strip * 4 + 1] = finite(largest.y);
+            a_scale[strip * 4 + 2] = finite(largest.z);
+            a_scale[strip * 4 + 3] = finite(largest.w);
+        }
+    }
+}
+
+fn finite(scale: f32) -> f32 { return select(0.0, scale, abs(scale) <= 3.4028234e38); }
+
+// Of four columns, number `column` of those that the workgroup reaches.
+fn scale_of(column: i32) -> vec4<f32> {
+    if !SCALES { return vec4(0.0); }
+    let at = 4 * min(column, COLUMNS - 1);
+    return vec4(b_scale[at], b_scale[at + 1], b_scale[at + 2], b_scale[at + 3]);
+}
+
 // ---- They are multiplied ----
 
 fn nothing() -> Sums {
@@ -255,7 +402,7 @@ var<private> first3: vec4<f32>;
 
 // Four columns of the 4 rows into C, number `four` of those that the strip reaches. What no row has in the first and the last is
 // any number. One invocation has both.
-fn finish(four: i32, own: Own, sums: Sums) {
+fn finish(four: i32, own: Own, sums: Sums, x_scale: vec4<f32>, y_scale: vec4<f32>) {
     if four > own.fours { return; }
     var v0 = vec4(sums.e0.x, sums.e1.x, sums.e2.x, sums.e3.x);
     var v1 = vec4(sums.e0.y, sums.e1.y, sums.e2.y, sums.e3.y);
@@ -267,12 +414,11 @@ fn finish(four: i32, own: Own, sums: Sums) {
         v2 = select(vec4(1.0), v2, in_row(2, four, own.fours));
         v3 = select(vec4(1.0), v3, in_row(3, four, own.fours));
     }
-    if !(ring_are_exact(v0) & ring_are_exact(v1) & ring_are_exact(v2) & ring_are_exact(v3) & own.inside) {
-        v0 = at_end(four, own, v0);
-        v1 = at_end(four, own, v1);
-        v2 = at_end(four, own, v2);
-        v3 = at_end(four, own, v3);
-    }
+    let all = ring_are_exact(v0) & ring_are_exact(v1) & ring_are_exact(v2) & ring_are_exact(v3) & own.inside;
+    v0 = finished(four, own, v0, x_scale.x + y_scale, all);
+    v1 = finished(four, own, v1, x_scale.y + y_scale, all);
+    v2 = finished(four, own, v2, x_scale.z + y_scale, all);
+    v3 = finished(four, own, v3, x_scale.w + y_scale, all);
     if four == 0 {
         c[own.start] = v0;
         first1 = v1;
@@ -292,11 +438,13 @@ fn finish(four: i32, own: Own, sums: Sums) {
     c[at + 3 * own.fours] = v3;
 }
 
-// With the fill for columns that the matrix lacks, and NaN for what is to be computed anew.
-fn at_end(four: i32, own: Own, sums: vec4<f32>) -> vec4<f32> {
+// Unless all are exact and within the matrix, with the fill for columns that it lacks, and NaN for what is to be computed anew.
+fn finished(four: i32, own: Own, sums: vec4<f32>, scale: vec4<f32>, all: bool) -> vec4<f32> {
+    let values = ring_unscaled(sums, scale);
+    if all { return values; }
     let j = own.column + four * 4 + vec4(0, 1, 2, 3);
     let there = (j >= vec4(0)) & (j < vec4(params.cols));
     let exact = vec4(ring_is_exact(sums.x), ring_is_exact(sums.y), ring_is_exact(sums.z), ring_is_exact(sums.w));
     redo |= any(there & !exact);
-    return select(vec4(params.fill), select(vec4(from_bits(0x7fc00000u)), sums, exact), there);
+    return select(vec4(params.fill), select(vec4(from_bits(0x7fc00000u)), values, exact), there);
 }
