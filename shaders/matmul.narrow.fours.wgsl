@@ -20,6 +20,7 @@ override SLOTS: i32 = 2;        // 1 to 3
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
 override SCALES: bool = false;  // whether the semiring scales its operands
+override STAGES_A: bool = false; // whether A lies in workgroup memory once it is scaled
 override A_FOURS: i32 = 8;      // in a row of A, which has one value more, where scales are sought
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
 override STRIPS: i32 = ROWS / 4;
@@ -29,13 +30,14 @@ override QUADS: i32 = STRIPS + A_FOURS; // 4 rows of B each, at most
 override COLUMNS: i32 = QUADS + FOURS; // fours of columns that these reach
 override A_PARTS: i32 = select(1, GROUP, SCALES);
 override B_PARTS: i32 = select(1, QUADS * (FOURS + 1), SCALES);
-override A_SCALES: i32 = select(1, ROWS, SCALES);
+override A_SIZE: i32 = select(1, STRIPS * (4 * A_FOURS + 1), STAGES_A);
 override B_SCALES: i32 = select(1, 4 * COLUMNS, SCALES);
 
 var<workgroup> tainted: atomic<u32>;
 var<workgroup> a_part: array<vec4<f32>, A_PARTS>; // the largest values of 4 rows, of those that an invocation looks at
 var<workgroup> b_part: array<vec4<f32>, B_PARTS>; // those of a quad's columns
-var<workgroup> a_scale: array<f32, A_SCALES>;     // of a row
+var<workgroup> a_scale: array<f32, 1>;            // which invocations have in registers instead
+var<workgroup> tile_a: array<vec4<f32>, A_SIZE>;  // as in memory
 var<workgroup> b_scale: array<f32, B_SCALES>;     // of a column, from the first that is reached
 
 // Four columns, each of 4 rows.
@@ -75,10 +77,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     let lane = t % LANES;
     let strip = t / LANES;
+    var x_scale = vec4(0.0);
     if SCALES {
         look_for_scales(t, a_start, a_fours, strips, b_start, quads);
         workgroupBarrier();
-        scale(t, strips, quads);
+        scale_columns(t, quads);
+        if strip < strips {
+            x_scale = scale_of_rows(strip);
+            if STAGES_A { stage_a(a_start + strip * (4 * a_fours + 1), lane, strip, a_fours, x_scale); }
+        }
         workgroupBarrier();
     }
     if strip >= strips { return; }
@@ -86,12 +93,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let j0 = p0 + strip * 4 - params.b_lower;
     let own = Own((batch * c_len() + (i0 + strip * 4) * (4 * c_fours + 1)) / 4, c_fours, j0, (j0 >= 0) & (j0 + 4 * c_fours + 3 < params.cols));
     redo = false;
-    var x_scale = vec4(0.0);
-    if SCALES { x_scale = vec4(a_scale[strip * 4], a_scale[strip * 4 + 1], a_scale[strip * 4 + 2], a_scale[strip * 4 + 3]); }
     var c0 = nothing();
     var c1 = nothing();
     var c2 = nothing();
-    let a_first = a_start + strip * (4 * a_fours + 1);
+    let a_first = select(a_start, 0, STAGES_A) + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
     for (var turn = 0; turn <= c_fours; turn += LANES) {
@@ -105,10 +110,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var step = max(turn, steps.x); step < end; step++) {
             // Four p of 4 rows of A, which begin and end one p after the other.
             let at_a = a_first + step;
-            var x0 = ring_scaled(a[at_a], vec4(x_scale.x));
-            var x1 = ring_scaled(a[at_a + a_fours], vec4(x_scale.y));
-            var x2 = ring_scaled(a[at_a + 2 * a_fours], vec4(x_scale.z));
-            var x3 = ring_scaled(a[at_a + 3 * a_fours], vec4(x_scale.w));
+            var x0 = four_of_scaled_a(at_a, x_scale.x);
+            var x1 = four_of_scaled_a(at_a + a_fours, x_scale.y);
+            var x2 = four_of_scaled_a(at_a + 2 * a_fours, x_scale.z);
+            var x3 = four_of_scaled_a(at_a + 3 * a_fours, x_scale.w);
             if (step == 0) | (step == a_fours) {
                 let pad = vec4(ring_pad());
                 x0 = select(pad, x0, in_row(0, step, a_fours));
@@ -336,29 +341,46 @@ fn largest_by_rows(values: Quad, four: i32, fours: i32, steps: vec2<i32>) -> vec
 fn largest_of(values: vec4<f32>) -> f32 { return max(max(values.x, values.y), max(values.z, values.w)); }
 
 // Scales by what was kept.
-fn scale(t: i32, strips: i32, quads: vec2<i32>) {
-    for (var n = t; n < COLUMNS + strips; n += GROUP) {
+fn scale_of_rows(strip: i32) -> vec4<f32> {
+    var largest = a_part[strip * LANES];
+    for (var lane = 1; lane < LANES; lane++) { largest = max(largest, a_part[strip * LANES + lane]); }
+    return finite(largest);
+}
+
+fn scale_columns(t: i32, quads: vec2<i32>) {
+    for (var n = t; n < COLUMNS; n += GROUP) {
         var largest = vec4(minus_infinity());
-        if n < COLUMNS {
-            for (var quad = max(quads.x, n - FOURS); quad < min(quads.y, n + 1); quad++) {
-                largest = max(largest, b_part[quad * (FOURS + 1) + n - quad]);
-            }
-            b_scale[n * 4] = finite(largest.x);
-            b_scale[n * 4 + 1] = finite(largest.y);
-            b_scale[n * 4 + 2] = finite(largest.z);
-            b_scale[n * 4 + 3] = finite(largest.w);
-        } else {
-            let strip = n - COLUMNS;
-            for (var lane = 0; lane < LANES; lane++) { largest = max(largest, a_part[strip * LANES + lane]); }
-            a_scale[strip * 4] = finite(largest.x);
-            a_scale[strip * 4 + 1] = finite(largest.y);
-            a_scale[strip * 4 + 2] = finite(largest.z);
-            a_scale[strip * 4 + 3] = finite(largest.w);
+        for (var quad = max(quads.x, n - FOURS); quad < min(quads.y, n + 1); quad++) {
+            largest = max(largest, b_part[quad * (FOURS + 1) + n - quad]);
         }
+        let scale = finite(largest);
+        b_scale[n * 4] = scale.x;
+        b_scale[n * 4 + 1] = scale.y;
+        b_scale[n * 4 + 2] = scale.z;
+        b_scale[n * 4 + 3] = scale.w;
     }
 }
 
-fn finite(scale: f32) -> f32 { return select(0.0, scale, abs(scale) <= 3.4028234e38); }
+// Rows begin in the first four, and end in the one that is the next row's first.
+fn stage_a(start: i32, lane: i32, strip: i32, fours: i32, scale: vec4<f32>) {
+    for (var four = lane; four < fours; four += LANES) {
+        let first = vec4(four == 0);
+        let values = quad_of_a(start, four, fours);
+        let at = strip * (4 * fours + 1) + four;
+        tile_a[at] = ring_scaled(values.v0, vec4(scale.x));
+        tile_a[at + fours] = ring_scaled(values.v1, select(scale.yyyy, scale.xyyy, first));
+        tile_a[at + 2 * fours] = ring_scaled(values.v2, select(scale.zzzz, scale.yyzz, first));
+        tile_a[at + 3 * fours] = ring_scaled(values.v3, select(scale.wwww, scale.zzzw, first));
+        if four == 0 { tile_a[at + 4 * fours] = ring_scaled(values.v4, vec4(scale.w)); }
+    }
+}
+
+fn four_of_scaled_a(at: i32, scale: f32) -> vec4<f32> {
+    if STAGES_A { return tile_a[at]; }
+    return ring_scaled(a[at], vec4(scale));
+}
+
+fn finite(scale: vec4<f32>) -> vec4<f32> { return select(vec4(0.0), scale, abs(scale) <= vec4(3.4028234e38)); }
 
 // Of four columns, number `column` of those that the workgroup reaches.
 fn scale_of(column: i32) -> vec4<f32> {

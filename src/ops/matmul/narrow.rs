@@ -88,6 +88,7 @@ fn by_fours(a: &Operand, b: &Operand, ring: Semiring) -> Option<(usize, Constant
     let (rows, looks) = if b_fours > 4 { (128, !sum) } else { (32, true) };
     // What takes scales looks at everything for them.
     let (scales, looks) = (scales(ring), looks && !scales(ring));
+    let stages = false;
     let constants = [
         ("ROWS", rows),
         ("LANES", lanes),
@@ -96,6 +97,7 @@ fn by_fours(a: &Operand, b: &Operand, ring: Semiring) -> Option<(usize, Constant
         ("FINITE", usize::from(looks && sum)),
         ("SCALES", usize::from(scales)),
         ("A_FOURS", a_fours),
+        ("STAGES_A", usize::from(stages)),
     ];
     Some((rows, constants.map(|(name, value)| (name, value as f64)).to_vec()))
 }
