@@ -20,25 +20,12 @@ override SLOTS: i32 = 2;        // 1 to 3
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
 override SCALES: bool = false;  // whether the semiring scales its operands
-override STAGES_A: bool = false; // whether A lies in workgroup memory once it is scaled
-override A_FOURS: i32 = 8;      // in a row of A, which has one value more, where scales are sought
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
 override STRIPS: i32 = ROWS / 4;
 override GROUP: i32 = STRIPS * LANES;
 override B_WIDTH: i32 = 4 * FOURS + 1; // fours in 4 rows of B
-override QUADS: i32 = STRIPS + A_FOURS; // 4 rows of B each, at most
-override COLUMNS: i32 = QUADS + FOURS; // fours of columns that these reach
-override A_PARTS: i32 = select(1, GROUP, SCALES);
-override B_PARTS: i32 = select(1, QUADS * (FOURS + 1), SCALES);
-override A_SIZE: i32 = select(1, STRIPS * (4 * A_FOURS + 1), STAGES_A);
-override B_SCALES: i32 = select(1, 4 * COLUMNS, SCALES);
 
 var<workgroup> tainted: atomic<u32>;
-var<workgroup> a_part: array<vec4<f32>, A_PARTS>; // the largest values of 4 rows, of those that an invocation looks at
-var<workgroup> b_part: array<vec4<f32>, B_PARTS>; // those of a quad's columns
-var<workgroup> a_scale: array<f32, 1>;            // which invocations have in registers instead
-var<workgroup> tile_a: array<vec4<f32>, A_SIZE>;  // as in memory
-var<workgroup> b_scale: array<f32, B_SCALES>;     // of a column, from the first that is reached
 
 // Four columns, each of 4 rows.
 struct Sums {
@@ -96,16 +83,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var c0 = nothing();
     var c1 = nothing();
     var c2 = nothing();
+    var scale0 = scale_of(strip + lane);
+    var scale1 = scale_of(strip + lane + LANES);
+    var scale2 = scale_of(strip + lane + 2 * LANES);
     let a_first = select(a_start, 0, STAGES_A) + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
     for (var turn = 0; turn <= c_fours; turn += LANES) {
         var done = nothing();
-        // Of the columns that leave in this turn, those that come instead, and those of the other slots.
-        let scale0 = scale_of(strip + turn + lane);
-        let scale1 = scale_of(strip + turn + lane + LANES);
-        let scale2 = scale_of(strip + turn + lane + 2 * LANES);
-        let scale_next = scale_of(strip + turn + lane + FOURS);
+        if SCALES & (turn + lane < steps.x) { scale0 = scale_of(strip + turn + lane + FOURS); }
         let end = min(turn + LANES, steps.y);
         for (var step = max(turn, steps.x); step < end; step++) {
             // Four p of 4 rows of A, which begin and end one p after the other.
@@ -127,14 +113,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let owns = four == 0;
             let at = b_first + step * B_WIDTH + four;
             let at_first = at + select(0, FOURS, four < 0);
-            let scale_old = select(scale0, scale_next, vec4(four < 0));
-            let scale_new = select(scale0, scale_next, vec4(four <= 0));
-            let y0 = ring_scaled(b[at_first], scale_old);
-            let y1 = ring_scaled(b[at_first + FOURS], vec4(scale_new.x, scale_old.yzw));
-            let y2 = ring_scaled(b[at_first + 2 * FOURS], vec4(scale_new.xy, scale_old.zw));
-            let y3 = ring_scaled(b[at_first + 3 * FOURS], vec4(scale_new.xyz, scale_old.w));
+            let scale = scale0;
+            if SCALES & owns { scale0 = scale_of(strip + turn + lane + FOURS); }
+            let y0 = ring_scaled(b[at_first], scale);
+            let y1 = ring_scaled(b[at_first + FOURS], vec4(scale0.x, scale.yzw));
+            let y2 = ring_scaled(b[at_first + 2 * FOURS], vec4(scale0.xy, scale.zw));
+            let y3 = ring_scaled(b[at_first + 3 * FOURS], vec4(scale0.xyz, scale.w));
             var y4 = vec4(ring_pad());
-            if owns { y4 = ring_scaled(b[at_first + 4 * FOURS], scale_new); }
+            if owns { y4 = ring_scaled(b[at_first + 4 * FOURS], scale0); }
             {
                 let x = vec4(x0.x, x1.x, x2.x, x3.x);
                 c0 = add(c0, x, y0);
@@ -181,12 +167,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             done = c0;
             c0 = nothing();
         }
-        finish(turn + lane, own, done, x_scale, scale0);
+        finish(turn + lane, own, done, x_scale, scale_of(strip + turn + lane));
         let newest = c0;
-        if SLOTS > 1 { c0 = c1; }
-        if SLOTS > 2 { c1 = c2; }
-        if SLOTS == 2 { c1 = newest; }
-        if SLOTS == 3 { c2 = newest; }
+        let newest_scale = scale0;
+        if SLOTS > 1 { c0 = c1; scale0 = scale1; }
+        if SLOTS > 2 { c1 = c2; scale1 = scale2; }
+        if SLOTS == 2 { c1 = newest; scale1 = newest_scale; }
+        if SLOTS == 3 { c2 = newest; scale2 = newest_scale; }
     }
 
     // What padding may have spoilt is computed anew, entry by entry.
@@ -250,143 +237,6 @@ fn four_of_b(n: i32, start: i32, count: i32) -> vec4<f32> {
 fn look_at(taint: vec4<u32>, values: vec4<f32>) -> vec4<u32> {
     if !FINITE { return ring_taint(taint, values, vec4(true)); }
     return select(taint, vec4(0x80000000u), (bitcast<vec4<u32>>(values) & vec4(0x7f800000u)) == vec4(0x7f800000u));
-}
-
-// ---- Scales are found, any of which is right that all terms of an entry share ----
-
-// The largest values of A by rows, and of B by columns in 4 rows. What counts for nothing may spoil scales only of what isn't
-// written. Loads of an invocation follow each other without a test between.
-fn look_for_scales(t: i32, a_start: i32, a_fours: i32, strips: i32, b_start: i32, quads: vec2<i32>) {
-    let count = (quads.y - quads.x) * FOURS;
-    let end = count - 1;
-    for (var n = t; n < count; n += 2 * GROUP) {
-        let second = min(n + GROUP, end);
-        let quad = vec2(n, second) / FOURS + quads.x;
-        let four = vec2(n, second) % FOURS;
-        let values0 = quad_of_b(b_start, quad.x, four.x);
-        let values1 = quad_of_b(b_start, quad.y, four.y);
-        keep_columns(quad.x, four.x, values0);
-        if n + GROUP < count { keep_columns(quad.y, four.y, values1); }
-    }
-    let lane = t % LANES;
-    let strip = t / LANES;
-    if strip >= strips { return; }
-    // Where A has p that B lacks, its values count for nothing.
-    let steps = vec2(quads.x - strip, quads.y - strip);
-    var largest = vec4(minus_infinity());
-    for (var four = lane; four < a_fours; four += 2 * LANES) {
-        let second = select(four, four + LANES, four + LANES < a_fours);
-        let at = a_start + strip * (4 * a_fours + 1);
-        let values0 = quad_of_a(at, four, a_fours);
-        let values1 = quad_of_a(at, second, a_fours);
-        largest = max(largest, max(largest_by_rows(values0, four, a_fours, steps), largest_by_rows(values1, second, a_fours, steps)));
-    }
-    a_part[t] = largest;
-}
-
-// Four rows of a four, and the one after the last.
-struct Quad {
-    v0: vec4<f32>,
-    v1: vec4<f32>,
-    v2: vec4<f32>,
-    v3: vec4<f32>,
-    v4: vec4<f32>,
-}
-
-fn quad_of_a(start: i32, four: i32, fours: i32) -> Quad {
-    let at = start + four;
-    let last = select(at, start + 4 * fours, four == 0);
-    return Quad(a[at], a[at + fours], a[at + 2 * fours], a[at + 3 * fours], a[last]);
-}
-
-fn quad_of_b(start: i32, quad: i32, four: i32) -> Quad {
-    let at = start + quad * B_WIDTH + four;
-    let last = select(at, at + 4 * FOURS, four == 0);
-    return Quad(b[at], b[at + FOURS], b[at + 2 * FOURS], b[at + 3 * FOURS], b[last]);
-}
-
-// Rows begin in the first four, and end in the one that is the next row's first.
-fn keep_columns(quad: i32, four: i32, values: Quad) {
-    let low = vec4(minus_infinity());
-    let v1 = select(low, values.v1, in_row(1, four, FOURS));
-    let v2 = select(low, values.v2, in_row(2, four, FOURS));
-    let v3 = select(low, values.v3, in_row(3, four, FOURS));
-    let at = quad * (FOURS + 1) + four;
-    b_part[at] = max(max(values.v0, v1), max(v2, v3));
-    if four == 0 {
-        let w0 = select(low, values.v1, in_row(0, FOURS, FOURS));
-        let w1 = select(low, values.v2, in_row(1, FOURS, FOURS));
-        let w2 = select(low, values.v3, in_row(2, FOURS, FOURS));
-        b_part[at + FOURS] = max(max(w0, w1), max(w2, values.v4));
-    }
-}
-
-fn largest_by_rows(values: Quad, four: i32, fours: i32, steps: vec2<i32>) -> vec4<f32> {
-    let low = vec4(minus_infinity());
-    var v0 = values.v0;
-    var v1 = select(low, values.v1, in_row(1, four, fours));
-    var v2 = select(low, values.v2, in_row(2, four, fours));
-    var v3 = select(low, values.v3, in_row(3, four, fours));
-    var largest = low;
-    if (four >= steps.x) & (four < steps.y) { largest = vec4(largest_of(v0), largest_of(v1), largest_of(v2), largest_of(v3)); }
-    if (four == 0) & (fours >= steps.x) & (fours < steps.y) {
-        v0 = select(low, values.v1, in_row(0, fours, fours));
-        v1 = select(low, values.v2, in_row(1, fours, fours));
-        v2 = select(low, values.v3, in_row(2, fours, fours));
-        largest = max(largest, vec4(largest_of(v0), largest_of(v1), largest_of(v2), largest_of(values.v4)));
-    }
-    return largest;
-}
-
-fn largest_of(values: vec4<f32>) -> f32 { return max(max(values.x, values.y), max(values.z, values.w)); }
-
-// Scales by what was kept.
-fn scale_of_rows(strip: i32) -> vec4<f32> {
-    var largest = a_part[strip * LANES];
-    for (var lane = 1; lane < LANES; lane++) { largest = max(largest, a_part[strip * LANES + lane]); }
-    return finite(largest);
-}
-
-fn scale_columns(t: i32, quads: vec2<i32>) {
-    for (var n = t; n < COLUMNS; n += GROUP) {
-        var largest = vec4(minus_infinity());
-        for (var quad = max(quads.x, n - FOURS); quad < min(quads.y, n + 1); quad++) {
-            largest = max(largest, b_part[quad * (FOURS + 1) + n - quad]);
-        }
-        let scale = finite(largest);
-        b_scale[n * 4] = scale.x;
-        b_scale[n * 4 + 1] = scale.y;
-        b_scale[n * 4 + 2] = scale.z;
-        b_scale[n * 4 + 3] = scale.w;
-    }
-}
-
-// Rows begin in the first four, and end in the one that is the next row's first.
-fn stage_a(start: i32, lane: i32, strip: i32, fours: i32, scale: vec4<f32>) {
-    for (var four = lane; four < fours; four += LANES) {
-        let first = vec4(four == 0);
-        let values = quad_of_a(start, four, fours);
-        let at = strip * (4 * fours + 1) + four;
-        tile_a[at] = ring_scaled(values.v0, vec4(scale.x));
-        tile_a[at + fours] = ring_scaled(values.v1, select(scale.yyyy, scale.xyyy, first));
-        tile_a[at + 2 * fours] = ring_scaled(values.v2, select(scale.zzzz, scale.yyzz, first));
-        tile_a[at + 3 * fours] = ring_scaled(values.v3, select(scale.wwww, scale.zzzw, first));
-        if four == 0 { tile_a[at + 4 * fours] = ring_scaled(values.v4, vec4(scale.w)); }
-    }
-}
-
-fn four_of_scaled_a(at: i32, scale: f32) -> vec4<f32> {
-    if STAGES_A { return tile_a[at]; }
-    return ring_scaled(a[at], vec4(scale));
-}
-
-fn finite(scale: vec4<f32>) -> vec4<f32> { return select(vec4(0.0), scale, abs(scale) <= vec4(3.4028234e38)); }
-
-// Of four columns, number `column` of those that the workgroup reaches.
-fn scale_of(column: i32) -> vec4<f32> {
-    if !SCALES { return vec4(0.0); }
-    let at = 4 * min(column, COLUMNS - 1);
-    return vec4(b_scale[at], b_scale[at + 1], b_scale[at + 2], b_scale[at + 3]);
 }
 
 // ---- They are multiplied ----

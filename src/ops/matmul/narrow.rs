@@ -10,7 +10,7 @@ use crate::{Dtype, Layout, Semiring};
 
 /// A kernel of one semiring.
 macro_rules! narrow_kernel {
-    ($name:ident $text:literal $own:literal $semiring:literal $cpu:ident) => {
+    ($name:ident $text:literal [$own:literal $($scales:literal)?] $semiring:literal $cpu:ident) => {
         pub(crate) static $name: Kernel = Kernel {
             name: $text,
             wgsl: &[
@@ -18,6 +18,7 @@ macro_rules! narrow_kernel {
                 SHARED[0],
                 SHARED[1],
                 include_str!("../../../shaders/shared/matmul_narrow.wgsl"),
+                $(include_str!($scales),)?
                 include_str!($semiring),
             ],
             ptx: &[],
@@ -29,15 +30,29 @@ macro_rules! narrow_kernel {
     };
 }
 
-narrow_kernel! { SUM "matmul.narrow.sum" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_sum.wgsl" sum }
-narrow_kernel! { LOG "matmul.narrow.log" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_log.wgsl" log }
-narrow_kernel! { MAX "matmul.narrow.max" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_max.wgsl" max }
-narrow_kernel! { PRODMAX "matmul.narrow.prodmax" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax }
-narrow_kernel! { FOURS_SUM "matmul.narrow.fours.sum" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_sum.wgsl" sum }
-narrow_kernel! { FOURS_LOG "matmul.narrow.fours.log" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_log.wgsl" log }
-narrow_kernel! { FOURS_MAX "matmul.narrow.fours.max" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_max.wgsl" max }
+narrow_kernel! { SUM "matmul.narrow.sum" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_sum.wgsl" sum }
+narrow_kernel! { LOG "matmul.narrow.log" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_log.wgsl" log }
+narrow_kernel! { MAX "matmul.narrow.max" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_max.wgsl" max }
+narrow_kernel! { PRODMAX "matmul.narrow.prodmax" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_prodmax.wgsl" prodmax }
 narrow_kernel! {
-    FOURS_PRODMAX "matmul.narrow.fours.prodmax" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax
+    FOURS_SUM "matmul.narrow.fours.sum"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_sum.wgsl" sum
+}
+narrow_kernel! {
+    FOURS_LOG "matmul.narrow.fours.log"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_log.wgsl" log
+}
+narrow_kernel! {
+    FOURS_MAX "matmul.narrow.fours.max"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_max.wgsl" max
+}
+narrow_kernel! {
+    FOURS_PRODMAX "matmul.narrow.fours.prodmax"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_prodmax.wgsl" prodmax
 }
 
 /// Kernel, workgroups for one matrix, and constants, if one of these kernels is for this device and product.
