@@ -19,6 +19,7 @@ override LANES: i32 = 4;        // 2 or 4, which a row of A has a multiple of, i
 override SLOTS: i32 = 2;        // 1 to 3
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
+override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
 override STRIPS: i32 = ROWS / 4;
 override GROUP: i32 = STRIPS * LANES;
@@ -63,6 +64,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     let lane = t % LANES;
     let strip = t / LANES;
+    var x_scale = vec4(0.0);
+    if SCALES {
+        look_for_scales(t, a_start, a_fours, strips, b_start, quads);
+        workgroupBarrier();
+        scale_columns(t, quads);
+        if strip < strips {
+            x_scale = scale_of_rows(strip);
+            if STAGES_A { stage_a(a_start + strip * (4 * a_fours + 1), lane, strip, a_fours, x_scale); }
+        }
+        workgroupBarrier();
+    }
     if strip >= strips { return; }
     let c_fours = a_fours + FOURS;
     let j0 = p0 + strip * 4 - params.b_lower;
@@ -71,19 +83,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var c0 = nothing();
     var c1 = nothing();
     var c2 = nothing();
-    let a_first = a_start + strip * (4 * a_fours + 1);
+    var scale0 = scale_of(strip + lane);
+    var scale1 = scale_of(strip + lane + LANES);
+    var scale2 = scale_of(strip + lane + 2 * LANES);
+    let a_first = select(a_start, 0, STAGES_A) + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
     for (var turn = 0; turn <= c_fours; turn += LANES) {
         var done = nothing();
+        if SCALES & (turn + lane < steps.x) { scale0 = scale_of(strip + turn + lane + FOURS); }
         let end = min(turn + LANES, steps.y);
         for (var step = max(turn, steps.x); step < end; step++) {
             // Four p of 4 rows of A, which begin and end one p after the other.
             let at_a = a_first + step;
-            var x0 = a[at_a];
-            var x1 = a[at_a + a_fours];
-            var x2 = a[at_a + 2 * a_fours];
-            var x3 = a[at_a + 3 * a_fours];
+            var x0 = four_of_scaled_a(at_a, x_scale.x);
+            var x1 = four_of_scaled_a(at_a + a_fours, x_scale.y);
+            var x2 = four_of_scaled_a(at_a + 2 * a_fours, x_scale.z);
+            var x3 = four_of_scaled_a(at_a + 3 * a_fours, x_scale.w);
             if (step == 0) | (step == a_fours) {
                 let pad = vec4(ring_pad());
                 x0 = select(pad, x0, in_row(0, step, a_fours));
@@ -97,12 +113,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let owns = four == 0;
             let at = b_first + step * B_WIDTH + four;
             let at_first = at + select(0, FOURS, four < 0);
-            let y0 = b[at_first];
-            let y1 = b[at_first + FOURS];
-            let y2 = b[at_first + 2 * FOURS];
-            let y3 = b[at_first + 3 * FOURS];
+            let scale = scale0;
+            if SCALES & owns { scale0 = scale_of(strip + turn + lane + FOURS); }
+            let y0 = ring_scaled(b[at_first], scale);
+            let y1 = ring_scaled(b[at_first + FOURS], vec4(scale0.x, scale.yzw));
+            let y2 = ring_scaled(b[at_first + 2 * FOURS], vec4(scale0.xy, scale.zw));
+            let y3 = ring_scaled(b[at_first + 3 * FOURS], vec4(scale0.xyz, scale.w));
             var y4 = vec4(ring_pad());
-            if owns { y4 = b[at_first + 4 * FOURS]; }
+            if owns { y4 = ring_scaled(b[at_first + 4 * FOURS], scale0); }
             {
                 let x = vec4(x0.x, x1.x, x2.x, x3.x);
                 c0 = add(c0, x, y0);
@@ -110,8 +128,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e0 = c0.e0;
                     c0.e0 = ring_mac(vec4(ring_start()), y1.x, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + 2 * LANES], scale2)); }
             }
             {
                 let x = vec4(x0.y, x1.y, x2.y, x3.y);
@@ -120,8 +138,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e1 = c0.e1;
                     c0.e1 = ring_mac(vec4(ring_start()), y2.y, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + FOURS + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + FOURS + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + FOURS + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + FOURS + 2 * LANES], scale2)); }
             }
             {
                 let x = vec4(x0.z, x1.z, x2.z, x3.z);
@@ -130,8 +148,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e2 = c0.e2;
                     c0.e2 = ring_mac(vec4(ring_start()), y3.z, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + 2 * FOURS + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + 2 * FOURS + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + 2 * FOURS + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + 2 * FOURS + 2 * LANES], scale2)); }
             }
             {
                 let x = vec4(x0.w, x1.w, x2.w, x3.w);
@@ -140,8 +158,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     done.e3 = c0.e3;
                     c0.e3 = ring_mac(vec4(ring_start()), y4.w, x);
                 }
-                if SLOTS > 1 { c1 = add(c1, x, b[at + 3 * FOURS + LANES]); }
-                if SLOTS > 2 { c2 = add(c2, x, b[at + 3 * FOURS + 2 * LANES]); }
+                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(b[at + 3 * FOURS + LANES], scale1)); }
+                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(b[at + 3 * FOURS + 2 * LANES], scale2)); }
             }
         }
         // After the last step nothing comes to where fours leave.
@@ -149,12 +167,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             done = c0;
             c0 = nothing();
         }
-        finish(turn + lane, own, done);
+        finish(turn + lane, own, done, x_scale, scale_of(strip + turn + lane));
         let newest = c0;
-        if SLOTS > 1 { c0 = c1; }
-        if SLOTS > 2 { c1 = c2; }
-        if SLOTS == 2 { c1 = newest; }
-        if SLOTS == 3 { c2 = newest; }
+        let newest_scale = scale0;
+        if SLOTS > 1 { c0 = c1; scale0 = scale1; }
+        if SLOTS > 2 { c1 = c2; scale1 = scale2; }
+        if SLOTS == 2 { c1 = newest; scale1 = newest_scale; }
+        if SLOTS == 3 { c2 = newest; scale2 = newest_scale; }
     }
 
     // What padding may have spoilt is computed anew, entry by entry.
@@ -255,7 +274,7 @@ var<private> first3: vec4<f32>;
 
 // Four columns of the 4 rows into C, number `four` of those that the strip reaches. What no row has in the first and the last is
 // any number. One invocation has both.
-fn finish(four: i32, own: Own, sums: Sums) {
+fn finish(four: i32, own: Own, sums: Sums, x_scale: vec4<f32>, y_scale: vec4<f32>) {
     if four > own.fours { return; }
     var v0 = vec4(sums.e0.x, sums.e1.x, sums.e2.x, sums.e3.x);
     var v1 = vec4(sums.e0.y, sums.e1.y, sums.e2.y, sums.e3.y);
@@ -267,12 +286,11 @@ fn finish(four: i32, own: Own, sums: Sums) {
         v2 = select(vec4(1.0), v2, in_row(2, four, own.fours));
         v3 = select(vec4(1.0), v3, in_row(3, four, own.fours));
     }
-    if !(ring_are_exact(v0) & ring_are_exact(v1) & ring_are_exact(v2) & ring_are_exact(v3) & own.inside) {
-        v0 = at_end(four, own, v0);
-        v1 = at_end(four, own, v1);
-        v2 = at_end(four, own, v2);
-        v3 = at_end(four, own, v3);
-    }
+    let all = ring_are_exact(v0) & ring_are_exact(v1) & ring_are_exact(v2) & ring_are_exact(v3) & own.inside;
+    v0 = finished(four, own, v0, x_scale.x + y_scale, all);
+    v1 = finished(four, own, v1, x_scale.y + y_scale, all);
+    v2 = finished(four, own, v2, x_scale.z + y_scale, all);
+    v3 = finished(four, own, v3, x_scale.w + y_scale, all);
     if four == 0 {
         c[own.start] = v0;
         first1 = v1;
@@ -292,11 +310,13 @@ fn finish(four: i32, own: Own, sums: Sums) {
     c[at + 3 * own.fours] = v3;
 }
 
-// With the fill for columns that the matrix lacks, and NaN for what is to be computed anew.
-fn at_end(four: i32, own: Own, sums: vec4<f32>) -> vec4<f32> {
+// Unless all are exact and within the matrix, with the fill for columns that it lacks, and NaN for what is to be computed anew.
+fn finished(four: i32, own: Own, sums: vec4<f32>, scale: vec4<f32>, all: bool) -> vec4<f32> {
+    let values = ring_unscaled(sums, scale);
+    if all { return values; }
     let j = own.column + four * 4 + vec4(0, 1, 2, 3);
     let there = (j >= vec4(0)) & (j < vec4(params.cols));
     let exact = vec4(ring_is_exact(sums.x), ring_is_exact(sums.y), ring_is_exact(sums.z), ring_is_exact(sums.w));
     redo |= any(there & !exact);
-    return select(vec4(params.fill), select(vec4(from_bits(0x7fc00000u)), sums, exact), there);
+    return select(vec4(params.fill), select(vec4(from_bits(0x7fc00000u)), values, exact), there);
 }

@@ -140,6 +140,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::narrow::SUM,
     &matmul::narrow::FOURS_SUM,
     &matmul::narrow::LOG,
+    &matmul::narrow::FOURS_LOG,
     &matmul::narrow::MAX,
     &matmul::narrow::FOURS_MAX,
     &matmul::narrow::PRODMAX,

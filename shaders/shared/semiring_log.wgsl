@@ -21,6 +21,9 @@ fn ring_are_exact(values: vec4<f32>) -> bool { return all(values >= vec4(8.67361
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 {
     return log(acc) + (a_scale[a_line] + b_scale[b_line]);
 }
+// Fours of one scale, and the logarithms of sums of them.
+fn ring_scaled(values: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return exp(values - scale); }
+fn ring_unscaled(sums: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return log(sums) + scale; }
 
 fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var largest = minus_infinity();

@@ -17,6 +17,8 @@ fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u
 fn ring_is_exact(acc: f32) -> bool { return true; }
 fn ring_are_exact(values: vec4<f32>) -> bool { return true; }
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
+fn ring_scaled(values: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return values; }
+fn ring_unscaled(sums: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return sums; }
 
 fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var best = minus_infinity();

@@ -15,6 +15,8 @@ fn ring_is_exact(acc: f32) -> bool { return !is_nan(acc); }
 // Surely all of them; for what is not, each is asked.
 fn ring_are_exact(values: vec4<f32>) -> bool { return !is_nan((values.x + values.y) + (values.z + values.w)); }
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
+fn ring_scaled(values: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return values; }
+fn ring_unscaled(sums: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return sums; }
 
 fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var acc = 0.0;

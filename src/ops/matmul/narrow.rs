@@ -10,7 +10,7 @@ use crate::{Dtype, Layout, Semiring};
 
 /// A kernel of one semiring.
 macro_rules! narrow_kernel {
-    ($name:ident $text:literal $own:literal $semiring:literal $cpu:ident) => {
+    ($name:ident $text:literal [$own:literal $($scales:literal)?] $semiring:literal $cpu:ident) => {
         pub(crate) static $name: Kernel = Kernel {
             name: $text,
             wgsl: &[
@@ -18,6 +18,7 @@ macro_rules! narrow_kernel {
                 SHARED[0],
                 SHARED[1],
                 include_str!("../../../shaders/shared/matmul_narrow.wgsl"),
+                $(include_str!($scales),)?
                 include_str!($semiring),
             ],
             ptx: &[],
@@ -29,14 +30,29 @@ macro_rules! narrow_kernel {
     };
 }
 
-narrow_kernel! { SUM "matmul.narrow.sum" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_sum.wgsl" sum }
-narrow_kernel! { LOG "matmul.narrow.log" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_log.wgsl" log }
-narrow_kernel! { MAX "matmul.narrow.max" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_max.wgsl" max }
-narrow_kernel! { PRODMAX "matmul.narrow.prodmax" "../../../shaders/matmul.narrow.wgsl" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax }
-narrow_kernel! { FOURS_SUM "matmul.narrow.fours.sum" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_sum.wgsl" sum }
-narrow_kernel! { FOURS_MAX "matmul.narrow.fours.max" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_max.wgsl" max }
+narrow_kernel! { SUM "matmul.narrow.sum" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_sum.wgsl" sum }
+narrow_kernel! { LOG "matmul.narrow.log" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_log.wgsl" log }
+narrow_kernel! { MAX "matmul.narrow.max" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_max.wgsl" max }
+narrow_kernel! { PRODMAX "matmul.narrow.prodmax" ["../../../shaders/matmul.narrow.wgsl"] "../../../shaders/shared/semiring_prodmax.wgsl" prodmax }
 narrow_kernel! {
-    FOURS_PRODMAX "matmul.narrow.fours.prodmax" "../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/semiring_prodmax.wgsl" prodmax
+    FOURS_SUM "matmul.narrow.fours.sum"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_sum.wgsl" sum
+}
+narrow_kernel! {
+    FOURS_LOG "matmul.narrow.fours.log"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_log.wgsl" log
+}
+narrow_kernel! {
+    FOURS_MAX "matmul.narrow.fours.max"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_max.wgsl" max
+}
+narrow_kernel! {
+    FOURS_PRODMAX "matmul.narrow.fours.prodmax"
+    ["../../../shaders/matmul.narrow.fours.wgsl" "../../../shaders/shared/matmul_narrow_scales.wgsl"]
+    "../../../shaders/shared/semiring_prodmax.wgsl" prodmax
 }
 
 /// Kernel, workgroups for one matrix, and constants, if one of these kernels is for this device and product.
@@ -50,18 +66,21 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         return None;
     }
     let (general, fours) = match ring {
-        Semiring::Sum => (&SUM, Some(&FOURS_SUM)),
-        Semiring::Log | Semiring::Sample { .. } => (&LOG, None),
-        Semiring::Max => (&MAX, Some(&FOURS_MAX)),
-        Semiring::ProdMax => (&PRODMAX, Some(&FOURS_PRODMAX)),
+        Semiring::Sum => (&SUM, &FOURS_SUM),
+        Semiring::Log | Semiring::Sample { .. } => (&LOG, &FOURS_LOG),
+        Semiring::Max => (&MAX, &FOURS_MAX),
+        Semiring::ProdMax => (&PRODMAX, &FOURS_PRODMAX),
     };
-    if let Some(fours) = fours
-        && let Some((rows, constants)) = by_fours(a, b, ring)
-    {
+    if let Some((rows, constants)) = by_fours(a, b, ring) {
         return Some((fours, c.rows.div_ceil(rows) as u32, constants));
     }
-    let constants = constants(a, b, fours.is_none())?;
+    let constants = constants(a, b, scales(ring))?;
     Some((general, c.rows.div_ceil(64) as u32, constants))
+}
+
+/// Whether operands are scaled.
+fn scales(ring: Semiring) -> bool {
+    matches!(ring, Semiring::Log | Semiring::Sample { .. })
 }
 
 /// Rows of a workgroup and constants of the kernel for what lies in fours: both bands' rows have a multiple of four values and one
@@ -82,12 +101,18 @@ fn by_fours(a: &Operand, b: &Operand, ring: Semiring) -> Option<(usize, Constant
     // There is less to wait for where rows are short, if all is asked for at once.
     let sum = matches!(ring, Semiring::Sum);
     let (rows, looks) = if b_fours > 4 { (128, !sum) } else { (32, true) };
+    // What takes scales looks at everything for them.
+    let (scales, looks) = (scales(ring), looks && !scales(ring));
+    let stages = false;
     let constants = [
         ("ROWS", rows),
         ("LANES", lanes),
         ("SLOTS", b_fours / lanes),
         ("LOOKS", usize::from(looks)),
         ("FINITE", usize::from(looks && sum)),
+        ("SCALES", usize::from(scales)),
+        ("A_FOURS", a_fours),
+        ("STAGES_A", usize::from(stages)),
     ];
     Some((rows, constants.map(|(name, value)| (name, value as f64)).to_vec()))
 }

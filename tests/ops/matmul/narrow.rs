@@ -144,3 +144,47 @@ fn rows_in_fours() {
         }
     }
 }
+
+/// Over `Log`, where everything lies in fours: a workgroup has more than one row and column of each size, rows end within it, and
+/// bands begin and end beside the matrix.
+#[test]
+fn scales_in_fours() {
+    let widths = [[17, 17], [33, 33], [9, 5], [17, 33]];
+    let sides = [[132, 136, 131], [260, 256, 264], [20, 40, 33]];
+    // Rows of A and columns of B far from each other, so that only their own scales do.
+    let apart = |n: usize| [0.0, 300.0, -450.0, 90.0, -1000.0][n * 7 / 3 % 5];
+    for (n, [a, b]) in widths.into_iter().enumerate() {
+        for (m, [rows, inner, cols]) in sides.into_iter().enumerate() {
+            let lower = [a / 8 * 4, a + 3, -4][(n + m) % 3];
+            let other = [b / 2, b + 10, -6][(n + m / 2) % 3];
+            let (a, b) = ((lower, a - 1 - lower), (other, b - 1 - other));
+            let case = Case { name: "scales", batch: 2, rows, inner, cols, a, b };
+            let (a, b) = operands(&case, (n * 8 + m) as u64);
+            let a500 = Host::random(2, rows, inner, Some(case.a()), 8, 500.0);
+            let b500 = Host::random(2, inner, cols, Some(case.b()), 9, 500.0);
+            let (of_a, of_b) = (a.clone(), b.clone());
+            let rows_apart = a.with(move |n, i, p| of_a.entry(n, i, p).map(|value| value as f32 + apart(i)));
+            let cols_apart = b.with(move |n, p, j| of_b.entry(n, p, j).map(|value| value as f32 + apart(j + 2)));
+            let no_rows = rows_apart.with(|_, i, _| (i % 5 == 2).then_some(f32::NEG_INFINITY));
+            let no_cols = cols_apart.with(|_, _, j| (j % 3 == 1).then_some(f32::NEG_INFINITY));
+            let some = |host: &Host, value: f32| host.with(move |_, i, j| (i % 29 == 13 && j % 3 == 0).then_some(value));
+            for (what, a, b) in [
+                ("±500", a500.clone(), b500.clone()),
+                ("±500 by small ones", a500, b.clone()),
+                ("small ones by ±500", a, b500),
+                ("rows and columns apart", rows_apart.clone(), cols_apart.clone()),
+                ("rows and columns of -∞", no_rows, no_cols),
+                ("NaN in A", some(&rows_apart, f32::NAN), cols_apart.clone()),
+                ("∞ in B", rows_apart.clone(), some(&cols_apart, f32::INFINITY)),
+                ("1e30 by -1e30", some(&rows_apart, 1e30), some(&cols_apart, -1e30)),
+            ] {
+                for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+                    let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                    let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                    let got = banded_matmul(&left, &right, Semiring::Log).unwrap();
+                    check_banded(&format!("{}: {what}, {case:?}", tested.label), &got, &a, &b, Semiring::Log, &Rows::All);
+                }
+            }
+        }
+    }
+}
