@@ -89,20 +89,27 @@ fn scales(ring: Semiring) -> bool {
 fn by_fours(a: &Operand, b: &Operand, ring: Semiring) -> Option<(usize, Constants)> {
     let fours = |band: &Operand| {
         let stride = (band.lower + band.upper) as usize;
-        (band.layout == Layout::Rows && stride.is_multiple_of(4) && (4..=32).contains(&stride)).then_some(stride / 4)
+        (band.layout == Layout::Rows && stride.is_multiple_of(4) && (4..=512).contains(&stride)).then_some(stride / 4)
     };
     let (a_fours, b_fours) = (fours(a)?, fours(b)?);
-    if a.lower % 4 != 0 {
+    let (scales, sum) = (scales(ring), matches!(ring, Semiring::Sum));
+    // The scales of wide bands would take more memory than a workgroup has.
+    if a.lower % 4 != 0 || scales && a_fours.max(b_fours) > 8 {
         return None;
     }
     // Lanes share all fours of a row of B, and the same one has the first and the last four of a row of C.
     let shared = |lanes: &usize| a_fours.is_multiple_of(*lanes) && b_fours.is_multiple_of(*lanes) && b_fours / lanes <= 3;
-    let lanes = [4, 2].into_iter().find(shared)?;
+    let lanes = if b_fours > 8 { [8, 16, 32, 64].into_iter().find(shared)? } else { [4, 2].into_iter().find(shared)? };
     // There is less to wait for where rows are short, if all is asked for at once.
-    let sum = matches!(ring, Semiring::Sum);
-    let (rows, looks) = if b_fours > 4 { (128, !sum) } else { (32, true) };
+    let rows = match b_fours {
+        0..=4 => 32,
+        5..=8 => 128,
+        _ if sum && lanes == 64 => 8,
+        // A workgroup of 256.
+        _ => 1024 / lanes,
+    };
     // What takes scales looks at everything for them.
-    let (scales, looks) = (scales(ring), looks && !scales(ring));
+    let looks = !scales && (!sum || b_fours <= 4);
     let stages = false;
     let constants = [
         ("ROWS", rows),

@@ -115,3 +115,30 @@ fn special_values() {
         }
     }
 }
+
+/// Rows that neighbours follow a multiple of four values after, in ever more lanes: what wgpu reads and writes by fours.
+#[test]
+fn rows_in_fours() {
+    let cases = [
+        ([65, 65], [136, 140, 120]),
+        ([97, 97], [128, 128, 128]),
+        ([129, 129], [264, 300, 200]),
+        ([129, 65], [132, 68, 260]),
+        ([257, 257], [300, 280, 301]),
+        ([513, 513], [292, 580, 400]),
+    ];
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, ([a, b], [rows, inner, cols])) in cases.into_iter().enumerate() {
+            for (k, ring) in [Semiring::Sum, Semiring::Max, Semiring::ProdMax].into_iter().enumerate() {
+                let (lower, other) = ([a / 8 * 4, -4, a + 3][(n + k) % 3], [b / 2, b + 6, -3][(n + k / 2) % 3]);
+                let (a, b) = ((lower, a - 1 - lower), (other, b - 1 - other));
+                let case = Case { name: "fours", batch: 1 + n % 2, rows, inner, cols, a, b };
+                let (a, b) = operands(&case, n as u64);
+                let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                let what = format!("{}: {case:?} {ring:?}", tested.label);
+                check_banded(&what, &banded_matmul(&left, &right, ring).unwrap(), &a, &b, ring, &Rows::Some(80));
+            }
+        }
+    }
+}
