@@ -45,7 +45,7 @@ impl Kernel {
     /// tiles, or makes one ready for those. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
         [".f16", ".bf16", ".fours", ".turned", ".whole"].iter().any(|variant| self.name.ends_with(variant))
-            || self.name.starts_with("matmul.narrow.")
+            || ["matmul.narrow.", "matmul.fours."].iter().any(|kernels| self.name.starts_with(kernels))
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -138,13 +138,13 @@ pub static ALL: &[&Kernel] = &[
     &matmul::cooperative::DENSE,
     &matmul::cooperative::DENSE_FOURS,
     &matmul::narrow::SUM,
-    &matmul::narrow::FOURS_SUM,
+    &matmul::fours::SUM,
     &matmul::narrow::LOG,
-    &matmul::narrow::FOURS_LOG,
+    &matmul::fours::LOG,
     &matmul::narrow::MAX,
-    &matmul::narrow::FOURS_MAX,
+    &matmul::fours::MAX,
     &matmul::narrow::PRODMAX,
-    &matmul::narrow::FOURS_PRODMAX,
+    &matmul::fours::PRODMAX,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

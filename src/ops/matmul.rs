@@ -3,6 +3,7 @@
 
 pub(crate) mod cooperative;
 mod cropped;
+pub(crate) mod fours;
 pub(crate) mod narrow;
 mod plan;
 mod warpgroups;

@@ -1,9 +1,9 @@
 //! Which kernel runs a product, and how it is cut into workgroups.
 
-use super::{LOG, MAX, PRODMAX, SUM, cropped, narrow, warpgroups};
+use super::{LOG, MAX, PRODMAX, SUM, cropped, fours, narrow, warpgroups};
 use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
-use crate::{Layout, Semiring};
+use crate::{Dtype, Layout, Semiring};
 
 /// What `override` constants are called, or parts of an entry's name, and their values.
 pub(super) type Constants = Vec<(&'static str, f64)>;
@@ -48,8 +48,14 @@ impl Plan {
             let (tiles, constants, finds_scales) = Self::cuda(a, b, c, ring);
             return Self { tiles, kernel, constants, takes_scales: scales && !finds_scales };
         }
-        if let Some((kernel, tiles, constants)) = narrow::plan(a, b, c, ring) {
-            return Self { tiles, kernel, constants, takes_scales: false };
+        // Operands of these are read four values at a time.
+        let by_four = |operand: &&Operand| operand.dtype == Dtype::F32 && operand.len().is_multiple_of(4);
+        if !device.is_cpu()
+            && is_whole(a, b, c)
+            && [a, b].iter().all(by_four)
+            && let Some(plan) = fours::plan(a, b, c, ring).or_else(|| narrow::plan(a, b, c, ring))
+        {
+            return plan;
         }
         let (tiles, constants) = Self::windows(a, b, c);
         Self { tiles, kernel, constants, takes_scales: scales }

@@ -188,3 +188,27 @@ fn scales_in_fours() {
         }
     }
 }
+
+/// What is stored outside of the matrix takes no part, whatever it is.
+#[test]
+fn fours_beside_the_matrix() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, width) in [17, 33].into_iter().enumerate() {
+            for (m, lower) in [width / 2, 0, width - 1, 132, -132].into_iter().enumerate() {
+                let ring = RINGS[(n + m) % 4];
+                let product = |device: &Device| {
+                    let band = |lower, fill, seed| {
+                        let shape = BandedShape::new(200, 200, Band::new(lower, width - 1 - lower).unwrap()).fill(fill);
+                        Banded::from_fn(device, shape, move |_, i, j| ((i * 7 + j * 3 + seed) % 11) as f32 - 5.0).unwrap()
+                    };
+                    let (a, b) = (band(lower, f32::NAN, 0), band(width / 2, f32::INFINITY, 4));
+                    banded_matmul(&a, &b, ring).unwrap().read().unwrap()
+                };
+                for (at, (got, want)) in product(&tested.device).into_iter().zip(product(&Device::cpu())).enumerate() {
+                    let near = got == want || (got - want).abs() <= 1e-5 * want.abs().max(1.0);
+                    assert!(near, "{}: width {width}, {lower}, {ring:?}, value {at}: got {got}, must be {want}", tested.label);
+                }
+            }
+        }
+    }
+}

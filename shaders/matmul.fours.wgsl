@@ -1,4 +1,4 @@
-// C = A ⊗ B where C holds the whole product of two narrow bands and everything lies in fours: both bands have a multiple of four
+// C = A ⊗ B where C holds the whole product of two bands and everything lies in fours: both bands have a multiple of four
 // diagonals and one more, so that neighbouring rows, which begin a row's length less one apart, are alike to loads of four
 // values. Columns of C, p, and what is stored of B come four at a time, straight as they lie in memory, through the first
 // cache: with nothing in workgroup memory, as many subgroups run at once as there are registers for.
@@ -15,7 +15,7 @@
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
 
 override ROWS: i32 = 64;        // of a workgroup
-override LANES: i32 = 4;        // 2 or 4, which a row of A has a multiple of, in fours
+override LANES: i32 = 4;        // of a strip, which a row of A has a multiple of, in fours
 override SLOTS: i32 = 2;        // 1 to 3
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
@@ -69,10 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         look_for_scales(t, a_start, a_fours, strips, b_start, quads);
         workgroupBarrier();
         scale_columns(t, quads);
-        if strip < strips {
-            x_scale = scale_of_rows(strip);
-            if STAGES_A { stage_a(a_start + strip * (4 * a_fours + 1), lane, strip, a_fours, x_scale); }
-        }
+        if strip < strips { x_scale = scale_of_rows(strip); }
         workgroupBarrier();
     }
     if strip >= strips { return; }
@@ -86,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var scale0 = scale_of(strip + lane);
     var scale1 = scale_of(strip + lane + LANES);
     var scale2 = scale_of(strip + lane + 2 * LANES);
-    let a_first = select(a_start, 0, STAGES_A) + strip * (4 * a_fours + 1);
+    let a_first = a_start + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
     for (var turn = 0; turn <= c_fours; turn += LANES) {
@@ -96,10 +93,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var step = max(turn, steps.x); step < end; step++) {
             // Four p of 4 rows of A, which begin and end one p after the other.
             let at_a = a_first + step;
-            var x0 = four_of_scaled_a(at_a, x_scale.x);
-            var x1 = four_of_scaled_a(at_a + a_fours, x_scale.y);
-            var x2 = four_of_scaled_a(at_a + 2 * a_fours, x_scale.z);
-            var x3 = four_of_scaled_a(at_a + 3 * a_fours, x_scale.w);
+            var x0 = ring_scaled(a[at_a], vec4(x_scale.x));
+            var x1 = ring_scaled(a[at_a + a_fours], vec4(x_scale.y));
+            var x2 = ring_scaled(a[at_a + 2 * a_fours], vec4(x_scale.z));
+            var x3 = ring_scaled(a[at_a + 3 * a_fours], vec4(x_scale.w));
             if (step == 0) | (step == a_fours) {
                 let pad = vec4(ring_pad());
                 x0 = select(pad, x0, in_row(0, step, a_fours));

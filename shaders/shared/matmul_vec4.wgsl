@@ -1,4 +1,4 @@
-// The operands of products of narrow bands, which are read four values at a time.
+// The operands of products that read four values at a time.
 
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;

@@ -1,19 +1,16 @@
-// Scales for `matmul.narrow.fours.wgsl`, any of which is right that all terms of an entry share: that of a row of A is its largest
+// Scales for `matmul.fours.wgsl`, any of which is right that all terms of an entry share: that of a row of A is its largest
 // value, that of a column its largest value among the rows of B that the workgroup has. All that it needs is read once, which also
 // brings it into the first cache; scales alone lie in workgroup memory.
 
 override A_FOURS: i32 = 8;              // in a row of A, which has one value more
-override STAGES_A: bool = false;        // whether A lies in workgroup memory once it is scaled
 override QUADS: i32 = STRIPS + A_FOURS; // 4 rows of B each, at most
 override COLUMNS: i32 = QUADS + FOURS;  // fours of columns that these reach
 override A_PARTS: i32 = select(1, GROUP, SCALES);
 override B_PARTS: i32 = select(1, QUADS * (FOURS + 1), SCALES);
-override A_SIZE: i32 = select(1, STRIPS * (4 * A_FOURS + 1), STAGES_A);
 override B_SCALES: i32 = select(1, COLUMNS, SCALES);
 
 var<workgroup> a_part: array<vec4<f32>, A_PARTS>; // the largest values of 4 rows, of those that an invocation looks at
 var<workgroup> b_part: array<vec4<f32>, B_PARTS>; // those of a quad's columns
-var<workgroup> tile_a: array<vec4<f32>, A_SIZE>;  // as in memory
 var<workgroup> column_scale: array<vec4<f32>, B_SCALES>; // of four columns, from the first that are reached
 // What semirings ask for by value, and is not used here.
 var<workgroup> a_scale: array<f32, 1>;
@@ -120,25 +117,6 @@ fn scale_columns(t: i32, quads: vec2<i32>) {
         }
         column_scale[n] = finite(largest);
     }
-}
-
-// Rows begin in the first four, and end in the one that is the next row's first.
-fn stage_a(start: i32, lane: i32, strip: i32, fours: i32, scale: vec4<f32>) {
-    for (var four = lane; four < fours; four += LANES) {
-        let first = vec4(four == 0);
-        let values = quad_of_a(start, four, fours);
-        let at = strip * (4 * fours + 1) + four;
-        tile_a[at] = ring_scaled(values.v0, vec4(scale.x));
-        tile_a[at + fours] = ring_scaled(values.v1, select(scale.yyyy, scale.xyyy, first));
-        tile_a[at + 2 * fours] = ring_scaled(values.v2, select(scale.zzzz, scale.yyzz, first));
-        tile_a[at + 3 * fours] = ring_scaled(values.v3, select(scale.wwww, scale.zzzw, first));
-        if four == 0 { tile_a[at + 4 * fours] = ring_scaled(values.v4, vec4(scale.w)); }
-    }
-}
-
-fn four_of_scaled_a(at: i32, scale: f32) -> vec4<f32> {
-    if STAGES_A { return tile_a[at]; }
-    return ring_scaled(a[at], vec4(scale));
 }
 
 fn finite(scale: vec4<f32>) -> vec4<f32> { return select(vec4(0.0), scale, abs(scale) <= vec4(3.4028234e38)); }
