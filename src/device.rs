@@ -284,6 +284,15 @@ impl Device {
         }
     }
 
+    /// Invocations that a workgroup may have, as far as a shader has such a limit.
+    pub(crate) fn workgroup_size(&self) -> usize {
+        match &self.0.backend {
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu(gpu) => gpu.workgroup_size() as usize,
+            _ => usize::MAX,
+        }
+    }
+
     /// Whether this is the CPU backend, whose kernels are their definitions.
     pub(crate) fn is_cpu(&self) -> bool {
         matches!(&self.0.backend, Backend::Cpu(cpu) if !cpu.is_interpreted())

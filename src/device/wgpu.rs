@@ -162,6 +162,10 @@ impl Wgpu {
         self.info.workgroup_memory
     }
 
+    pub fn workgroup_size(&self) -> u32 {
+        self.info.workgroup_size
+    }
+
     pub fn submissions(&self) -> u64 {
         lock(&self.recorder).submissions
     }

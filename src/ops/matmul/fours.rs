@@ -70,9 +70,11 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         0..=4 => 128 / lanes,
         5..=8 if lanes == 8 => 64,
         5..=8 => 128,
-        _ if sum && lanes == 64 => 8,
-        // A workgroup of 256.
-        _ => 1024 / lanes,
+        // What looks at everything first does so for as many rows as a workgroup may have.
+        _ if lanes < 64 => 1024 / lanes,
+        _ if sum => 8,
+        _ if a.device().workgroup_size() >= 512 => 32,
+        _ => 16,
     };
     // What takes scales looks at everything for them.
     let looks = !scales && (!sum || b_fours <= 4);
