@@ -1,6 +1,30 @@
 //! Products over a semiring. A dense matrix is a band that covers everything, so banded × banded,
 //! banded × dense, dense × dense and dense × dense onto a band are one kernel.
 
+/// A kernel for each semiring that reads operands four values at a time, for wgpu alone.
+macro_rules! kernels_by_four {
+    ($own:tt $($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
+        kernels_by_four! { @one $own $name $text $file $cpu }
+    )+};
+    (@one [$($own:literal),+] $name:ident $text:literal $file:literal $cpu:ident) => {
+        pub(crate) static $name: crate::kernel::Kernel = crate::kernel::Kernel {
+            name: $text,
+            wgsl: &[
+                $(include_str!($own),)+
+                super::SHARED[0],
+                super::SHARED[1],
+                include_str!("../../../shaders/shared/matmul_vec4.wgsl"),
+                include_str!($file),
+            ],
+            ptx: &[],
+            cpu: crate::cpu::matmul::$cpu,
+            params: super::Params::FIELDS,
+            inputs: 2,
+            outputs: 1,
+        };
+    };
+}
+
 pub(crate) mod cooperative;
 mod cropped;
 pub(crate) mod fours;

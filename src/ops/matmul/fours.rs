@@ -1,35 +1,11 @@
 //! Whole products of two bands through wgpu where everything lies in fours: `shaders/matmul.fours.wgsl`.
 
 use super::plan::Plan;
-use super::{Params, SHARED};
-use crate::cpu;
-use crate::kernel::Kernel;
 use crate::operand::Operand;
 use crate::{Layout, Semiring};
 
-/// A kernel for each semiring.
-macro_rules! kernels_by_fours {
-    ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
-        pub(crate) static $name: Kernel = Kernel {
-            name: $text,
-            wgsl: &[
-                include_str!("../../../shaders/matmul.fours.wgsl"),
-                SHARED[0],
-                SHARED[1],
-                include_str!("../../../shaders/shared/matmul_vec4.wgsl"),
-                include_str!("../../../shaders/shared/matmul_fours_scales.wgsl"),
-                include_str!($file),
-            ],
-            ptx: &[],
-            cpu: cpu::matmul::$cpu,
-            params: Params::FIELDS,
-            inputs: 2,
-            outputs: 1,
-        };
-    )+};
-}
-
-kernels_by_fours! {
+kernels_by_four! {
+    ["../../../shaders/matmul.fours.wgsl", "../../../shaders/shared/matmul_fours_scales.wgsl"]
     SUM "matmul.fours.sum" "../../../shaders/shared/semiring_sum.wgsl" sum;
     LOG "matmul.fours.log" "../../../shaders/shared/semiring_log.wgsl" log;
     MAX "matmul.fours.max" "../../../shaders/shared/semiring_max.wgsl" max;

@@ -2,34 +2,11 @@
 //! at once.
 
 use super::plan::{Constants, Plan};
-use super::{Params, SHARED};
 use crate::Semiring;
-use crate::cpu;
-use crate::kernel::Kernel;
 use crate::operand::Operand;
 
-/// A kernel for each semiring.
-macro_rules! narrow_kernels {
-    ($($name:ident $text:literal $file:literal $cpu:ident;)+) => {$(
-        pub(crate) static $name: Kernel = Kernel {
-            name: $text,
-            wgsl: &[
-                include_str!("../../../shaders/matmul.narrow.wgsl"),
-                SHARED[0],
-                SHARED[1],
-                include_str!("../../../shaders/shared/matmul_vec4.wgsl"),
-                include_str!($file),
-            ],
-            ptx: &[],
-            cpu: cpu::matmul::$cpu,
-            params: Params::FIELDS,
-            inputs: 2,
-            outputs: 1,
-        };
-    )+};
-}
-
-narrow_kernels! {
+kernels_by_four! {
+    ["../../../shaders/matmul.narrow.wgsl"]
     SUM "matmul.narrow.sum" "../../../shaders/shared/semiring_sum.wgsl" sum;
     LOG "matmul.narrow.log" "../../../shaders/shared/semiring_log.wgsl" log;
     MAX "matmul.narrow.max" "../../../shaders/shared/semiring_max.wgsl" max;
