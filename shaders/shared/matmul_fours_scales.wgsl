@@ -12,7 +12,7 @@ override B_SCALES: i32 = select(1, COLUMNS, SCALES);
 var<workgroup> a_part: array<vec4<f32>, A_PARTS>; // the largest values of 4 rows, of those that an invocation looks at
 var<workgroup> b_part: array<vec4<f32>, B_PARTS>; // those of a quad's columns
 var<workgroup> column_scale: array<vec4<f32>, B_SCALES>; // of four columns, from the first that are reached
-// What semirings ask for by value, and is not used here.
+// Semirings' functions that are not called here name them.
 var<workgroup> a_scale: array<f32, 1>;
 var<workgroup> b_scale: array<f32, 1>;
 

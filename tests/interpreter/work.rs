@@ -91,7 +91,7 @@ impl Work<'_> {
                 self.dense(&format!("{ring:?}"), &semiring_matmul(&a, &b, ring)?)?;
             }
         }
-        // Narrow bands that lie in fours, with two and four lanes to a strip.
+        // Narrow bands that lie in fours, with two to eight lanes to a strip.
         for (ring, beside) in RINGS.into_iter().flat_map(|ring| [(ring, 4), (ring, 8)]).chain([(Semiring::Sum, 16), (Semiring::Log, 16)]) {
             let a = self.a_band(1, 68, [beside, beside], Layout::Rows, F32)?;
             let b = self.a_band(2, 68, [beside, beside], Layout::Rows, F32)?;

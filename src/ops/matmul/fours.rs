@@ -41,18 +41,17 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         5..=8 => [4, 2].into_iter().find(shared)?,
         _ => [8, 16, 32, 64].into_iter().find(shared)?,
     };
-    // There is less to wait for where rows are short, if all is asked for at once.
     let rows = match b_fours {
         0..=4 => 128 / lanes,
         5..=8 if lanes == 8 => 64,
         5..=8 => 128,
-        // What looks at everything first does so for as many rows as a workgroup may have.
         _ if lanes < 64 => 1024 / lanes,
+        // All but Sum look at everything first: the more rows, the less often at the same of B.
         _ if sum => 8,
         _ if a.device().workgroup_size() >= 512 => 32,
         _ => 16,
     };
-    // What takes scales looks at everything for them.
+    // What takes scales looks at everything for them. Sum need not, but where rows are short it gains by asking for all at once.
     let looks = !scales && (!sum || b_fours <= 4);
     let constants = [
         ("ROWS", rows),
