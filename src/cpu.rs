@@ -104,6 +104,11 @@ pub(crate) fn for_slots<T: Copy + Send + Sync>(out: &mut [T], view: View, fill: 
     });
 }
 
+/// The sum of all terms, 0 of none: `Iterator::sum` begins with −0.
+pub(crate) fn total(terms: impl Iterator<Item = f64>) -> f64 {
+    terms.fold(0.0, |sum, term| sum + term)
+}
+
 /// Matrix `b` of an input.
 pub(crate) fn matrix<'a>(args: &'a Args<'_>, input: usize, view: View, b: usize) -> &'a [f32] {
     &args.f32(input)[b * view.len()..][..view.len()]

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{View, matrix};
+use super::{View, matrix, total};
 use crate::device::cpu::{Args, Outputs};
 use crate::operand::RowParams;
 
@@ -13,6 +13,6 @@ pub(crate) fn run(args: &Args<'_>, out: Outputs<'_, '_>) {
         let (b, i) = (line / rows as usize, (line % rows as usize) as i32);
         let (a, x) = (matrix(args, 0, view, b), &args.f32(1)[b * cols as usize..][..cols as usize]);
         let stored = 0.max(i - lower)..cols.min(i + upper + 1);
-        *sum = stored.map(|j| f64::from(a[view.index(i, j)]) * f64::from(x[j as usize])).sum::<f64>() as f32;
+        *sum = total(stored.map(|j| f64::from(a[view.index(i, j)]) * f64::from(x[j as usize]))) as f32;
     });
 }

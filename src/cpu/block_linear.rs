@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::block_matmul::slope;
+use super::total;
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::block_linear::Params;
 
@@ -29,6 +30,6 @@ pub(crate) fn sums(args: &Args<'_>, out: Outputs<'_, '_>) {
     bytemuck::cast_slice_mut::<u32, f32>(out[0]).par_iter_mut().enumerate().for_each(|(n, value)| {
         let (first, feature) = (n / p.features as usize * 64, n % p.features as usize);
         let tokens = first..(p.tokens as usize).min(first + 64);
-        *value = tokens.map(|t| f64::from(g[index(&p, p.flags & 2 != 0, t, feature)])).sum::<f64>() as f32;
+        *value = total(tokens.map(|t| f64::from(g[index(&p, p.flags & 2 != 0, t, feature)]))) as f32;
     });
 }

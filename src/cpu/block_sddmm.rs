@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::total;
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::block_sddmm::Params;
 
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &Args<'_>, out: Outputs<'_, '_>) {
             let mut sum = 0.0;
             if i < p.rows as usize && j < p.cols as usize {
                 let term = |t| at(a, p.flags & 1 != 0, p.a_stride, t, i) * at(b, p.flags & 2 != 0, p.b_stride, t, j);
-                sum = tokens_of(part).map(term).sum();
+                sum = total(tokens_of(part).map(term));
             }
             *value = if p.flags & 4 != 0 { (f64::from(*value) + sum) as f32 } else { sum as f32 };
         }

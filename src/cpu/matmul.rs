@@ -1,6 +1,6 @@
 //! C\[i,j\] = ⊕ₚ A\[i,p\] ⊗ B\[p,j\], entry by entry.
 
-use super::{View, for_slots, matrix};
+use super::{View, for_slots, matrix, total};
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::matmul::Params;
 
@@ -59,7 +59,7 @@ pub(crate) fn product<T: bytemuck::Pod + Send + Sync>(
 
 /// (+, ×).
 pub(crate) fn sum(args: &Args<'_>, out: Outputs<'_, '_>) {
-    product(args, out, 0.0, |_, terms, _| terms.iter().map(|(_, a, b)| a * b).sum::<f64>() as f32);
+    product(args, out, 0.0, |_, terms, _| total(terms.iter().map(|(_, a, b)| a * b)) as f32);
 }
 
 /// (logsumexp, +): ln Σ exp(x - m) + m with m the largest term.

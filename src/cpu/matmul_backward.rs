@@ -1,6 +1,6 @@
 //! ga\[i,p\] = Σⱼ G\[i,j\] · ∂C\[i,j\]/∂A\[i,p\], entry by entry.
 
-use super::{View, for_slots, matrix};
+use super::{View, for_slots, matrix, total};
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::matmul::Params;
 
@@ -33,7 +33,7 @@ pub(crate) fn log(args: &Args<'_>, out: Outputs<'_, '_>) {
         let (a, b, c, g) = (matrix(args, 0, va, m), matrix(args, 1, vb, m), matrix(args, 2, vc, m), matrix(args, 3, vg, m));
         let x = a[va.index(i, p)];
         let terms = params.reached(i, p).map(|j| f64::from(g[vg.index(i, j)]) * share(x, b[vb.index(p, j)], c[vc.index(i, j)]));
-        terms.sum::<f64>() as f32
+        total(terms) as f32
     });
 }
 
@@ -53,7 +53,7 @@ fn pick(args: &Args<'_>, out: Outputs<'_, '_>, slope: impl Fn(f32) -> f64 + Sync
     for_slots(bytemuck::cast_slice_mut(&mut *out[0]), va, 0.0f32, |m, i, p| {
         let (b, index, g) = (matrix(args, 1, vb, m), &args.u32(2)[m * vc.len()..][..vc.len()], matrix(args, 3, vg, m));
         let won = params.reached(i, p).filter(|j| index[vc.index(i, *j)] == p as u32);
-        won.map(|j| f64::from(g[vg.index(i, j)]) * slope(b[vb.index(p, j)])).sum::<f64>() as f32
+        total(won.map(|j| f64::from(g[vg.index(i, j)]) * slope(b[vb.index(p, j)]))) as f32
     });
 }
 

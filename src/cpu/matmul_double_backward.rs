@@ -1,7 +1,7 @@
 //! The second derivative of (logsumexp, +), entry by entry.
 
 use super::matmul_backward::share;
-use super::{View, for_slots, matrix};
+use super::{View, for_slots, matrix, total};
 use crate::device::cpu::{Args, Outputs};
 use crate::ops::matmul::Params;
 
@@ -14,7 +14,7 @@ pub(crate) fn mean(args: &Args<'_>, out: Outputs<'_, '_>) {
         let value = |input, view: View, i, j| matrix(args, input, view, m)[view.index(i, j)];
         let z = value(4, c, i, j);
         let apart = |p| f64::from(value(2, va, i, p)) + f64::from(value(3, vb, p, j));
-        params.terms(i, j).map(|p| share(value(0, a, i, p), value(1, b, p, j), z) * apart(p)).sum::<f64>() as f32
+        total(params.terms(i, j).map(|p| share(value(0, a, i, p), value(1, b, p, j), z) * apart(p))) as f32
     });
 }
 
@@ -30,6 +30,6 @@ pub(crate) fn run(args: &Args<'_>, out: Outputs<'_, '_>) {
             let apart = v + f64::from(value(3, vb, p, j)) - f64::from(value(6, c, i, j));
             f64::from(value(5, g, i, j)) * share(x, value(1, b, p, j), value(4, c, i, j)) * apart
         });
-        terms.sum::<f64>() as f32
+        total(terms) as f32
     });
 }

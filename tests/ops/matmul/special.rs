@@ -80,6 +80,34 @@ fn scaling_by_powers_of_two_is_exact() {
     }
 }
 
+/// The sum over nothing is 0, not -0, on every device.
+#[test]
+fn nothing_sums_to_plus_zero() {
+    let band = |lower, upper| Band::new(lower, upper).unwrap();
+    // A's last columns are none of B's, so that some of C's band has no terms.
+    let (a, b) = (Host::random(2, 12, 4, Some(band(0, 9)), 1, 1.0), Host::random(2, 4, 12, Some(band(9, 0)), 2, 1.0));
+    for tested in devices() {
+        let (a, b) = (a.banded(&tested.device, Layout::Rows, Dtype::F32, false), b.banded(&tested.device, Layout::Rows, Dtype::F32, false));
+        let zeros = |what: &str, values: Vec<f32>, least: usize| {
+            let count = values.iter().filter(|value| **value == 0.0).count();
+            assert!(count >= least, "{}: {what} has {count} zeros", tested.label);
+            assert!(values.iter().all(|value| value.to_bits() != (-0.0f32).to_bits()), "{}: {what} has -0", tested.label);
+        };
+        let c = banded_matmul(&a, &b, Semiring::Sum).unwrap();
+        zeros("C", c.read().unwrap(), 2 * 64);
+        let one = Banded::from_fn(&tested.device, BandedShape::new(12, 12, band(-11, 11)).batch(2), |_, _, _| 1.0).unwrap();
+        for ring in [Semiring::Sum, Semiring::Max] {
+            let onto = banded_matmul_band(&a, &b, ring, band(-11, 11)).unwrap();
+            let (ga, gb) = banded_matmul_backward(&a, &b, &onto, &one, ring).unwrap();
+            zeros("ga", ga.read().unwrap(), 1);
+            zeros("gb", gb.read().unwrap(), 1);
+        }
+        let x = Dense::from_fn(&tested.device, DenseShape::new(4, 1).batch(2), |_, _, _| 1.0).unwrap();
+        zeros("A · x", banded_matvec(&a, &x).unwrap().read().unwrap(), 2 * 8);
+        zeros("A · V", banded_matmul_dense(&a, &x, Semiring::Sum).unwrap().read().unwrap(), 2 * 8);
+    }
+}
+
 #[test]
 fn infinities_of_both_signs_meet() {
     for case in shapes() {
