@@ -33,7 +33,7 @@ pub struct Band {
 }
 
 /// No band reaches further than this from the main diagonal, so that sums of bands stay in `i32`.
-const REACH: i64 = 1 << 28;
+const REACH: u64 = 1 << 28;
 
 impl Band {
     /// The band of `lower` diagonals below the main one and `upper` above it.
@@ -42,7 +42,7 @@ impl Band {
     /// [`Error::Argument`] if the width `lower + upper + 1` is below 1, or a side is beyond ±2²⁸.
     pub fn new(lower: i64, upper: i64) -> Result<Self> {
         let got = || format!("lower {lower}, upper {upper}");
-        if lower.abs() > REACH || upper.abs() > REACH {
+        if lower.unsigned_abs().max(upper.unsigned_abs()) > REACH {
             return Err(Error::argument("Band::new", "band", got(), "both sides within ±2^28"));
         }
         if lower + upper < 0 {
@@ -62,7 +62,8 @@ impl Band {
     /// # Errors
     /// [`Error::Argument`] if `w` is beyond 2²⁸.
     pub fn window(w: usize) -> Result<Self> {
-        Self::new(w as i64, w as i64)
+        let w = i64::try_from(w).unwrap_or(i64::MAX);
+        Self::new(w, w)
     }
 
     /// Diagonals below the main one.

@@ -1,7 +1,7 @@
 //! Batches of band matrices.
 
 use crate::device::Buffer;
-use crate::operand::{Operand, check_sides};
+use crate::operand::{Operand, check_batch, filled};
 use crate::{Band, Device, Dtype, Error, Layout, Result};
 
 /// The structure of a batch of band matrices: which entries are stored, and how.
@@ -123,7 +123,7 @@ impl BandedShape {
         if sides > 1 << 28 {
             return Err(Error::argument(op, "band", self.band.to_string(), "both sides within ±2^28"));
         }
-        check_sides(op, self.rows, self.cols, self.lines() as u128 * self.band.width() as u128)
+        check_batch(op, self.batch, self.rows, self.cols, self.lines() as u128 * self.band.width() as u128)
     }
 }
 
@@ -177,7 +177,12 @@ impl Banded {
     /// As [`from_slice`](Self::from_slice).
     pub fn from_fn(device: &Device, shape: BandedShape, mut entry: impl FnMut(usize, usize, usize) -> f32) -> Result<Self> {
         shape.check("Banded::from_fn")?;
-        let data: Vec<f32> = (0..shape.len()).map(|slot| shape.entry(slot).map_or(shape.fill, |(b, i, j)| entry(b, i, j))).collect();
+        let mut data = filled(shape.len(), shape.fill)?;
+        for (slot, value) in data.iter_mut().enumerate() {
+            if let Some((b, i, j)) = shape.entry(slot) {
+                *value = entry(b, i, j);
+            }
+        }
         Self::upload(device, shape, &data)
     }
 

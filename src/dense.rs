@@ -1,7 +1,7 @@
 //! Batches of dense matrices.
 
 use crate::device::Buffer;
-use crate::operand::{Operand, check_sides};
+use crate::operand::{Operand, check_batch, filled};
 use crate::{Device, Dtype, Error, Layout, Result};
 
 /// The structure of a batch of dense matrices.
@@ -73,7 +73,7 @@ impl DenseShape {
     }
 
     pub(crate) fn check(&self, op: &'static str) -> Result<()> {
-        check_sides(op, self.rows, self.cols, self.rows as u128 * self.cols as u128)
+        check_batch(op, self.batch, self.rows, self.cols, self.rows as u128 * self.cols as u128)
     }
 }
 
@@ -118,7 +118,7 @@ impl Dense {
     /// As [`from_slice`](Self::from_slice).
     pub fn from_fn(device: &Device, shape: DenseShape, mut entry: impl FnMut(usize, usize, usize) -> f32) -> Result<Self> {
         shape.check("Dense::from_fn")?;
-        let mut data = vec![0.0; shape.len()];
+        let mut data = filled(shape.len(), 0.0)?;
         for b in 0..shape.batch {
             for i in 0..shape.rows {
                 for j in 0..shape.cols {

@@ -68,12 +68,3 @@ pub fn write_file(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), message: error.to_string() }
 }
-
-/// A vector of `len` values, or the error that there is no memory for it. Sizes come from files.
-fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
-    let mut data = Vec::new();
-    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-    data.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { device: "cpu".into(), bytes })?;
-    data.resize(len, value);
-    Ok(data)
-}

@@ -55,6 +55,26 @@ pub(crate) fn check_sides(op: &'static str, rows: usize, cols: usize, per_matrix
     Ok(())
 }
 
+/// The same of a batch of them, whose bytes must have an address each.
+pub(crate) fn check_batch(op: &'static str, batch: usize, rows: usize, cols: usize, per_matrix: u128) -> Result<()> {
+    check_sides(op, rows, cols, per_matrix)?;
+    let (values, limit) = (batch as u128 * per_matrix, isize::MAX as u64 / 4);
+    if values > u128::from(limit) {
+        let got = u64::try_from(values).unwrap_or(u64::MAX);
+        return Err(Error::Limit { op, what: "the number of stored values".into(), got, limit, of: "memory addresses".into() });
+    }
+    Ok(())
+}
+
+/// A vector of `len` values, or the error that there is no memory for it.
+pub(crate) fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
+    let mut data = Vec::new();
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    data.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { device: "cpu".into(), bytes })?;
+    data.resize(len, value);
+    Ok(data)
+}
+
 crate::kernel::params! {
     /// What kernels get that work along the rows of one operand.
     RowParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }

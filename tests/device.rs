@@ -89,6 +89,15 @@ fn data_of_the_wrong_size() {
             text(Banded::from_slice(device, long, &[]).map(drop)),
             "Banded::from_slice: the number of stored values of one matrix is 4195352576, the limit of 32-bit indices is 2147483647"
         );
+        let many = "the number of stored values is 18446744073709551615, the limit of memory addresses is 2305843009213693951";
+        let narrow = BandedShape::new(4, 4, Band::new(1, 0).unwrap()).batch(1 << 62);
+        assert_eq!(text(Banded::from_slice(device, narrow, &[]).map(drop)), format!("Banded::from_slice: {many}"));
+        assert_eq!(text(Banded::from_fn(device, narrow, |_, _, _| 0.0).map(drop)), format!("Banded::from_fn: {many}"));
+        let dense = DenseShape::new(4, 4).batch(usize::MAX);
+        assert_eq!(text(Dense::from_slice(device, dense, &[]).map(drop)), format!("Dense::from_slice: {many}"));
+        // So much can be counted, but not had.
+        let memory = text(Dense::from_fn(device, DenseShape::new(1 << 15, 1 << 15).batch(1 << 20), |_, _, _| 0.0).map(drop));
+        assert_eq!(memory, "cpu: out of memory, 4503599627370496 bytes asked for");
         let a = square(device);
         assert_eq!(text(a.get(0, 8, 0).map(drop)), "Banded::get: index has (0, 8, 0), must have an entry of 1 × 8 × 8");
         assert_eq!(text(a.read_u32().map(drop)), "Banded::read_u32: self has dtype f32, must have dtype u32");
@@ -105,6 +114,12 @@ fn bands_without_width() {
         text(i64::MAX, i64::MIN),
         format!("Band::new: band has lower {}, upper {}, must have both sides within ±2^28", i64::MAX, i64::MIN)
     );
+    // What i64 cannot negate, and sums that come round to 0.
+    assert!(text(i64::MIN, i64::MIN).ends_with("must have both sides within ±2^28"));
+    assert!(text(i64::MIN, 0).ends_with("must have both sides within ±2^28"));
+    for w in [usize::MAX, 1 << 63, (1 << 28) + 1] {
+        assert!(Band::window(w).is_err_and(|error| error.to_string().ends_with("must have both sides within ±2^28")), "{w}");
+    }
 }
 
 #[test]

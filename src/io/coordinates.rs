@@ -1,6 +1,6 @@
 //! A matrix as a list of entries: what files hold before a band is chosen.
 
-use super::filled;
+use crate::operand::filled;
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Device, Error, Layout, Result};
 
 /// A sparse matrix as a list of (row, column, value), all from 0.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use ndarray_npy::npy::header::{Header, Layout as Order};
 
-use super::{failed, filled, write_file};
+use super::{failed, write_file};
+use crate::operand::filled;
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, Layout, Result};
 
 /// Reads a dense matrix (2-D) or a batch of them (3-D: batch, rows, columns).
