@@ -26,6 +26,19 @@ fn every_id_opens_its_device() {
     }
 }
 
+/// As `wgpu:4090` does.
+#[test]
+fn a_number_that_is_none_of_an_adapter_is_part_of_a_name() {
+    let all = Device::all();
+    let numbers = |name: &str| name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<usize>().ok()).collect::<Vec<_>>();
+    for info in all.iter().filter(|info| info.id.starts_with("wgpu:")) {
+        for number in numbers(&info.name).into_iter().filter(|number| *number >= all.len()) {
+            let name = Device::open(&format!("wgpu:{number}"), Options::default()).unwrap().info().name;
+            assert!(name.contains(&number.to_string()), "{number}: {name}");
+        }
+    }
+}
+
 #[test]
 fn portable_devices_have_no_more_than_webgpu_gives() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Portable && tested.info.backend != "cuda") {

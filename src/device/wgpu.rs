@@ -52,14 +52,16 @@ impl Wgpu {
         }
     }
 
-    /// The adapter with this number, or whose name or backend contains the text; the best for "".
+    /// The adapter with this number, or whose name contains the text, or with this backend; the best for "".
     pub fn open(name: &str, options: Options) -> Result<Option<Self>> {
         let _turn = opening();
         let adapters = adapters();
         let wanted = name.to_lowercase();
-        let fits = |index: usize, adapter: &wgpu::Adapter| match wanted.parse::<usize>() {
-            Ok(number) => number == index,
-            Err(_) => {
+        // "4090" is part of a name where there are fewer adapters.
+        let number = wanted.parse::<usize>().ok().filter(|number| *number < adapters.len());
+        let fits = |index: usize, adapter: &wgpu::Adapter| match number {
+            Some(number) => number == index,
+            None => {
                 let info = describe(index, adapter);
                 info.name.to_lowercase().contains(&wanted) || info.backend == wanted
             }
