@@ -19,6 +19,7 @@ mod safetensors;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use coordinates::Coordinates;
 pub use matrix_market::{parse_matrix_market, read_matrix_market, write_matrix_market};
@@ -28,7 +29,8 @@ pub use safetensors::{Checkpoint, Tensor};
 use crate::{Error, Result};
 
 /// Writes a file whole or not at all: `write` fills a temporary one beside it, which then takes
-/// its name. Folders on the way are made.
+/// its name, and the permissions of what was there. Folders on the way are made. A link is followed;
+/// what is no file, such as `/dev/stdout` or a pipe, is written as it is.
 ///
 /// ```
 /// # let folder = tempfile::tempdir().map_err(|error| bandsaw::Error::Io { path: String::new(), message: error.to_string() })?;
@@ -43,27 +45,43 @@ use crate::{Error, Result};
 pub fn write_file(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     let path = path.as_ref();
     let failed = |error: std::io::Error| failed(path, &error);
-    let Some(name) = path.file_name() else {
+    let fill = |file: File| {
+        let mut writer = BufWriter::new(file);
+        write(&mut writer)?;
+        writer.flush()
+    };
+    let before = fs::metadata(path).ok();
+    if before.as_ref().is_some_and(|before| !before.is_file() && !before.is_dir()) {
+        return File::options().write(true).open(path).and_then(fill).map_err(failed);
+    }
+    let link = fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink());
+    let led_to = || fs::canonicalize(path).or_else(|_| fs::read_link(path).map(|to| path.with_file_name("").join(to)));
+    let target = if link { led_to().map_err(failed)? } else { path.to_owned() };
+    let Some(name) = target.file_name() else {
         return Err(Error::Io { path: path.display().to_string(), message: "no file name".into() });
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{}.part", std::process::id()));
-    let temporary = path.with_file_name(hidden);
+    hidden.push(format!(".{}.{}.part", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed)));
+    let temporary = target.with_file_name(hidden);
     let written = File::create(&temporary).and_then(|file| {
-        let mut writer = BufWriter::new(file);
-        write(&mut writer)?;
-        writer.flush()
+        if let Some(before) = &before {
+            file.set_permissions(before.permissions())?;
+        }
+        fill(file)
     });
-    written.and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
+    written.and_then(|()| fs::rename(&temporary, &target)).map_err(|error| {
         // The first error is the one to tell; what cannot be removed was never made.
         let _ = fs::remove_file(&temporary);
         failed(error)
     })
 }
+
+/// Files that were begun, so that threads have temporary ones of their own.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), message: error.to_string() }

@@ -172,6 +172,54 @@ fn a_failed_write_leaves_the_old_file() -> Test {
     Ok(())
 }
 
+/// What a name leads to is written, not the name: a link stays one, a file keeps its permissions, and a device is not replaced.
+#[cfg(unix)]
+#[test]
+fn links_permissions_and_devices_stay() -> Test {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let folder = tempfile::tempdir()?;
+    let (file, link) = (folder.path().join("a.txt"), folder.path().join("link.txt"));
+    std::fs::write(&file, "old")?;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+    symlink("a.txt", &link)?;
+    io::write_file(&link, |file| file.write_all(b"new"))?;
+    assert!(std::fs::symlink_metadata(&link)?.is_symlink());
+    assert_eq!(std::fs::read_to_string(&file)?, "new");
+    assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+    let (null, full) = (folder.path().join("null"), folder.path().join("full"));
+    symlink("/dev/null", &null)?;
+    io::write_file(&null, |file| file.write_all(b"new"))?;
+    assert!(std::fs::metadata(&null)?.file_type().is_char_device());
+    if std::path::Path::new("/dev/full").exists() {
+        symlink("/dev/full", &full)?;
+        let error = io::write_file(&full, |file| file.write_all(b"new")).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.ends_with("full: No space left on device (os error 28)"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path())?.count(), 3 + usize::from(std::path::Path::new("/dev/full").exists()));
+    Ok(())
+}
+
+/// Threads that write one file leave one of theirs.
+#[test]
+fn threads_may_write_one_file() -> Test {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("a.txt");
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8u8)
+            .map(|thread| {
+                let path = &path;
+                scope.spawn(move || (0..20).try_for_each(|_| io::write_file(path, |file| file.write_all(&vec![thread; 100_000]))))
+            })
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    assert_eq!(results, vec![Ok(()); 8]);
+    let left = std::fs::read(&path)?;
+    assert!(left.len() == 100_000 && left.iter().all(|byte| *byte == left[0]));
+    assert_eq!(std::fs::read_dir(folder.path())?.count(), 1);
+    Ok(())
+}
+
 #[test]
 fn npy_round_trips() -> Test {
     let folder = tempfile::tempdir()?;
