@@ -25,6 +25,7 @@ fn every_kind_of_matrix_market_file() -> Test {
     assert_eq!(file.entries, [(0, 1, 1.5), (2, 0, -2000.0)]);
     assert_eq!(file.band()?, Band::new(2, 1)?);
     assert_eq!(entries(&real.replace('\n', "\r\n"))?, file.entries);
+    assert_eq!(entries(&format!("\u{feff}{real}"))?, file.entries);
     assert_eq!(entries(&real.to_uppercase().replace("-2E3", "-2D+03"))?, file.entries);
     assert_eq!(entries("%%MatrixMarket matrix coordinate integer general\n2 2 1\n2 2 -7")?, [(1, 1, -7.0)]);
     assert_eq!(entries("%%MatrixMarket matrix coordinate pattern general\n2 2 1\n2 1\n")?, [(1, 0, 1.0)]);
@@ -120,6 +121,8 @@ fn malformed_matrix_market_files_name_line_and_remedy() {
     for (text, message) in cases {
         assert_eq!(mtx(&text).err(), Some(message), "{text}");
     }
+    let packed = io::parse_matrix_market("a.mtx", &b"\x1f\x8b\x08\x00\x01\n"[..]).err().map(|error| error.to_string());
+    assert_eq!(packed.as_deref(), Some("a.mtx:1: the file is compressed by gzip, must be unpacked (gunzip)"));
 }
 
 #[test]
@@ -128,6 +131,10 @@ fn what_is_no_text_is_refused_too() -> Test {
     let path = folder.path().join("noise.mtx");
     std::fs::write(&path, (0..=255u8).cycle().take(4096).collect::<Vec<_>>())?;
     assert!(io::read_matrix_market(&path).is_err());
+    // A line without an end is not read to it.
+    let endless = std::io::BufReader::new(std::io::repeat(b'%'));
+    let error = io::parse_matrix_market("endless", endless).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.starts_with("endless:1: a line of more than 1048576 bytes, it begins with \"%%%"), "{error}");
     let missing = io::read_matrix_market(folder.path().join("none.mtx")).err().map(|error| error.to_string());
     assert!(missing.is_some_and(|text| text.contains("none.mtx: No such file")));
     Ok(())
@@ -287,6 +294,10 @@ fn malformed_npy_files() -> Test {
             "truncated: 4 bytes of values, shape [4294967296, 4294967296] of <f4 needs more than can be addressed",
         ),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{".to_vec(), "truncated in the header"),
+        (b"\x93NUMPY\x01\x00\xff\x00{".to_vec(), "truncated in the header"),
+        // Each level would take several times as long as the one in it.
+        (npy(&"{".repeat(24), &[]), "bad .npy header: more brackets than that of an array of numbers has"),
+        (npy("{'descr': '<f4'", &[]), "bad .npy header: error parsing header: error parsing metadata dict: syntax error:  --> 1:15"),
         (npy("{'descr': '<f4'}", &[]), "bad .npy header: error parsing header: missing key: fortran_order"),
     ];
     for (bytes, message) in cases {

@@ -3,7 +3,7 @@
 //! Our own reader: those published stop at "invalid format", where a user needs the line.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::{Coordinates, failed, write_file};
@@ -98,6 +98,9 @@ pub fn write_matrix_market(path: impl AsRef<Path>, matrix: &Coordinates, comment
     })
 }
 
+/// Bytes of a line. The format allows 1024; what has no ends of lines is not read whole.
+const LONGEST: u64 = 1 << 20;
+
 /// The file's lines, counted.
 struct Lines<'a, R> {
     name: &'a str,
@@ -113,13 +116,19 @@ impl<R: BufRead> Lines<'_, R> {
     /// The next line, without its end.
     fn raw(&mut self) -> Result<Option<String>> {
         let mut bytes = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut bytes).map_err(|error| failed(Path::new(self.name), &error))?;
+        let mut line = self.reader.by_ref().take(LONGEST + 1);
+        let read = line.read_until(b'\n', &mut bytes).map_err(|error| failed(Path::new(self.name), &error))?;
         if read == 0 {
             return Ok(None);
         }
         self.line += 1;
         // Comments may be in any encoding; what matters is ASCII.
-        Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+        let text = String::from_utf8_lossy(&bytes);
+        if read as u64 > LONGEST {
+            return Err(self.error(format!("a line of more than {LONGEST} bytes, it begins with {:?}", short(&text))));
+        }
+        // Some editors mark UTF-8 by a first character of no width.
+        Ok(Some(text.trim_start_matches('\u{feff}').trim().to_owned()))
     }
 
     /// The next line that is neither empty nor a comment.
@@ -143,6 +152,9 @@ impl<R: BufRead> Lines<'_, R> {
     fn header(&mut self) -> Result<Header> {
         const FORM: &str = "expected \"%%MatrixMarket matrix coordinate|array real|integer|pattern general|symmetric|skew-symmetric\"";
         let text = self.raw()?.ok_or_else(|| self.error(format!("{FORM}, found an empty file")))?;
+        if text.starts_with("\u{1f}\u{fffd}\u{8}") {
+            return Err(self.error("the file is compressed by gzip, must be unpacked (gunzip)"));
+        }
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ["%%matrixmarket", "matrix", format, field, symmetry] = words[..] else {

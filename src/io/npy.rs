@@ -104,6 +104,9 @@ fn problem(path: &Path, message: impl Into<String>) -> Error {
     Error::Io { path: path.display().to_string(), message: message.into() }
 }
 
+/// Brackets that may open in a header, where two do. Its parser recurses, and takes several times as long for each level.
+const BRACKETS: usize = 8;
+
 /// The header and the values; `sides` names the last two for messages.
 fn read(path: &Path, sides: &str) -> Result<Array> {
     let bytes = std::fs::read(path).map_err(|error| failed(path, &error))?;
@@ -112,13 +115,19 @@ fn read(path: &Path, sides: &str) -> Result<Array> {
         return Err(problem(path, "no .npy file: it does not start with \\x93NUMPY"));
     }
     // A header may claim any length: what the file does not have is not allocated.
-    if let [_, _, _, _, _, _, version, _, a, b, c, d, rest @ ..] = &bytes[..]
-        && *version > 1
-        && u32::from_le_bytes([*a, *b, *c, *d]) as usize > rest.len()
-    {
-        return Err(problem(path, "truncated in the header"));
+    let (start, len) = match bytes[6..] {
+        [0..=1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
+        [_, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
+        _ => return Err(problem(path, "truncated in the header")),
+    };
+    let text = bytes[start..].get(..len).ok_or_else(|| problem(path, "truncated in the header"))?;
+    if text.iter().filter(|byte| b"([{".contains(byte)).count() > BRACKETS {
+        return Err(problem(path, "bad .npy header: more brackets than that of an array of numbers has"));
     }
-    let header = Header::from_reader(&mut rest).map_err(|error| problem(path, format!("bad .npy header: {error}")))?;
+    // What does not parse is shown below the first line.
+    let first = |text: String| text.lines().next().unwrap_or_default().trim_end().to_owned();
+    let bad = |error: String| problem(path, format!("bad .npy header: {}", first(error)));
+    let header = Header::from_reader(&mut rest).map_err(|error| bad(error.to_string()))?;
     if header.layout == Order::Fortran {
         return Err(problem(path, "Fortran order, must be C order (numpy.ascontiguousarray)"));
     }

@@ -77,6 +77,9 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| super::failed(path, &error))?;
+        if !file.metadata().is_ok_and(|there| there.is_file()) {
+            return Err(Error::Io { path: path.display().to_string(), message: "is no file".into() });
+        }
         let map = crate::device::file::map(&file).map_err(|error| super::failed(path, &error))?;
         let (length, header) = SafeTensors::read_metadata(&map)
             .map_err(|error| Error::Io { path: path.display().to_string(), message: format!("no safetensors file: {error}") })?;
