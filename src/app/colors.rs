@@ -85,10 +85,11 @@ impl Scale {
             high = 0.0;
         }
         if low == high {
-            high = if low == 0.0 { 1.0 } else { low + low.abs() };
+            high = if low == 0.0 { 1.0 } else { (low + low.abs()).min(f32::MAX) };
+            low = low.min(high / 2.0); // the largest f32 has nothing above it
         }
         let gradient = colors.unwrap_or(if signed { colorous::RED_BLUE } else { colorous::VIRIDIS });
-        let knee = wide.then(|| low.abs().max(high.abs()) * 1e-4);
+        let knee = wide.then(|| (low.abs().max(high.abs()) * 1e-4).max(f32::MIN_POSITIVE));
         Self { low, high, gradient, reversed: signed && colors.is_none(), knee }
     }
 
@@ -96,7 +97,9 @@ impl Scale {
     pub fn color(&self, value: f32) -> Color {
         let bend = |value: f32| self.knee.map_or(value, |knee| (value / knee).asinh());
         let (low, high, _) = self.bent();
-        self.at((bend(value) - low) / (high - low))
+        // What lies between the ends may be more than an f32 holds.
+        let (value, low, high) = (f64::from(bend(value)), f64::from(low), f64::from(high));
+        self.at(((value - low) / (high - low)) as f32)
     }
 
     /// The colour at a part of the way from low to high.
@@ -136,5 +139,22 @@ pub fn short(value: f32) -> String {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
         format!("{value:.1e}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_and_the_least_values_have_colours_of_their_own() {
+        for values in [&[f32::MAX, -f32::MAX][..], &[f32::MAX], &[f32::MAX, f32::MAX / 2.0], &[1e-45, 3e-45], &[-1e-45], &[7.0]] {
+            for wide in [false, true] {
+                let scale = Scale::of(values.iter().copied(), None, wide);
+                assert!(scale.low < scale.high && scale.high.is_finite() && scale.middle().is_finite(), "{values:?}");
+                let colors: std::collections::HashSet<_> = values.iter().map(|value| scale.color(*value)).collect();
+                assert_eq!(colors.len(), values.len(), "{values:?}, wide {wide}");
+            }
+        }
     }
 }
