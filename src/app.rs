@@ -131,8 +131,14 @@ fn table(lines: &[Vec<String>]) -> String {
     text
 }
 
-/// A table on stdout. A reader that went away (`| head`) is no error.
-fn print(text: &str) {
+/// Text on stdout. A reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
     use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(bandsaw::Error::Io { path: "standard output".into(), message: error.to_string() })
+        }
+        _ => Ok(()),
+    }
 }

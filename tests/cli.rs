@@ -65,10 +65,12 @@ fn info_describes_matrix_files() -> Test {
 #[test]
 fn every_operation_runs() -> Test {
     let folder = folder()?;
-    let lines: [&[&str]; 24] = [
+    let lines: [&[&str]; 29] = [
         &["matmul", "a.mtx", "a.mtx", "-o", "c.mtx"],
         &["matmul", "a.mtx", "a.mtx", "--transpose-b", "--semiring", "log", "-o", "c.npy"],
         &["semiring-matmul", "a.mtx", "a.mtx", "--semiring", "max", "-o", "c.mtx"],
+        &["matmul", "a.mtx", "a.mtx", "--lower", "0", "--upper", "0", "-o", "diagonal.mtx"],
+        &["relayout", "a.mtx", "--transpose-a", "-o", "turned.mtx"],
         &["matmul-index", "a.mtx", "a.mtx", "--semiring", "max", "-o", "p.npy"],
         &["semiring-matmul-index", "a.mtx", "a.mtx", "--semiring", "sample", "--seed", "3", "-o", "p.npy"],
         &["matmul-dense", "a.mtx", "a.mtx", "--dtype", "f16", "-o", "c.npy"],
@@ -105,6 +107,9 @@ fn every_operation_runs() -> Test {
         &["to-dense", "b.npy", "--stored", "1,0", "--layout", "columns", "-o", "d2.npy"],
         &["matmul", "d.npy", "d.npy", "-o", "c.mtx"],
         &["matvec", "a.mtx", "x.mtx", "-o", "y.mtx"],
+        &["to-dense", "x.mtx", "-o", "x.npy"],
+        &["matvec", "b.npy", "x.npy", "--stored", "1,0", "--layout", "columns", "-o", "y2.mtx"],
+        &["matmul-dense", "b.npy", "d.npy", "--stored", "1,0", "--layout", "columns", "--transpose-b", "-o", "c.npy"],
     ];
     std::fs::write(folder.path().join("x.mtx"), "%%MatrixMarket matrix array real general\n3 1\n1\n10\n100\n")?;
     for line in lines {
@@ -112,7 +117,12 @@ fn every_operation_runs() -> Test {
         let told = fine(folder.path(), &arguments)?;
         assert!(told.starts_with(line[line.len() - 1]) && told.contains(" on cpu, "), "{told}");
     }
-    assert_eq!(entries(&folder.path().join("y.mtx"))?, [(0, 0, 1.0), (1, 0, 32.0), (2, 0, 400.0)]);
+    assert_eq!(entries(&folder.path().join("diagonal.mtx"))?, [(0, 0, 1.0), (1, 1, 9.0), (2, 2, 16.0)]);
+    let turned = entries(&folder.path().join("turned.mtx"))?;
+    assert!(turned.contains(&(0, 1, 2.0)) && turned.iter().all(|(i, j, _)| i <= j), "{turned:?}");
+    for result in ["y.mtx", "y2.mtx"] {
+        assert_eq!(entries(&folder.path().join(result))?, [(0, 0, 1.0), (1, 0, 32.0), (2, 0, 400.0)]);
+    }
     assert_eq!(std::fs::read(folder.path().join("d.npy"))?, std::fs::read(folder.path().join("d2.npy"))?);
     Ok(())
 }
@@ -132,8 +142,9 @@ fn a_product_of_files_is_the_product() -> Test {
 fn mistakes_are_told_in_one_line() -> Test {
     let folder = folder()?;
     std::fs::write(folder.path().join("cut.mtx"), &SMALL[..SMALL.len() - 7])?;
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["render", "a.mtx", "-o", "c.jpg"], "error: c.jpg: unknown kind of picture, must end in .png"),
+        (&["info", "."], "error: .: is no file"),
         (&["info", "cut.mtx"], "error: cut.mtx:5: the file ends where entry 4 of 4 should be"),
         (&["op", "transpose", "none.mtx", "-o", "c.mtx"], "error: none.mtx: No such file or directory (os error 2)"),
         (&["op", "transpose", "cut.mtx", "-o", "c.mtx"], "error: cut.mtx:5: the file ends where entry 4 of 4 should be"),
@@ -159,11 +170,41 @@ fn mistakes_are_told_in_one_line() -> Test {
         assert_eq!(fails(folder.path(), arguments)?, message);
     }
     assert!(!folder.path().join("c.mtx").exists());
+    let only = fails(folder.path(), &["bench", "blocks", "--quick", "--only", "banded"])?;
+    assert!(
+        only.starts_with("error: bench: --only has \"banded\", which no operation's name contains, must have a part of one of copy; "),
+        "{only}"
+    );
     let colors = fails(folder.path(), &["render", "a.mtx", "--colors", "mud"])?;
     assert!(colors.starts_with("error: render: --colors has \"mud\", must have one of viridis, "), "{colors}");
     let device = fails(folder.path(), &["--device", "wgpu:none such", "info"])?;
     assert!(device.starts_with("error: no device \"wgpu:none such\"; present: cpu ("), "{device}");
+    let by_variable = Command::new(env!("CARGO_BIN_EXE_bandsaw")).arg("info").env("BANDSAW_DEVICE", "abacus").output()?;
+    let line = text(&by_variable.stderr);
+    assert!(by_variable.status.code() == Some(1) && line.lines().count() == 1, "{line}");
     assert_eq!(bandsaw(folder.path(), &["op", "fold", "a.mtx"])?.status.code(), Some(2));
+    Ok(())
+}
+
+/// What cannot be written to stdout is an error, unless it is that nobody reads.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_told() -> Test {
+    let folder = folder()?;
+    let told = |out: std::process::Stdio| {
+        let mut info = Command::new(env!("CARGO_BIN_EXE_bandsaw"));
+        info.args(["info", "a.mtx"]).current_dir(folder.path()).env("BANDSAW_DEVICE", "cpu");
+        info.stdout(out).stderr(std::process::Stdio::piped()).spawn()?.wait_with_output()
+    };
+    let full = told(std::fs::File::options().write(true).open("/dev/full")?.into())?;
+    assert_eq!(
+        (full.status.code(), text(&full.stderr).as_str()),
+        (Some(1), "error: standard output: No space left on device (os error 28)\n")
+    );
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let gone = told(writer.into())?;
+    assert_eq!((gone.status.code(), text(&gone.stderr).as_str()), (Some(0), ""));
     Ok(())
 }
 

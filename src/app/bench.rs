@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bandsaw::io::write_file;
-use bandsaw::{Banded, Device, Result, Semiring, banded_map, banded_matmul, banded_zip};
+use bandsaw::{Banded, Device, Error, Result, Semiring, banded_map, banded_matmul, banded_zip};
 
 use super::progress::Progress;
 use super::{Family, print, table};
@@ -46,10 +46,27 @@ struct Line {
 }
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
-    print(&format!("device: {device}\n\n"));
     let copy = cases::copy(device, args.quick);
-    let wanted = |case: &Case| args.only.as_ref().is_none_or(|text| case.operation.contains(text.as_str()));
-    let cases: Vec<Case> = cases::all(args.quick, args.family)?.into_iter().filter(wanted).collect();
+    let mut cases = cases::all(args.quick, args.family)?;
+    if let Some(text) = &args.only {
+        let mut names: Vec<&str> = vec![copy.operation];
+        for case in &cases {
+            if !names.contains(&case.operation) {
+                names.push(case.operation);
+            }
+        }
+        if !names.iter().any(|name| name.contains(text.as_str())) {
+            let got = format!("{text:?}, which no operation's name contains");
+            return Err(Error::Argument {
+                op: "bench",
+                argument: "--only",
+                got,
+                allowed: format!("a part of one of {}", names.join("; ")),
+            });
+        }
+        cases.retain(|case| case.operation.contains(text.as_str()));
+    }
+    print(&format!("device: {device}\n\n"))?;
     let progress = Progress::new(1 + cases.len());
     let mut measured = Vec::new();
     for case in std::iter::once(&copy).chain(&cases) {
@@ -69,12 +86,12 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         })
         .collect();
     drop(progress);
-    print(&table(&text(&lines)));
+    print(&table(&text(&lines)))?;
     let chain = chain(device, args.quick)?;
-    print(&format!("\n{chain}\n"));
+    print(&format!("\n{chain}\n"))?;
     if let Some(path) = &args.output {
         write(path, device, &lines, &chain)?;
-        print(&format!("written to {}\n", path.display()));
+        print(&format!("written to {}\n", path.display()))?;
     }
     Ok(())
 }

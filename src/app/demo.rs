@@ -41,7 +41,7 @@ const SMALL: u32 = 200;
 
 pub fn run(args: &Args, device: &Device) -> Result<ExitCode> {
     let note = if device.info().backend == "cpu" { " (no GPU found, or the CPU asked for)" } else { "" };
-    print(&format!("device: {device}{note}\n\n"));
+    print(&format!("device: {device}{note}\n\n"))?;
     let cases = cases::all(device, args.family)?;
     let progress = Progress::new(cases.len());
     let mut lines = vec![["operation", "result", "device time", "error / bound", ""].map(str::to_owned).to_vec()];
@@ -64,8 +64,8 @@ pub fn run(args: &Args, device: &Device) -> Result<ExitCode> {
     drop(progress);
     let overview = args.output.join("overview.png");
     sheet(&format!("bandsaw demo on {device}"), &thumbnails).save(&overview)?;
-    print(&table(&lines));
-    print(&format!("\n{} pictures in {}, all on one sheet in {}\n", cases.len(), args.output.display(), overview.display()));
+    print(&table(&lines))?;
+    print(&format!("\n{} pictures in {}, all on one sheet in {}\n", cases.len(), args.output.display(), overview.display()))?;
     if wrong > 0 {
         eprintln!("error: {wrong} of {} results are beyond their bound", cases.len());
         return Ok(ExitCode::FAILURE);

@@ -19,20 +19,17 @@ pub struct Args {
 pub fn run(args: &Args, wanted: Option<&str>) -> Result<()> {
     if let Some(path) = &args.file {
         return match super::matrix::describe_file(path)? {
-            Some(line) => {
-                super::print(&line);
-                Ok(())
-            }
+            Some(line) => super::print(&line),
             None => checkpoint(path),
         };
     }
-    let default = Device::best().info().id;
     let all = match wanted {
         None | Some("") => Device::all(),
         Some(name) => vec![Device::open(name, Options::default())?.info()],
     };
+    let default = Device::best().info().id;
     for info in &all {
-        super::print(&describe(info, info.id == default));
+        super::print(&describe(info, info.id == default))?;
     }
     if all.is_empty() {
         return Err(Error::NoDevice { name: wanted.unwrap_or_default().into(), present: Vec::new() });
@@ -53,10 +50,10 @@ fn checkpoint(path: &Path) -> Result<()> {
         let shape = if shape.is_empty() { "scalar".into() } else { shape.join(" × ") };
         lines.push(vec![tensor.name.clone(), tensor.dtype.clone(), shape, tensor.stored.to_string(), blocks]);
     }
-    super::print(&super::table(&lines));
+    super::print(&super::table(&lines))?;
     let sparse = tensors.iter().filter(|tensor| tensor.pattern.is_some()).count();
     let parameters: usize = tensors.iter().map(|tensor| tensor.stored).sum();
-    super::print(&format!("\n{} tensors, {sparse} of them block-sparse; {parameters} parameters stored\n", tensors.len()));
+    super::print(&format!("\n{} tensors, {sparse} of them block-sparse; {parameters} parameters stored\n", tensors.len()))?;
     Ok(())
 }
 

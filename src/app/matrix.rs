@@ -56,7 +56,7 @@ pub struct Files {
     /// Layout of band matrices
     #[arg(long, value_enum, default_value_t)]
     pub layout: LayoutName,
-    /// A .npy input is band storage of this band, not a dense matrix
+    /// A .npy input is band storage of this band, not a dense matrix; the V of matmul-dense and the x of matvec never are
     #[arg(long, value_name = "LOWER,UPPER", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
     pub stored: Vec<i64>,
     /// The other side of a matrix in band storage: columns if --layout rows, rows if columns [default: square]
@@ -84,6 +84,11 @@ fn kind(path: &Path) -> Result<Kind> {
 }
 
 impl Files {
+    /// The same for files that are not in band storage.
+    pub fn plain(&self) -> Self {
+        Self { stored: Vec::new(), ..self.clone() }
+    }
+
     /// Band storage, which holds neither its band nor its fill.
     fn read_stored(&self, device: &Device, path: &Path, band: Band) -> Result<Banded> {
         let matrix = io::read_npy_banded(device, path, band, self.layout.into(), self.other_side)?;
@@ -178,7 +183,11 @@ impl Matrix {
             Self::Banded(banded) => {
                 let BandedShape { batch: count, rows, cols, band, layout, dtype, fill } = banded.shape();
                 let layout = if layout == Layout::Rows { "rows" } else { "columns" };
-                let fill = if fill == 0.0 { String::new() } else { format!(", fill {fill}") };
+                let fill = match fill {
+                    0.0 => String::new(),
+                    _ if dtype == Dtype::U32 => ", none outside".into(),
+                    _ => format!(", fill {fill}"),
+                };
                 format!("{}{rows} × {cols}, {band}, {layout} layout, {dtype}{fill}", batch(count))
             }
             Self::Dense(dense) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bandsaw::{
     Band, Banded, Dense, Device, Error, Expr, Layout, Result, Semiring, WindowAttention as Options, banded_from_dense, banded_map,
-    banded_matmul, banded_matmul_dense, banded_matmul_index, banded_matvec, banded_relayout, banded_resize, banded_shift_band,
+    banded_matmul_band, banded_matmul_dense, banded_matmul_index, banded_matvec, banded_relayout, banded_resize, banded_shift_band,
     banded_shift_cols, banded_shift_rows, banded_softmax, banded_to_dense, banded_zip, find_band, semiring_matmul, semiring_matmul_index,
     window_attention, window_matmul,
 };
@@ -15,7 +15,7 @@ use super::{Files, Matrix};
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Operation {
-    /// A · B, both band matrices, over --semiring
+    /// A · B, both band matrices, over --semiring; only in the band --lower --upper, if there is one
     Matmul,
     /// The p that makes each entry of A · B, for --semiring max, prodmax or sample
     MatmulIndex,
@@ -73,6 +73,7 @@ enum Ring {
 #[command(after_help = "Examples:\n  \
     bandsaw op matmul a.mtx b.mtx -o c.mtx\n  \
     bandsaw op matmul a.mtx a.mtx --transpose-b --semiring max -o c.npy\n  \
+    bandsaw op matmul a.mtx b.mtx --lower 0 --upper 0 -o diagonal.mtx\n  \
     bandsaw op matmul-index a.mtx b.mtx --semiring max -o through.npy\n  \
     bandsaw op zip a.mtx b.mtx --expr '(a + b) / 2' -o mean.mtx\n  \
     bandsaw op map a.mtx --expr 'clamp(a, -1, 1)' -o clamped.mtx\n  \
@@ -81,7 +82,9 @@ enum Ring {
     bandsaw op window-matmul q.npy k.npy --lower 128 --upper 0 -o scores.npy\n  \
     bandsaw op window-attention q.npy k.npy v.npy --lower 128 --upper 0 --global 0 -o out.npy\n  \
     bandsaw op matvec a.npy x.npy --stored 1,2 -o y.npy\n\n\
-    .mtx files and dense .npy files become band matrices by the band found in them.")]
+    .mtx files and dense .npy files become band matrices by the band found in them. Results in a band are\n\
+    written without the value outside it, which the line at the end names where it is not 0.")]
+#[derive(Clone)]
 pub struct Args {
     #[arg(value_enum)]
     operation: Operation,
@@ -183,6 +186,12 @@ impl Args {
         let a = self.files.dense(device, &self.inputs[n])?;
         Ok(if [self.transpose_a, self.transpose_b, false][n] { a.t() } else { a })
     }
+
+    /// The second input as a dense matrix beside a band matrix, which alone may be in band storage.
+    fn beside(&self, device: &Device) -> Result<Dense> {
+        let b = self.files.plain().dense(device, &self.inputs[1])?;
+        Ok(if self.transpose_b { b.t() } else { b })
+    }
 }
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
@@ -213,7 +222,8 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     let (result, time) = match args.operation {
         Matmul => {
             let (a, b) = (banded(0)?, banded(1)?);
-            timed(&|| banded_matmul(&a, &b, args.ring()).map(Matrix::Banded))
+            let band = args.band()?.unwrap_or(a.shape().band * b.shape().band);
+            timed(&|| banded_matmul_band(&a, &b, args.ring(), band).map(Matrix::Banded))
         }
         MatmulIndex => {
             let (a, b) = (banded(0)?, banded(1)?);
@@ -228,11 +238,11 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             timed(&|| semiring_matmul(&a, &b, args.ring()).map(Matrix::Dense))
         }
         MatmulDense => {
-            let (a, v) = (banded(0)?, dense(1)?);
+            let (a, v) = (banded(0)?, args.beside(device)?);
             timed(&|| banded_matmul_dense(&a, &v, args.ring()).map(Matrix::Dense))
         }
         Matvec => {
-            let (a, x) = (banded(0)?, dense(1)?);
+            let (a, x) = (banded(0)?, args.beside(device)?);
             timed(&|| banded_matvec(&a, &x).map(Matrix::Dense))
         }
         WindowMatmul => {
@@ -289,7 +299,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             let from = if to == Layout::Rows { LayoutName::Columns } else { LayoutName::Rows };
             let mut files = args.files.clone();
             files.layout = from;
-            let a = files.banded(device, &args.inputs[0])?;
+            let a = Args { files, ..args.clone() }.banded(device, 0)?;
             timed(&|| banded_relayout(&a, to).map(Matrix::Banded))
         }
     }?;
@@ -297,6 +307,6 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
     result.write(&args.output, &format!("bandsaw op {}: {}", args.name(), result.describe()))?;
     drop(progress);
     let milliseconds = time.as_secs_f64() * 1e3;
-    super::print(&format!("{}: {} ({} on {device}, {milliseconds:.3} ms)\n", args.output.display(), result.describe(), args.name()));
+    super::print(&format!("{}: {} ({} on {device}, {milliseconds:.3} ms)\n", args.output.display(), result.describe(), args.name()))?;
     Ok(())
 }

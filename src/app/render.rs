@@ -64,6 +64,6 @@ pub fn run(args: &Args) -> Result<()> {
     let title = args.title.clone().unwrap_or_else(name);
     let style = Style { view: args.view, pixels: args.pixels, colors, wide: args.wide };
     Figure::new(&title, &matrix, &matrix.read()?, args.index, style).draw().save(&output)?;
-    super::print(&format!("{}: {}\n", output.display(), matrix.describe()));
+    super::print(&format!("{}: {}\n", output.display(), matrix.describe()))?;
     Ok(())
 }

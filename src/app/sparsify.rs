@@ -98,12 +98,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     checkpoint.write_block_sparse(&args.output, &replaced, |name| progress.step(name))?;
     drop(progress);
-    print(&table(&lines));
+    print(&table(&lines))?;
     let before: usize = tensors.iter().map(|tensor| tensor.stored).sum();
     let after = before - chosen.iter().map(|tensor| tensor.stored).sum::<usize>() + kept;
-    print(&format!("\nparameters: {before} before, {after} after ({})\n", share(after as f64, before as f64)));
-    print(&format!("energy kept in what was matched: {}\n", share(kept_energy, all)));
-    print(&format!("written to {}\n", args.output.display()));
+    print(&format!("\nparameters: {before} before, {after} after ({})\n", share(after as f64, before as f64)))?;
+    print(&format!("energy kept in what was matched: {}\n", share(kept_energy, all)))?;
+    print(&format!("written to {}\n", args.output.display()))?;
     Ok(())
 }
 

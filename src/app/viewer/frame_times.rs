@@ -64,7 +64,9 @@ impl FrameTimes {
         }
         (self.last, self.frames) = (now, self.frames + 1);
         if self.between.len() == FRAMES {
-            crate::app::print(&self.report());
+            if let Err(error) = crate::app::print(&self.report()) {
+                eprintln!("error: {error}");
+            }
             return Command::Quit;
         }
         // To and fro over a few diagonals, as a hand would.
