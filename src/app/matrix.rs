@@ -111,17 +111,46 @@ impl Files {
         }
     }
 
+    fn read(&self, device: &Device, path: &Path) -> Result<Read> {
+        Ok(match (kind(path)?, self.stored()?) {
+            (Kind::MatrixMarket, _) => Read::List(io::read_matrix_market(path)?),
+            (Kind::Npy, Some(band)) => Read::Banded(self.read_stored(device, path, band)?),
+            (Kind::Npy, None) => Read::Dense(io::read_npy_dense(device, path)?),
+        })
+    }
+
     /// The file as a band matrix; of a dense one, the band is found.
     pub fn banded(&self, device: &Device, path: &Path) -> Result<Banded> {
+        self.in_band(device, self.read(device, path)?)
+    }
+
+    /// The file as a dense matrix.
+    pub fn dense(&self, device: &Device, path: &Path) -> Result<Dense> {
+        self.in_full(device, self.read(device, path)?)
+    }
+
+    /// The file as a band matrix, or as a dense one where its band takes several times as many values, as that of a
+    /// tall matrix does.
+    pub fn either(&self, device: &Device, path: &Path) -> Result<Matrix> {
+        let read = self.read(device, path)?;
+        let (rows, cols, band) = match &read {
+            Read::List(list) => (list.rows, list.cols, list.band()?),
+            Read::Dense(dense) => (dense.shape().rows, dense.shape().cols, band_of(dense)?),
+            Read::Banded(_) => return self.in_band(device, read).map(Matrix::Banded),
+        };
+        let lines = if self.layout == LayoutName::Rows { rows } else { cols };
+        if lines as u128 * band.width() as u128 > 4 * rows as u128 * cols as u128 {
+            return self.in_full(device, read).map(Matrix::Dense);
+        }
+        self.in_band(device, read).map(Matrix::Banded)
+    }
+
+    fn in_band(&self, device: &Device, read: Read) -> Result<Banded> {
         let layout = self.layout.into();
-        let matrix = match (kind(path)?, self.stored()?) {
-            (Kind::MatrixMarket, _) => io::read_matrix_market(path)?.to_banded(device, layout)?,
-            (Kind::Npy, Some(band)) => self.read_stored(device, path, band)?,
-            (Kind::Npy, None) => {
-                let dense = io::read_npy_dense(device, path)?;
-                let band = find_band(&dense)?.map_or_else(|| Band::new(0, 0), Ok)?;
-                banded_from_dense(&dense, band, layout, 0.0)?
-            }
+        let matrix = match read {
+            Read::List(list) => list.to_banded(device, layout)?,
+            Read::Banded(banded) => banded,
+            Read::Dense(dense) => banded_from_dense(&dense, band_of(&dense)?, layout, 0.0)?,
         };
         if self.dtype == DtypeName::F32 {
             return Ok(matrix); // halves stay what they are
@@ -129,18 +158,29 @@ impl Files {
         Banded::from_slice(device, matrix.shape().dtype(self.dtype.into()), &matrix.read()?)
     }
 
-    /// The file as a dense matrix.
-    pub fn dense(&self, device: &Device, path: &Path) -> Result<Dense> {
-        let matrix = match (kind(path)?, self.stored()?) {
-            (Kind::MatrixMarket, _) => io::read_matrix_market(path)?.to_dense(device)?,
-            (Kind::Npy, Some(band)) => banded_to_dense(&self.read_stored(device, path, band)?)?,
-            (Kind::Npy, None) => io::read_npy_dense(device, path)?,
+    fn in_full(&self, device: &Device, read: Read) -> Result<Dense> {
+        let matrix = match read {
+            Read::List(list) => list.to_dense(device)?,
+            Read::Banded(banded) => banded_to_dense(&banded)?,
+            Read::Dense(dense) => dense,
         };
         if self.dtype == DtypeName::F32 {
             return Ok(matrix); // halves stay what they are
         }
         Dense::from_slice(device, matrix.shape().dtype(self.dtype.into()), &matrix.read()?)
     }
+}
+
+/// What a file holds, as it is read.
+enum Read {
+    List(Coordinates),
+    Banded(Banded),
+    Dense(Dense),
+}
+
+/// The smallest band of what is not 0, or the main diagonal.
+fn band_of(dense: &Dense) -> Result<Band> {
+    find_band(dense)?.map_or_else(|| Band::new(0, 0), Ok)
 }
 
 impl Matrix {

@@ -13,6 +13,7 @@ use super::{Files, Matrix, colors};
     bandsaw render assets/lund_a.mtx -o lund.png --wide\n  \
     bandsaw render a.npy --stored 1,2 --layout columns --view band\n  \
     bandsaw render weights.npy --view dense --colors red-blue --index 3\n\n\
+    Of a matrix whose band would take several times as many values there is the dense view alone.\n\
     Data of both signs takes a diverging scale about 0, other data viridis.\n\
     Slots of band storage outside the matrix are hatched; NaN and infinities are marked.")]
 pub struct Args {
@@ -51,7 +52,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let colors = args.colors.as_deref().map(colors::gradient).transpose()?;
     // Nothing to compute: a GPU would only be in the way.
-    let matrix = Matrix::Banded(args.files.banded(&Device::cpu(), &args.file)?);
+    let cpu = Device::cpu();
+    let matrix = match args.view {
+        View::Band => Matrix::Banded(args.files.banded(&cpu, &args.file)?),
+        View::Dense | View::Both => args.files.either(&cpu, &args.file)?,
+    };
     if args.index >= matrix.batch() {
         return Err(Error::Argument {
             op: "render",

@@ -81,7 +81,8 @@ pub fn run(args: &Args) -> Result<()> {
         let energies = checkpoint.block_energies(&tensor.name, args.block)?;
         let pattern = choose(args, tensor, &energies, n as u64)?;
         let [_, cols] = pattern.grid();
-        let energy: f64 = pattern.blocks().map(|[row, col]| energies[row * cols + col]).sum();
+        // A sum would be -0 of no blocks.
+        let energy = pattern.blocks().fold(0.0, |sum, [row, col]| sum + energies[row * cols + col]);
         let total: f64 = energies.iter().sum();
         let stored = pattern.len() * args.block[0] * args.block[1];
         lines.push(vec![

@@ -100,7 +100,7 @@ impl Checkpoint {
             match owner {
                 None => tensors.push(Tensor { name: full.clone(), dtype, shape: info.shape.clone(), stored, pattern: None }),
                 Some(name) if full.ends_with(PARTS[0]) => {
-                    let pattern = self.pattern(name)?;
+                    let (pattern, _) = self.block_sparse(name)?;
                     let shape = vec![pattern.rows(), pattern.cols()];
                     tensors.push(Tensor { name: name.into(), dtype, shape, stored, pattern: Some(pattern) });
                 }
@@ -129,14 +129,9 @@ impl Checkpoint {
     /// [`Error::Io`] if there is no such matrix or its parts do not fit together; what
     /// [`BlockSparse::from_slice`] returns.
     pub fn read_block_sparse(&self, device: &Device, name: &str) -> Result<BlockSparse> {
-        let pattern = self.pattern(name)?;
-        let part = format!("{name}{}", PARTS[0]);
-        let info = self.info(&part)?;
-        let [r, c] = pattern.block();
-        if info.shape != [pattern.len(), r, c] {
-            return Err(self.bad(&part, format!("has shape {:?}, must have {:?}", info.shape, [pattern.len(), r, c])));
-        }
-        BlockSparse::from_slice(device, &pattern, &self.decode(&part, info)?)?.to_dtype(kept(info.dtype))
+        let (pattern, info) = self.block_sparse(name)?;
+        let values = self.decode(&format!("{name}{}", PARTS[0]), info)?;
+        BlockSparse::from_slice(device, &pattern, &values)?.to_dtype(kept(info.dtype))
     }
 
     /// The sum of squares of each block of a 2-D tensor, row-major over the grid.
@@ -233,6 +228,18 @@ impl Checkpoint {
                 Cow::Owned(data)
             }
         }
+    }
+
+    /// The blocks of a block-sparse matrix, and what its values are.
+    fn block_sparse(&self, name: &str) -> Result<(BlockPattern, &TensorInfo)> {
+        let pattern = self.pattern(name)?;
+        let part = format!("{name}{}", PARTS[0]);
+        let info = self.info(&part)?;
+        let [r, c] = pattern.block();
+        if info.shape != [pattern.len(), r, c] {
+            return Err(self.bad(&part, format!("has shape {:?}, must have {:?}", info.shape, [pattern.len(), r, c])));
+        }
+        Ok((pattern, info))
     }
 
     /// The blocks of a block-sparse matrix.
