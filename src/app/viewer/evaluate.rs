@@ -15,7 +15,7 @@ use crate::app::Matrix;
 /// A step's result.
 pub struct Evaluated {
     pub matrix: Matrix,
-    /// The same on the window's GPU; `None` if it is empty or there is no such GPU.
+    /// The same on the window's GPU; `None` if it is empty or too large, or there is no such GPU.
     pub drawn: Option<Drawn>,
     /// The operands as they went in, transposed where asked for.
     pub inputs: Vec<Storage>,

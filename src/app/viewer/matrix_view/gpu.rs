@@ -159,10 +159,22 @@ impl Gpu {
         }
     }
 
-    /// The matrix where it can be drawn: as it is, or copied from another device. `None` if it is empty.
+    /// Why a matrix cannot be drawn, if that is so.
+    pub fn why_not(&self, storage: &Storage) -> Option<String> {
+        let bytes = (storage.len() * storage.dtype.bytes()) as u64;
+        // A binding begins where it may, at or before the values.
+        let limit = self.max_binding - self.alignment;
+        match storage.batch {
+            0 => Some("The batch is empty.".into()),
+            _ if bytes > limit => Some(format!("Too large to be drawn: {bytes} bytes, this adapter takes {limit}.")),
+            _ => None,
+        }
+    }
+
+    /// The matrix where it can be drawn: as it is, or copied from another device. `None` if it cannot.
     pub fn take(&self, matrix: &Matrix) -> Result<Option<Drawn>> {
         let storage = Storage::of(matrix);
-        if storage.batch == 0 {
+        if self.why_not(&storage).is_some() {
             return Ok(None);
         }
         let here = match matrix {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eframe::egui::{
-    Align2, Color32, FontId, Painter, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Align2, Color32, FontId, Label, Painter, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 use eframe::egui_wgpu::Callback;
 
@@ -44,13 +44,8 @@ pub fn matrix_view(
     out: &mut Vec<Command>,
 ) -> f32 {
     let Some(drawn) = &result.drawn else {
-        ui.painter().text(
-            area.center(),
-            Align2::CENTER_CENTER,
-            "The batch is empty.",
-            FontId::proportional(14.0),
-            ui.visuals().text_color(),
-        );
+        let why = gpu.why_not(&Storage::of(&result.matrix)).unwrap_or_default();
+        ui.put(Rect::from_center_size(area.center(), vec2(area.width(), 24.0)), Label::new(why));
         return area.top();
     };
     let storage = drawn.storage.clone();

@@ -179,6 +179,23 @@ fn what_cannot_be_drawn_or_is_small_is_no_trouble() {
         assert_eq!(window.error(0), "", "{name} {value}");
         window.picture();
     }
+    // More than a software adapter binds at once; 16 bytes a row.
+    let limit = window.viewer().gpu.as_ref().expect("a GPU").shared.info().max_binding;
+    for (name, value, said) in
+        [("batch", 0, "The batch is empty."), ("batch", 1, ""), ("n", 9_000_000, "Too large to be drawn: 144000000 bytes")]
+    {
+        window.command(Command::Set { step: 1, name: name.into(), value: Value::Integer(value) });
+        assert_eq!(window.error(0), "", "{name} {value}");
+        window.picture();
+        if value < 10 || limit < 144_000_000 {
+            let drawn = window.viewer().state.shown().expect("a result").drawn.is_some();
+            assert_eq!(drawn, said.is_empty(), "{said}");
+            assert!(drawn || window.0.query_by_label_contains(said).is_some(), "{said}");
+        }
+    }
+    for (name, value) in [("n", 2), ("batch", 3)] {
+        window.command(Command::Set { step: 1, name: name.into(), value: Value::Integer(value) });
+    }
     window.0.get_by_role_and_label(egui::accesskit::Role::Slider, "Matrix of the batch").set_value_accesskit(2.0);
     window.settle();
     assert_eq!(window.viewer().state.batch, 2);
