@@ -1,6 +1,7 @@
 //! Patterns by rule.
 
 use super::{BlockPattern, Random, check_grid};
+use crate::operand::check_sides;
 use crate::{Band, Error, Result};
 
 /// The parts of a BigBird pattern, in blocks.
@@ -46,7 +47,7 @@ impl BlockPattern {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn full(shape: [usize; 2], block: [usize; 2]) -> Result<Self> {
-        Self::from_rule("BlockPattern::full", shape, block, |_, _| true)
+        Self::from_rows("BlockPattern::full", shape, block, |_, cols| 0..cols)
     }
 
     /// The blocks that a row-major mask of the grid has.
@@ -67,7 +68,7 @@ impl BlockPattern {
             let allowed = format!("{} ({rows} × {cols} blocks)", rows * cols);
             return Err(Error::argument(OP, "mask", format!("{} values", mask.len()), allowed));
         }
-        Self::from_rule(OP, shape, block, |i, j| mask[i * cols + j])
+        Self::from_rows(OP, shape, block, |i, cols| (0..cols).filter(move |j| mask[i * cols + j]))
     }
 
     /// `count` blocks, every choice equally likely; the same for a seed on every machine.
@@ -102,7 +103,7 @@ impl BlockPattern {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn banded(shape: [usize; 2], block: [usize; 2], band: Band) -> Result<Self> {
-        Self::from_rule("BlockPattern::banded", shape, block, |i, j| band.contains(i, j))
+        Self::from_rows("BlockPattern::banded", shape, block, |i, cols| band.cols_of_row(i, cols))
     }
 
     /// The blocks on the diagonal of the grid.
@@ -117,7 +118,7 @@ impl BlockPattern {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn block_diagonal(shape: [usize; 2], block: [usize; 2]) -> Result<Self> {
-        Self::from_rule("BlockPattern::block_diagonal", shape, block, |i, j| i == j)
+        Self::from_rows("BlockPattern::block_diagonal", shape, block, |i, cols| i..cols.min(i + 1))
     }
 
     /// A window along the diagonal, whole first rows and columns, and random blocks in each row.
@@ -140,13 +141,18 @@ impl BlockPattern {
         Self::from_valid(OP, shape, block, blocks)
     }
 
-    /// The blocks that `wanted(block row, block column)` picks.
-    fn from_rule(op: &'static str, shape: [usize; 2], block: [usize; 2], wanted: impl Fn(usize, usize) -> bool) -> Result<Self> {
+    /// The block columns that `wanted(block row, columns of the grid)` says.
+    fn from_rows<C: Iterator<Item = usize>>(
+        op: &'static str,
+        shape: [usize; 2],
+        block: [usize; 2],
+        wanted: impl Fn(usize, usize) -> C,
+    ) -> Result<Self> {
         let [rows, cols] = check_grid(op, shape, block)?;
-        let mut blocks = Vec::new();
-        for i in 0..rows {
-            blocks.extend((0..cols).filter(|j| wanted(i, *j)).map(|j| [i as u32, j as u32]));
-        }
+        // More than there may be is refused before it is listed.
+        let least: u128 = (0..rows).map(|i| wanted(i, cols).size_hint().0 as u128).sum();
+        check_sides(op, shape[0], shape[1], least * (block[0] * block[1]) as u128)?;
+        let blocks = (0..rows).flat_map(|i| wanted(i, cols).map(move |j| [i as u32, j as u32])).collect();
         Self::from_valid(op, shape, block, blocks)
     }
 }

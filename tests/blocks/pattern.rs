@@ -88,6 +88,11 @@ fn builders_pick_what_they_say() {
     }
     assert_eq!(BlockPattern::big_bird([160, 160], [16, 16], bird, 3).unwrap(), pattern);
     assert_eq!(BlockPattern::block_diagonal([40, 60], [16, 16]).unwrap().len(), 3);
+    assert_eq!(BlockPattern::block_diagonal([60, 40], [16, 16]).unwrap().len(), 3);
+    // Only what is stored is gone through: the grid has 2^40 blocks.
+    let n = 1 << 20;
+    assert_eq!(BlockPattern::block_diagonal([n, n], [1, 1]).unwrap().len(), n);
+    assert_eq!(BlockPattern::banded([n, n], [1, 1], Band::new(1, -1).unwrap()).unwrap().len(), n - 1);
     let text = BlockPattern::random([64, 96], [16, 16], 12, 1).unwrap().to_string();
     assert_eq!(text, "64 × 96, 12 blocks of 16 × 16, density 0.500");
 }
@@ -104,6 +109,10 @@ fn what_cannot_be_is_refused() {
         (BlockPattern::full([4, 0], [2, 2]).unwrap_err(), "BlockPattern::full: cols has 0, must have 1 to 268435456"),
         (BlockPattern::full([4, 4], [0, 2]).unwrap_err(), "BlockPattern::full: block has shape 0 × 2, must have sides of 1 to 128"),
         (BlockPattern::full([4, 4], [2, 129]).unwrap_err(), "BlockPattern::full: block has shape 2 × 129, must have sides of 1 to 128"),
+        (
+            BlockPattern::full([1 << 20, 1 << 20], [2, 1]).unwrap_err(),
+            "BlockPattern::full: the number of stored values of one matrix is 1099511627776, the limit of 32-bit indices is 2147483647",
+        ),
         (
             BlockPattern::from_mask([4, 4], [2, 2], &[true]).unwrap_err(),
             "BlockPattern::from_mask: mask has 1 values, must have 4 (2 × 2 blocks)",
