@@ -168,7 +168,7 @@ impl Banded {
                 *value = shape.fill;
             }
         }
-        Self::upload(device, shape, &data)
+        Self::upload(OP, device, shape, &data)
     }
 
     /// Computes every stored entry from (b, i, j) and uploads it.
@@ -176,14 +176,15 @@ impl Banded {
     /// # Errors
     /// As [`from_slice`](Self::from_slice).
     pub fn from_fn(device: &Device, shape: BandedShape, mut entry: impl FnMut(usize, usize, usize) -> f32) -> Result<Self> {
-        shape.check("Banded::from_fn")?;
+        const OP: &str = "Banded::from_fn";
+        shape.check(OP)?;
         let mut data = filled(shape.len(), shape.fill)?;
         for (slot, value) in data.iter_mut().enumerate() {
             if let Some((b, i, j)) = shape.entry(slot) {
                 *value = entry(b, i, j);
             }
         }
-        Self::upload(device, shape, &data)
+        Self::upload(OP, device, shape, &data)
     }
 
     /// The identity, or rather ones on the main diagonal of the shape's band and its fill elsewhere.
@@ -201,8 +202,8 @@ impl Banded {
         Self::from_fn(device, shape, |_, i, j| if i == j { 1.0 } else { 0.0 })
     }
 
-    fn upload(device: &Device, shape: BandedShape, data: &[f32]) -> Result<Self> {
-        let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len()))?;
+    fn upload(op: &'static str, device: &Device, shape: BandedShape, data: &[f32]) -> Result<Self> {
+        let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len())).map_err(|error| error.of(op))?;
         device.write(&buffer, &shape.dtype.encode(data))?;
         Ok(Self { shape, buffer })
     }
@@ -210,7 +211,8 @@ impl Banded {
     /// A result that a kernel is about to write.
     pub(crate) fn alloc(op: &'static str, device: &Device, shape: BandedShape) -> Result<Self> {
         shape.check(op)?;
-        Ok(Self { shape, buffer: device.alloc(shape.dtype.buffer_bytes(shape.len()))? })
+        let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len())).map_err(|error| error.of(op))?;
+        Ok(Self { shape, buffer })
     }
 
     /// Over a buffer that a kernel has written.

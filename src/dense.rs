@@ -132,7 +132,8 @@ impl Dense {
     /// A result that a kernel is about to write.
     pub(crate) fn alloc(op: &'static str, device: &Device, shape: DenseShape) -> Result<Self> {
         shape.check(op)?;
-        Ok(Self { shape, buffer: device.alloc(shape.dtype.buffer_bytes(shape.len()))? })
+        let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len())).map_err(|error| error.of(op))?;
+        Ok(Self { shape, buffer })
     }
 
     /// Over a buffer that a kernel has written.

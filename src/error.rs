@@ -116,4 +116,12 @@ impl Error {
     pub(crate) fn argument(op: &'static str, argument: &'static str, got: impl Into<String>, allowed: impl Into<String>) -> Self {
         Self::Argument { op, argument, got: got.into(), allowed: allowed.into() }
     }
+
+    /// The same of the operation that a buffer was for.
+    pub(crate) fn of(self, op: &'static str) -> Self {
+        match self {
+            Self::Limit { op: "alloc", what, got, limit, of } => Self::Limit { op, what, got, limit, of },
+            other => other,
+        }
+    }
 }

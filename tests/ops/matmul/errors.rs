@@ -99,7 +99,7 @@ fn results_that_do_not_fit() {
             format!("cpu: out of memory, {bytes} bytes asked for")
         } else {
             let name = format!("{} ({})", info.id, info.name);
-            format!("alloc: the buffer's size in bytes is {bytes}, the limit of {name} is {}", info.max_buffer)
+            format!("semiring_matmul: the buffer's size in bytes is {bytes}, the limit of {name} is {}", info.max_buffer)
         };
         assert_eq!(error.to_string(), text, "{label}");
         let sums = semiring_matmul(&column.t(), &column, Semiring::Sum).unwrap();
