@@ -28,7 +28,8 @@ pub struct BandedShape {
     pub band: Band,
     /// Whether rows or columns are contiguous; see [`Layout`] for the drawing.
     pub layout: Layout,
-    /// The value of every entry outside the band, and of every slot outside the matrix.
+    /// The value of every entry outside the band, and of every slot outside the matrix. A matrix has it as its storage
+    /// type holds it.
     pub fill: f32,
     /// How a value is stored.
     pub dtype: Dtype,
@@ -115,6 +116,11 @@ impl BandedShape {
             Layout::Rows => (b, line, partner as usize),
             Layout::Columns => (b, partner as usize, line),
         })
+    }
+
+    /// The same with the fill as the storage type holds it, which is what slots get.
+    fn held(self) -> Self {
+        if self.dtype.is_half() && self.fill != 0.0 { self.fill(self.dtype.rounded(self.fill)) } else { self }
     }
 
     /// Checks what no kernel could work on.
@@ -205,19 +211,19 @@ impl Banded {
     fn upload(op: &'static str, device: &Device, shape: BandedShape, data: &[f32]) -> Result<Self> {
         let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len())).map_err(|error| error.of(op))?;
         device.write(&buffer, &shape.dtype.encode(data))?;
-        Ok(Self { shape, buffer })
+        Ok(Self::from_buffer(shape, buffer))
     }
 
     /// A result that a kernel is about to write.
     pub(crate) fn alloc(op: &'static str, device: &Device, shape: BandedShape) -> Result<Self> {
         shape.check(op)?;
         let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len())).map_err(|error| error.of(op))?;
-        Ok(Self { shape, buffer })
+        Ok(Self::from_buffer(shape, buffer))
     }
 
     /// Over a buffer that a kernel has written.
     pub(crate) fn from_buffer(shape: BandedShape, buffer: Buffer) -> Self {
-        Self { shape, buffer }
+        Self { shape: shape.held(), buffer }
     }
 
     /// The structure.
@@ -322,7 +328,7 @@ impl Banded {
         const OP: &str = "Banded::from_cudarc";
         shape.check(OP)?;
         let bytes = shape.dtype.buffer_bytes(shape.len());
-        Ok(Self { shape, buffer: Buffer::from_cudarc(OP, device, slice, bytes)? })
+        Ok(Self::from_buffer(shape, Buffer::from_cudarc(OP, device, slice, bytes)?))
     }
 
     /// The bytes of the values on a CUDA device, which work on [`Device::cuda_stream`] sees as they then are;

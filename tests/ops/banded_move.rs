@@ -37,6 +37,26 @@ fn moved_back(a: &Banded, g: &Full, onto: Option<Band>, [di, dj]: [i64; 2]) -> F
     back
 }
 
+/// Entries outside a band don't change when they come to be stored.
+#[test]
+fn a_fill_is_what_the_storage_type_holds() {
+    for device in devices() {
+        for (dtype, held) in [(Dtype::F32, 0.1), (Dtype::F16, 0.099_975_586), (Dtype::Bf16, 0.100_097_656)] {
+            let diagonal = Band::new(0, 0).unwrap();
+            let a = Banded::from_fn(&device, BandedShape::new(4, 4, diagonal).fill(0.1).dtype(dtype), |_, _, _| 1.0).unwrap();
+            let d = Dense::from_fn(&device, DenseShape::new(4, 4).dtype(dtype), |_, _, _| 1.0).unwrap();
+            for narrow in [a, banded_from_dense(&d, diagonal, Layout::Rows, 0.1).unwrap()] {
+                let wide = banded_resize(&narrow, Band::new(2, 2).unwrap()).unwrap();
+                for matrix in [&narrow, &wide] {
+                    let found = [matrix.shape().fill, matrix.get(0, 0, 1).unwrap(), matrix.get(0, 3, 0).unwrap()];
+                    assert_eq!(found, [held; 3], "{device} {dtype} {}", matrix.shape().band);
+                    assert_eq!(matrix.to_dense().unwrap().read().unwrap()[1], held, "{device} {dtype}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn resize_keeps_what_fits() {
     for device in devices() {
