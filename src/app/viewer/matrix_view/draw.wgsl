@@ -160,7 +160,8 @@ fn rank(cell: Cell) -> u32 {
 fn scaled(value: f32) -> f32 {
     var bent = value;
     if view.knee > 0.0 { bent = asinh(value / view.knee); }
-    return clamp((bent - view.low) / (view.high - view.low), 0.0, 1.0);
+    // Halves, since what lies between the ends may be more than an f32 holds.
+    return clamp((bent * 0.5 - view.low * 0.5) / (view.high * 0.5 - view.low * 0.5), 0.0, 1.0);
 }
 
 // The cells that pixel p covers along one direction: from, and one beyond.
