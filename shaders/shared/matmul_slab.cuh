@@ -89,8 +89,11 @@ DEVICE void hold(float (&)[GROUPS][4]) {}
 DEVICE void matrix_fence() {}
 DEVICE void wgmma_begin() {}
 DEVICE void wgmma_commit() {}
+// Products are the warp's, not its lanes': when it has waited for them, all lanes have read what they were to.
 template <int left>
-DEVICE void wgmma_wait() {}
+DEVICE void wgmma_wait() {
+    __syncwarp();
+}
 #endif
 
 // A bit for each of `count` from `first` on, before `end`.

@@ -21,6 +21,7 @@
 
 // Last: it has names for CUDA that the system's headers use otherwise.
 #include "blocks.h"
+#include "races.h"
 
 namespace emulation {
 
@@ -50,9 +51,13 @@ struct Copies {
     void finish(unsigned before) {
         size_t kept = 0;
         for (const Copy& copy : waiting) {
-            if (copy.group >= before) waiting[kept++] = copy;
-            else if (copy.from) memcpy(copy.to, copy.from, copy.bytes);
+            if (copy.group >= before) {
+                waiting[kept++] = copy;
+                continue;
+            }
+            if (copy.from) memcpy(copy.to, copy.from, copy.bytes);
             else memset(copy.to, 0, copy.bytes);
+            here.races->copy_ends(copy.to, copy.bytes);
         }
         waiting.resize(kept);
     }
@@ -198,7 +203,9 @@ void run_warp(Worker& worker, Warp& warp, bool backwards) {
             for (unsigned lane = 0; lane < 32; lane++) same |= unsigned(warp.mask[lane] == mask) << lane;
             same &= left;
             left &= ~same;
-            if (!(mask & warp.live & ~same)) released |= same;
+            if (mask & warp.live & ~same) continue;
+            released |= same;
+            if (!(same & ~warp.ordered)) here.races->joined(warp.index, same);
         }
         if (!released) return;
         warp.joining &= ~released;
@@ -224,6 +231,7 @@ bool run_block(Worker& worker, unsigned threads, unsigned seed) {
         warp.product_join = warp.joins = 0;
     }
     for (Barrier& part : worker.parts) part = {};
+    here.races->start_block(threads);
     int polls = 0;
     for (bool backwards = seed & 1;; backwards = !backwards) {
         for (unsigned n = 0; n < warps; n++) run_warp(worker, worker.warps[backwards ? warps - 1 - n : n], backwards != (n & 1));
@@ -241,6 +249,7 @@ bool run_block(Worker& worker, unsigned threads, unsigned seed) {
         if (polling && polls++ < MOST_POLLS) continue;
         if (joining || polling) return false;
         if (!waiting) return true;
+        here.races->met();
     }
 }
 
@@ -320,6 +329,7 @@ void Pool::work() {
     Worker& worker = *new Worker();
     here.worker = &worker;
     Poison poison;
+    here.races = new Races(poison.shared.start, poison.shared.bytes);
     stack_t alternative = {};
     alternative.ss_size = 64 << 10;
     alternative.ss_sp = malloc(alternative.ss_size);
@@ -345,12 +355,14 @@ void Pool::run_blocks(Worker& worker, Poison& poison, const Launch& launch) {
     here.grid = launch.grid;
     here.block_size = launch.block;
     current_program = launch.program;
+    here.races->watch(launch.watched);
     auto give_up = [&](Outcome what) {
         int expected = 0;
         outcome.compare_exchange_strong(expected, int(what));
         for (Fiber* fiber : worker.fibers) reset(fiber);
         worker.idle = worker.fibers;
         for (unsigned n = 0; n < 32; n++) memset(worker.warps[n].fiber, 0, sizeof worker.warps[n].fiber);
+        here.races->forget();
     };
     if (sigsetjmp(worker.escape, 1)) {
         give_up(worker.trapped ? Outcome::Failed : Outcome::BadAddress);
@@ -428,16 +440,24 @@ void barrier() {
     wait();
 }
 
-void join(unsigned mask) {
+void join(unsigned mask, bool ordered) {
+    unsigned lane = 1u << here.lane;
     here.warp->mask[here.lane] = mask;
-    here.warp->joining |= 1u << here.lane;
+    here.warp->joining |= lane;
+    here.warp->ordered = ordered ? here.warp->ordered | lane : here.warp->ordered & ~lane;
     wait();
 }
 
-void trap() {
-    fprintf(stderr, "CUDA emulation: %s, block %u, thread %u: trap\n", here.worker->launch->entry->name, here.block.x, here.thread.x);
+const char* name_of_launch() { return here.worker->launch->entry->name; }
+
+void end_launch() {
     here.worker->trapped = true;
     siglongjmp(here.worker->escape, 1);
+}
+
+void trap() {
+    fprintf(stderr, "CUDA emulation: %s, block %u, thread %u: trap\n", name_of_launch(), here.block.x, here.thread.x);
+    end_launch();
 }
 
 // The bytes come when the thread waits for them, not before; until then they are NaNs.
@@ -446,29 +466,41 @@ void copy_later(void* to, const void* from, int bytes, bool ok) {
         fprintf(stderr, "CUDA emulation: a copy of %d bytes is not aligned\n", bytes);
         trap();
     }
+    here.races->copy_starts(to, bytes, __builtin_return_address(0));
     memset(to, POISON, bytes);
     Copies& copies = current()->copies;
     copies.waiting.push_back({to, ok ? from : nullptr, bytes, copies.group});
 }
 
-// A phase ends when somebody waits for that.
+void start_barrier(Barrier& barrier, unsigned count) {
+    here.races->starts(barrier, __builtin_return_address(0));
+    barrier = {uint8_t(count), uint8_t(count), 0};
+}
+
+static void arrive_from(Barrier& barrier, void* place) {
+    here.races->arrives(barrier, place);
+    if (--barrier.left) return;
+    barrier.left = barrier.count;
+    barrier.phase++;
+    here.races->phase_ends(barrier);
+}
+
+void arrive(Barrier& barrier) { arrive_from(barrier, __builtin_return_address(0)); }
+
 void wait_for_phase(Barrier& barrier, unsigned phase) {
+    here.races->waits(barrier, __builtin_return_address(0));
     while ((barrier.phase & 1) == phase) {
-        if (barrier.left == 0) {
-            barrier.left = barrier.count;
-            barrier.phase++;
-        } else {
-            here.warp->polling |= 1u << here.lane;
-            wait();
-        }
+        here.warp->polling |= 1u << here.lane;
+        wait();
     }
+    here.races->passes(barrier);
 }
 
 void meet(unsigned part, unsigned threads) {
     Barrier& barrier = here.worker->parts[part];
     if (barrier.count != threads) barrier = {uint8_t(threads), uint8_t(threads), 0};
     unsigned phase = barrier.phase & 1;
-    barrier.left--;
+    arrive_from(barrier, nullptr);
     wait_for_phase(barrier, phase);
 }
 

@@ -15,7 +15,12 @@ struct Launch {
     const Program* program; // of `f`, if the module has one
     dim3 grid, block;
     unsigned seed;
+    bool watched; // for races
 };
+
+// Of the launch that runs on this thread; the end comes with an error.
+const char* name_of_launch();
+[[noreturn]] void end_launch();
 
 enum class Outcome { Done, Failed, BadAddress };
 

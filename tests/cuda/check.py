@@ -7,9 +7,12 @@
 
 import ctypes as c
 import math
+import os
 import random
+import re
 import struct
 import sys
+import tempfile
 
 driver = c.CDLL("libcuda.so.1")
 FLOAT, WORD = "f", "I"
@@ -19,7 +22,11 @@ else:
     names = ["sum", "reverse", "no_barrier", "dynamic", "votes", "stuck", "outside", "product", "product_brain"]
     PTX = b".version 8.0\n.target sm_80\n.global .align 4 .u32 check_dynamic_shared = 102400;\n"
     PTX += b"".join(b".visible .entry check_%s()\n" % name.encode() for name in names)
+    source = open(os.path.join(os.path.dirname(__file__), "check_races.cu")).read()
+    RACES = re.findall(r"^RACE\((\d+), (\w+)\)", source, re.M)
+    PTX += b"".join(b".visible .entry race_%s_%s()\n" % (name.encode(), kind) for _, name in RACES for kind in (b"right", b"wrong"))
 EMULATED = len(sys.argv) == 1
+VERBOSE = os.environ.get("VERBOSE")
 
 
 def ask(name, *arguments, want=0):
@@ -75,7 +82,9 @@ def check_threads(gpu):
     assert gpu.launch("check_reverse", 200, pack(FLOAT, values), 200 * 128) == reverse
     if EMULATED:
         # Whichever way the threads took turns, half of them read what was not there yet.
+        os.environ["BANDSAW_EMULATED_RACES"] = "0"
         got = gpu.launch("check_no_barrier", 200, pack(FLOAT, values), 200 * 128)
+        os.environ["BANDSAW_EMULATED_RACES"] = "1"
         assert all(math.isnan(x) or x == y for x, y in zip(got, reverse)) and sum(map(math.isnan, got)) > 200 * 40, got[:128]
     many = [float(n) for n in range(25 << 10)]
     assert gpu.launch("check_dynamic", 1, pack(FLOAT, many), len(many)) == many[::-1]
@@ -128,12 +137,46 @@ def check_product(gpu, brain):
             assert have == want, (lane, have, want)
 
 
+class Errors:
+    """What goes to stderr meanwhile."""
+
+    def __enter__(self):
+        self.kept, self.file = os.dup(2), tempfile.TemporaryFile()
+        os.dup2(self.file.fileno(), 2)
+        return self
+
+    def __exit__(self, *_):
+        os.dup2(self.kept, 2)
+        os.close(self.kept)
+        self.file.seek(0)
+        self.text = self.file.read().decode()
+
+
+def check_races():
+    """What nothing orders is found, with both places; what is in order is not."""
+    for threads, name in RACES:
+        blocks = 5
+        values = [float(1 + n % 50) for n in range(blocks * int(threads))]
+        for kind, error in (("right", 0), ("wrong", 719), ("right", 0)):
+            with Context() as gpu, Errors() as errors:
+                got = gpu.launch(f"race_{name}_{kind}", blocks, pack(FLOAT, values), len(values), want=error)
+            if not error:
+                assert not errors.text and set(got) <= set(values), (name, errors.text, got)
+                continue
+            assert f"race_{name}_wrong, block" in errors.text and "and nothing orders them" in errors.text, (name, errors.text)
+            places = re.findall(r"thread \d+: (tests/cuda/check_races.cu|shaders/shared/\w+.cuh):\d+", errors.text)
+            assert len(places) % 2 == 0 and len(places) > 0, (name, errors.text)
+            if VERBOSE:
+                print(errors.text)
+
+
 with Context() as gpu:
     check_threads(gpu)
     check_votes(gpu)
     check_product(gpu, False)
     check_product(gpu, True)
 if EMULATED:
+    check_races()
     values = pack(FLOAT, [1.0] * 64)
     for name, error in [("check_stuck", 719), ("check_outside", 700)]:
         with Context() as gpu:

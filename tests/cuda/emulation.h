@@ -45,6 +45,7 @@ struct Slot { unsigned word[8]; };
 struct Warp {
     int index;
     unsigned live, ready, joining, at_barrier, polling; // lanes, one bit each
+    unsigned ordered;                                   // those that join by __syncwarp
     unsigned mask[32];                                  // whom a joining lane waits for
     void* fiber[32];
     // A lane writes to slots[turn] before a join and reads slots[turn ^ 1] after it: others may be ahead.
@@ -60,11 +61,13 @@ struct Here {
     unsigned lane;
     Warp* warp;
     struct Worker* worker;
+    class Races* races;
 };
 extern thread_local Here here;
 
-void barrier();               // until all threads of the block that have not returned are there
-void join(unsigned mask);     // until all lanes of `mask` that have not returned are there
+void barrier(); // until all threads of the block that have not returned are there
+// Until all lanes of `mask` that have not returned are there; what they did before comes before what they do then if ORDERED.
+void join(unsigned mask, bool ordered = false);
 void trap();
 void copy_later(void* to, const void* from, int bytes, bool ok);
 void commit_copies();
@@ -74,6 +77,8 @@ void wait_for_copies(int groups_left);
 struct Barrier {
     uint8_t count, left, phase;
 };
+void start_barrier(Barrier& barrier, unsigned count);
+void arrive(Barrier& barrier);
 void wait_for_phase(Barrier& barrier, unsigned phase);
 void meet(unsigned part, unsigned threads); // until so many of the block have named this part
 
@@ -119,7 +124,7 @@ static inline To bits(From from) {
 #define warpSize 32
 
 static inline void __syncthreads() { emulation::barrier(); }
-static inline void __syncwarp(unsigned mask = ~0u) { emulation::join(mask); }
+static inline void __syncwarp(unsigned mask = ~0u) { emulation::join(mask, true); }
 static inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 static inline void __threadfence_block() {}
 static inline void __trap() { emulation::trap(); }
@@ -159,13 +164,13 @@ static inline int __all_sync(unsigned mask, int yes) { return emulation::ballot(
         return want;                                                                                             \
     }                                                                                                            \
     static inline type atomicMax(type* at, type value) {                                                         \
-        type old = *at;                                                                                          \
-        while (old < value && atomicCAS(at, old, value) != old) old = *at;                                       \
+        type old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                                                          \
+        while (old < value && atomicCAS(at, old, value) != old) old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                       \
         return old;                                                                                              \
     }                                                                                                            \
     static inline type atomicMin(type* at, type value) {                                                         \
-        type old = *at;                                                                                          \
-        while (value < old && atomicCAS(at, old, value) != old) old = *at;                                       \
+        type old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                                                          \
+        while (value < old && atomicCAS(at, old, value) != old) old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                       \
         return old;                                                                                              \
     }
 EMULATION_ATOMICS(int)
@@ -294,8 +299,8 @@ static inline void emulate_cp_async(void* shared, const void* global, int bytes,
 static inline void emulate_cp_async_commit() { emulation::commit_copies(); }
 static inline void emulate_cp_async_wait(int left) { emulation::wait_for_copies(left); }
 
-static inline void emulate_barrier_start(emulation::Barrier& barrier, unsigned count) { barrier = {uint8_t(count), uint8_t(count), 0}; }
-static inline void emulate_barrier_arrive(emulation::Barrier& barrier) { barrier.left--; }
+static inline void emulate_barrier_start(emulation::Barrier& barrier, unsigned count) { emulation::start_barrier(barrier, count); }
+static inline void emulate_barrier_arrive(emulation::Barrier& barrier) { emulation::arrive(barrier); }
 static inline void emulate_barrier_wait(emulation::Barrier& barrier, unsigned phase) { emulation::wait_for_phase(barrier, phase); }
 static inline void emulate_part_sync(unsigned part, unsigned threads) { emulation::meet(part, threads); }
 
