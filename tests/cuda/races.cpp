@@ -192,8 +192,8 @@ inline void Races::each_cell(size_t offset, size_t size, Each each) {
 }
 
 void Races::check(size_t offset, size_t size, Access access, void* from) {
-    const char *at = shared + offset, *own = reinterpret_cast<const char*>(&here), *program = reinterpret_cast<const char*>(&current_program);
-    if ((at >= own && at < own + sizeof here) || at == program) return;
+    // It lies among the kernels' shared arrays.
+    if (shared + offset == reinterpret_cast<char*>(&current_program)) return;
     Now who = now(from);
     each_cell(offset, std::min(size, bytes - offset), [&](Cell& cell) { check_cell(cell, who, access); });
 }
@@ -212,56 +212,78 @@ inline bool Races::knows(const Now& now, unsigned warp, unsigned lanes, Stamp st
     return true;
 }
 
-inline void Races::check_cell(Cell& cell, const Now& now, Access access) {
-    const char* does = access == Access::Read ? "reads" : access == Access::Copy ? "copies to" : access == Access::Write ? "writes" : "changes";
+const char* doing(Access access) {
+    return access == Access::Read ? "reads" : access == Access::Copy ? "copies to" : access == Access::Write ? "writes" : "changes";
+}
+
+void Races::check_write(const Cell& cell, const Now& now, Access access) {
     const Write& write = cell.write;
-    if (write.stamp == UNDER_WAY) report(now, does, write.thread, "has a copy under way to", write.place);
-    if (!knows(now, write.thread / 32, 1u << write.thread % 32, write.stamp)) report(now, does, write.thread, "wrote", write.place);
-    auto conflicts = [&](const Touch& touch) {
-        bool race = access == Access::Write || access == Access::Copy || touch.atomic != (access == Access::Atomic);
-        if (!race || knows(now, touch.warp, touch.lanes, touch.stamp)) return;
-        unsigned lanes = touch.warp == now.warp ? touch.lanes & ~now.lane_bit : touch.lanes, lane = 0;
-        for (; lanes; lanes &= lanes - 1) {
-            lane = __builtin_ctz(lanes);
-            if (!knows(now, touch.warp, 1u << lane, touch.stamp)) break;
-        }
-        report(now, does, touch.warp * 32 + lane, touch.atomic ? "changed" : "read", touch.place);
-    };
-    if (cell.touch.stamp >= all_met) {
-        conflicts(cell.touch);
-        for (uint32_t at = cell.more; at; at = chains[at].next) conflicts(chains[at].touch);
-    } else {
-        // All others are older.
-        drop(cell.more);
-    }
+    if (write.stamp == UNDER_WAY) report(now, doing(access), write.thread, "has a copy under way to", write.place);
+    if (!knows(now, write.thread / 32, 1u << write.thread % 32, write.stamp)) report(now, doing(access), write.thread, "wrote", write.place);
+}
+
+void Races::check_touch(const Touch& touch, const Now& now, Access access) {
+    bool writes = access == Access::Write || access == Access::Copy;
+    if (!writes && touch.atomic == (access == Access::Atomic)) return;
+    if (knows(now, touch.warp, touch.lanes, touch.stamp)) return;
+    unsigned lane = __builtin_ctz(touch.lanes);
+    for (unsigned left = touch.lanes; left; left &= left - 1)
+        if (!knows(now, touch.warp, left & -left, touch.stamp)) lane = __builtin_ctz(left);
+    report(now, doing(access), touch.warp * 32 + lane, touch.atomic ? "changed" : "read", touch.place);
+}
+
+void Races::check_touches(const Cell& cell, const Now& now, Access access) {
+    for (const Touch& touch : cell.touches)
+        if (touch.stamp) check_touch(touch, now, access);
+    for (uint32_t at = cell.more; at; at = chains[at].next) check_touch(chains[at].touch, now, access);
+}
+
+inline void Races::check_cell(Cell& cell, const Now& now, Access access) {
+    if (cell.write.stamp >= all_met) check_write(cell, now, access);
+    Touch& first = cell.touches[0];
+    // If the first is old, all are.
+    bool touched = first.stamp >= all_met;
     if (access == Access::Write || access == Access::Copy) {
-        drop(cell.more);
-        cell.touch.stamp = 0;
+        if (touched) check_touches(cell, now, access);
+        if (cell.more) drop(cell.more);
+        first.stamp = 0;
         cell.write = {access == Access::Copy ? UNDER_WAY : now.stamp, now.place, uint16_t(now.thread), false};
+        return;
+    }
+    Touch touch = {now.stamp, now.lane_bit, now.place, uint16_t(now.warp), access == Access::Atomic};
+    if (!touched) {
+        if (cell.more) drop(cell.more);
+        first = touch;
+        cell.touches[1].stamp = 0;
+    } else if (!cell.touches[1].stamp && first.stamp == touch.stamp && first.warp == touch.warp && first.atomic == touch.atomic) {
+        first.lanes |= touch.lanes;
     } else {
-        add(cell, {now.stamp, now.lane_bit, now.place, uint16_t(now.warp), access == Access::Atomic}, now);
+        check_touches(cell, now, access);
+        add(cell, touch, now);
     }
 }
 
-// Takes the place of what is known to come before it, as whatever comes after it comes after that.
-inline void Races::add(Cell& cell, const Touch& touch, const Now& now) {
-    if (cell.touch.stamp < all_met) {
-        cell.touch = touch;
-        return;
-    }
+// A touch takes the place of one that is known to come before it, as whatever comes after it comes after that.
+void Races::add(Cell& cell, const Touch& touch, const Now& now) {
     auto takes = [&](Touch& old) {
         if (old.atomic != touch.atomic) return false;
         if (old.warp == touch.warp && old.stamp == touch.stamp) {
             old.lanes |= touch.lanes;
             return true;
         }
-        if (knows(now, old.warp, old.lanes, old.stamp)) {
-            old = touch;
-            return true;
-        }
-        return false;
+        if (!knows(now, old.warp, old.lanes, old.stamp)) return false;
+        old = touch;
+        return true;
     };
-    if (takes(cell.touch)) return;
+    Touch &first = cell.touches[0], &second = cell.touches[1];
+    if (takes(first)) return;
+    if (!second.stamp) {
+        second = touch;
+        return;
+    }
+    if (takes(second)) return;
+    // Without clocks, whoever does not know this one does not know one of two other warps.
+    if (!clocks_on && first.atomic == touch.atomic && second.atomic == touch.atomic && first.warp != second.warp) return;
     for (uint32_t at = cell.more; at; at = chains[at].next)
         if (takes(chains[at].touch)) return;
     cell.more = link(touch, cell.more);

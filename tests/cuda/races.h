@@ -33,8 +33,8 @@ struct Write {
 // What was done to a word, or to one of its bytes: the last write, and what came after it.
 struct Cell {
     Write write;
-    Touch touch;
-    uint32_t more; // touches, in Races::chains
+    Touch touches[2]; // in use as far as their stamps are not 0
+    uint32_t more;    // touches, in Races::chains
 };
 
 // What is known to those that a barrier lets go on: for each thread, what it did before that time.
@@ -68,8 +68,8 @@ public:
 
     // Of the thread that runs.
     void touch(const void* at, size_t size, Access access, void* from) {
-        size_t offset = static_cast<const char*>(at) - shared;
-        if (offset < bytes) check(offset, size, access, from);
+        size_t offset = static_cast<const char*>(at) - shared, own = static_cast<const char*>(at) - reinterpret_cast<const char*>(&here);
+        if (offset < bytes && own >= sizeof here) check(offset, size, access, from);
     }
 
 private:
@@ -107,6 +107,9 @@ private:
     void each_cell(size_t offset, size_t size, Each each);
     void check_cell(Cell& cell, const Now& now, Access access);
     bool knows(const Now& now, unsigned warp, unsigned lanes, Stamp stamp) const;
+    void check_write(const Cell& cell, const Now& now, Access access);
+    void check_touch(const Touch& touch, const Now& now, Access access);
+    void check_touches(const Cell& cell, const Now& now, Access access);
     void add(Cell& cell, const Touch& touch, const Now& now);
     void drop(uint32_t& chain);
     uint32_t link(const Touch& touch, uint32_t next);
