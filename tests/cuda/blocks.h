@@ -15,7 +15,7 @@ struct Launch {
     const Program* program; // of `f`, if the module has one
     dim3 grid, block;
     unsigned seed;
-    bool watched; // for races
+    size_t watched; // accesses to shared memory by a core, for races
 };
 
 // Of the launch that runs on this thread; the end comes with an error.

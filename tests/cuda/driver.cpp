@@ -3,7 +3,7 @@
 //
 //   BANDSAW_EMULATED_MEMORY=bytes     how much memory the device has; 8 GiB if not given
 //   BANDSAW_EMULATED_CAPABILITY=80    its compute capability; 90 if not given
-//   BANDSAW_EMULATED_RACES=0          shared memory is not watched for races
+//   BANDSAW_EMULATED_RACES=accesses   how many a core watches in a launch for races in shared memory; 2^20 if not given
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,7 +223,7 @@ int launch(Function* function, dim3 grid, dim3 block, unsigned shared, void** ar
     unsigned long threads = (unsigned long)block.x * block.y * block.z;
     if (!threads || !grid.x || !grid.y || !grid.z || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) return INVALID_VALUE;
     if (threads > function->entry->threads || shared > function->dynamic_limit) return INVALID_VALUE;
-    Launch launch = {function->entry, arguments, function->module->program, grid, block, device().launches++, from_environment("BANDSAW_EMULATED_RACES", 1) != 0};
+    Launch launch = {function->entry, arguments, function->module->program, grid, block, device().launches++, from_environment("BANDSAW_EMULATED_RACES", 1 << 20)};
     Outcome outcome = run(launch);
     if (outcome == Outcome::Failed) current_context->fault = LAUNCH_FAILED;
     if (outcome == Outcome::BadAddress) current_context->fault = ILLEGAL_ADDRESS;

@@ -74,6 +74,13 @@ void Races::forget() {
     std::fill(std::begin(time), std::end(time), FIRST);
 }
 
+void Races::watch(size_t most) {
+    // It may have stopped in the middle of a block.
+    if (!bytes) forget();
+    left = most;
+    bytes = most ? all : 0;
+}
+
 void Races::start_block(unsigned count) {
     if (*std::max_element(std::begin(time), std::end(time)) > LAST) forget();
     threads = 1024;
@@ -194,6 +201,10 @@ inline void Races::each_cell(size_t offset, size_t size, Each each) {
 void Races::check(size_t offset, size_t size, Access access, void* from) {
     // It lies among the kernels' shared arrays.
     if (shared + offset == reinterpret_cast<char*>(&current_program)) return;
+    if (!left--) {
+        bytes = 0;
+        return;
+    }
     Now who = now(from);
     each_cell(offset, std::min(size, bytes - offset), [&](Cell& cell) { check_cell(cell, who, access); });
 }

@@ -53,7 +53,7 @@ class Races {
 public:
     Races(char* shared, size_t bytes);
 
-    void watch(bool yes) { bytes = yes ? all : 0; }
+    void watch(size_t most); // a launch, but no more accesses than that
     void start_block(unsigned threads);
     void forget();                               // after a block that was given up
     void joined(unsigned warp, unsigned lanes);  // by __syncwarp
@@ -82,6 +82,7 @@ private:
 
     char* shared;
     size_t all, bytes = 0; // so many there are, so many are watched
+    size_t left = 0;       // accesses
     char* code;
     Cell *words, *singles; // one for each word, and one for each byte
     struct Link {
