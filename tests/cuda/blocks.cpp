@@ -341,6 +341,7 @@ void Pool::work() {
         const Launch& now = *launch;
         guard.unlock();
         run_blocks(worker, poison, now);
+        here.races->watch(0);
         guard.lock();
         if (--running == 0) done.notify_all();
     }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 
 // Last: they have names for CUDA that the system's headers use otherwise.
@@ -17,6 +18,9 @@
 namespace emulation {
 
 namespace {
+
+// Cores that watch what they run.
+std::atomic<int> watching;
 
 const Stamp UNDER_WAY = ~0u, FIRST = 1, LAST = 1u << 30;
 
@@ -75,10 +79,21 @@ void Races::forget() {
 }
 
 void Races::watch(size_t most) {
-    // It may have stopped in the middle of a block.
-    if (!bytes) forget();
     left = most;
-    bytes = most ? all : 0;
+    if (!most) {
+        stop();
+        return;
+    }
+    // The launch before may have lost sight of its copies.
+    if (lost) forget();
+    lost = false;
+    bytes = all;
+    watching++;
+}
+
+void Races::stop() {
+    if (bytes) watching--;
+    bytes = 0;
 }
 
 void Races::start_block(unsigned count) {
@@ -202,7 +217,8 @@ void Races::check(size_t offset, size_t size, Access access, void* from) {
     // It lies among the kernels' shared arrays.
     if (shared + offset == reinterpret_cast<char*>(&current_program)) return;
     if (!left--) {
-        bytes = 0;
+        lost = true;
+        stop();
         return;
     }
     Now who = now(from);
@@ -337,8 +353,8 @@ using emulation::Access;
 using emulation::here;
 
 #define EXPORT extern "C" __attribute__((used))
-#define TOUCH(at, bytes, access) \
-    if (here.races) here.races->touch((const void*)(at), bytes, Access::access, __builtin_return_address(0))
+#define TOUCH(at, bytes, access)                                     \
+    if (emulation::watching.load(std::memory_order_relaxed) && here.races) here.races->touch((const void*)(at), bytes, Access::access, __builtin_return_address(0))
 #define ACCESSES(bytes)                                                          \
     EXPORT void __tsan_read##bytes(void* at) { TOUCH(at, bytes, Read); }          \
     EXPORT void __tsan_write##bytes(void* at) { TOUCH(at, bytes, Write); }        \

@@ -53,7 +53,7 @@ class Races {
 public:
     Races(char* shared, size_t bytes);
 
-    void watch(size_t most); // a launch, but no more accesses than that
+    void watch(size_t most); // a launch, but no more accesses than that; none: its end
     void start_block(unsigned threads);
     void forget();                               // after a block that was given up
     void joined(unsigned warp, unsigned lanes);  // by __syncwarp
@@ -83,6 +83,7 @@ private:
     char* shared;
     size_t all, bytes = 0; // so many there are, so many are watched
     size_t left = 0;       // accesses
+    bool lost = false;     // the end of a block
     char* code;
     Cell *words, *singles; // one for each word, and one for each byte
     struct Link {
@@ -107,6 +108,7 @@ private:
     template <class Each>
     void each_cell(size_t offset, size_t size, Each each);
     void check_cell(Cell& cell, const Now& now, Access access);
+    void stop();
     bool knows(const Now& now, unsigned warp, unsigned lanes, Stamp stamp) const;
     void check_write(const Cell& cell, const Now& now, Access access);
     void check_touch(const Touch& touch, const Now& now, Access access);
