@@ -239,7 +239,7 @@ inline bool Races::knows(const Now& now, unsigned warp, unsigned lanes, Stamp st
     return true;
 }
 
-const char* doing(Access access) {
+static const char* doing(Access access) {
     return access == Access::Read ? "reads" : access == Access::Copy ? "copies to" : access == Access::Write ? "writes" : "changes";
 }
 
