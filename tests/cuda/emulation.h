@@ -164,13 +164,13 @@ static inline int __all_sync(unsigned mask, int yes) { return emulation::ballot(
         return want;                                                                                             \
     }                                                                                                            \
     static inline type atomicMax(type* at, type value) {                                                         \
-        type old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                                                          \
-        while (old < value && atomicCAS(at, old, value) != old) old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                       \
+        type old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                        \
+        while (old < value && atomicCAS(at, old, value) != old) old = __atomic_load_n(at, __ATOMIC_SEQ_CST);     \
         return old;                                                                                              \
     }                                                                                                            \
     static inline type atomicMin(type* at, type value) {                                                         \
-        type old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                                                          \
-        while (value < old && atomicCAS(at, old, value) != old) old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                       \
+        type old = __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                        \
+        while (value < old && atomicCAS(at, old, value) != old) old = __atomic_load_n(at, __ATOMIC_SEQ_CST);     \
         return old;                                                                                              \
     }
 EMULATION_ATOMICS(int)
