@@ -288,6 +288,11 @@ fn demo_and_bench_take_block_sparse_matrices_alone() -> Test {
 #[test]
 fn frame_times_need_no_screen() -> Test {
     let folder = folder()?;
+    for size in ["5", "900", "nan,3", "1,1", "900,560,1"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bandsaw")).args(["view", "--size", size]).output()?;
+        assert!(text(&output.stderr).contains("must be two numbers from 100 to 16384"), "{size}: {}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{size}");
+    }
     let arguments = ["view", "--frame-times", "--size", "900,560"];
     let mut program = Command::new(env!("CARGO_BIN_EXE_bandsaw"));
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {

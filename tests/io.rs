@@ -1,7 +1,7 @@
 //! Files in and out: every variant that is read, every way a file can be wrong, round trips.
 
 use bandsaw::io::{self, Coordinates};
-use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout};
+use bandsaw::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Layout, Semiring};
 
 type Test = Result<(), Box<dyn std::error::Error>>;
 
@@ -276,16 +276,49 @@ fn npy_of_f64_is_rounded() -> Test {
     Ok(())
 }
 
+fn header(kind: &str, order: &str, shape: &str) -> String {
+    format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}")
+}
+
+#[test]
+fn npy_files_of_integers() -> Test {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("a.npy");
+    let files: [(&str, Vec<u8>, [f32; 2]); 9] = [
+        ("|b1", vec![1, 0], [1.0, 0.0]),
+        ("|u1", vec![255, 0], [255.0, 0.0]),
+        ("|i1", vec![0xff, 127], [-1.0, 127.0]),
+        ("<u2", vec![0, 1, 0xff, 0xff], [256.0, 65535.0]),
+        ("<i2", vec![0, 1, 0xff, 0xff], [256.0, -1.0]),
+        ("<u4", [[3, 0, 0, 0], [0xfe, 0xff, 0xff, 0xff]].concat(), [3.0, 4294967294.0]),
+        ("<i4", [7i32.to_le_bytes(), i32::MIN.to_le_bytes()].concat(), [7.0, -2147483648.0]),
+        ("<u8", [7u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat(), [7.0, 18446744073709551615.0]),
+        ("<i8", [(1i64 << 40).to_le_bytes(), (-9i64).to_le_bytes()].concat(), [1099511627776.0, -9.0]),
+    ];
+    for (kind, bytes, values) in files {
+        std::fs::write(&path, npy(&header(kind, "False", "(1, 2)"), &bytes))?;
+        let read = io::read_npy_dense(&Device::cpu(), &path)?;
+        assert_eq!((read.shape().dtype, read.read()?), (Dtype::F32, values.to_vec()), "{kind}");
+    }
+    // The file of an index, where no term makes an entry.
+    let device = Device::cpu();
+    let a = Banded::from_fn(&device, BandedShape::new(2, 2, Band::new(0, 0)?), |_, _, _| f32::NEG_INFINITY)?;
+    let index = bandsaw::banded_matmul_index(&a, &a, Semiring::Sample { seed: 1 })?;
+    io::write_npy_banded(&path, &index)?;
+    let read = io::read_npy_banded(&device, &path, Band::new(0, 0)?, Layout::Rows, None)?.read()?;
+    assert!(read.iter().all(|value| value.is_nan()), "{read:?}");
+    Ok(())
+}
+
 #[test]
 fn malformed_npy_files() -> Test {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("a.npy");
-    let header = |kind: &str, order: &str, shape: &str| format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}");
     let cases = [
         (b"hello".to_vec(), "no .npy file: it does not start with \\x93NUMPY"),
         (npy(&header("<f4", "True", "(1, 1)"), &[0; 4]), "Fortran order, must be C order (numpy.ascontiguousarray)"),
-        (npy(&header("<i8", "False", "(1, 1)"), &[0; 8]), "type <i8, must be <f2, <f4 or <f8 (float16, float32 or float64, little-endian)"),
-        (npy(&header(">f4", "False", "(1, 1)"), &[0; 4]), "type >f4, must be <f2, <f4 or <f8 (float16, float32 or float64, little-endian)"),
+        (npy(&header("<c8", "False", "(1, 1)"), &[0; 8]), "type <c8, must be little-endian numbers such as <f4, <f2, <f8, <i8"),
+        (npy(&header(">f4", "False", "(1, 1)"), &[0; 4]), "type >f4, must be little-endian numbers such as <f4, <f2, <f8, <i8"),
         (npy(&header("<f4", "False", "(4,)"), &[0; 16]), "shape [4], must be 2-D (rows, columns) or 3-D (batch, rows, columns)"),
         (npy(&header("<f4", "False", "(2, 2)"), &[0; 12]), "truncated: 12 bytes of values, shape [2, 2] of <f4 needs 16"),
         (npy(&header("<f4", "False", "(2, 2)"), &[0; 20]), "too long: 20 bytes of values, shape [2, 2] of <f4 needs 16"),

@@ -35,6 +35,17 @@ pub struct BigBird {
     pub random: usize,
 }
 
+/// The grid, if drawing for each of its blocks takes seconds at most.
+fn check_drawn(op: &'static str, shape: [usize; 2], block: [usize; 2]) -> Result<[usize; 2]> {
+    const MOST: u64 = 1 << 32;
+    let [rows, cols] = check_grid(op, shape, block)?;
+    let got = rows as u64 * cols as u64;
+    if got > MOST {
+        return Err(Error::Limit { op, what: "the number of blocks of the grid".into(), got, limit: MOST, of: "random patterns".into() });
+    }
+    Ok([rows, cols])
+}
+
 impl BlockPattern {
     /// Every block.
     ///
@@ -81,13 +92,15 @@ impl BlockPattern {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`Error::Argument`] if the grid has fewer blocks.
+    /// As [`new`](Self::new), [`Error::Argument`] if the grid has fewer blocks, and [`Error::Limit`] if it has more than 2³²,
+    /// each of which is drawn for.
     pub fn random(shape: [usize; 2], block: [usize; 2], count: usize, seed: u64) -> Result<Self> {
         const OP: &str = "BlockPattern::random";
-        let [rows, cols] = check_grid(OP, shape, block)?;
+        let [rows, cols] = check_drawn(OP, shape, block)?;
         if count > rows * cols {
             return Err(Error::argument(OP, "count", count.to_string(), format!("at most {} ({rows} × {cols} blocks)", rows * cols)));
         }
+        check_sides(OP, shape[0], shape[1], count as u128 * (block[0] * block[1]) as u128)?;
         let chosen = Random::new(seed).choose(count, rows * cols);
         Self::from_valid(OP, shape, block, chosen.into_iter().map(|n| [(n / cols) as u32, (n % cols) as u32]).collect())
     }
@@ -124,10 +137,10 @@ impl BlockPattern {
     /// A window along the diagonal, whole first rows and columns, and random blocks in each row.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As [`random`](Self::random).
     pub fn big_bird(shape: [usize; 2], block: [usize; 2], parts: BigBird, seed: u64) -> Result<Self> {
         const OP: &str = "BlockPattern::big_bird";
-        let [rows, cols] = check_grid(OP, shape, block)?;
+        let [rows, cols] = check_drawn(OP, shape, block)?;
         let mut random = Random::new(seed);
         let mut blocks = Vec::new();
         for i in 0..rows {

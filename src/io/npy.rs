@@ -1,4 +1,4 @@
-//! NumPy `.npy` arrays of f32, f16 and f64, C order.
+//! NumPy `.npy` arrays, C order.
 
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use crate::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, 
 
 /// Reads a dense matrix (2-D) or a batch of them (3-D: batch, rows, columns).
 ///
-/// `<f4` comes back as f32, `<f2` as f16, `<f8` rounded to f32. NumPy has no bf16: such matrices are written
-/// as `<f4`, which holds every value.
+/// `<f4` comes back as f32, `<f2` as f16; `<f8`, integers and booleans as the nearest f32. NumPy has no bf16: such
+/// matrices are written as `<f4`, which holds every value. The indices of
+/// [`banded_matmul_index`](crate::banded_matmul_index) are written as `<u4`; those for no term come back as NaN.
 ///
 /// ```
 /// use bandsaw::{Dense, DenseShape, Device, io};
@@ -137,11 +138,8 @@ fn read(path: &Path, sides: &str) -> Result<Array> {
         _ => return Err(problem(path, format!("shape {:?}, must be 2-D ({sides}) or 3-D (batch, {sides})", header.shape))),
     };
     let kind = header.type_descriptor.as_string().cloned().unwrap_or_else(|| header.type_descriptor.to_string());
-    let (size, dtype) = match kind.as_str() {
-        "<f2" => (2, Dtype::F16),
-        "<f4" => (4, Dtype::F32),
-        "<f8" => (8, Dtype::F32),
-        _ => return Err(problem(path, format!("type {kind}, must be <f2, <f4 or <f8 (float16, float32 or float64, little-endian)"))),
+    let Some((size, number)) = numbers(&kind) else {
+        return Err(problem(path, format!("type {kind}, must be little-endian numbers such as <f4, <f2, <f8, <i8")));
     };
     let want = [sides[0], sides[1], size].iter().try_fold(batch, |product, side| product.checked_mul(*side));
     if want != Some(rest.len()) {
@@ -151,14 +149,36 @@ fn read(path: &Path, sides: &str) -> Result<Array> {
     }
     let mut values = filled(rest.len() / size, 0.0f32)?;
     for (value, bytes) in values.iter_mut().zip(rest.chunks_exact(size)) {
-        *value = match *bytes {
-            [a, b] => half::f16::from_le_bytes([a, b]).to_f32(),
-            [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
-            [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
-            _ => f32::NAN,
+        *value = number(bytes);
+    }
+    let dtype = if kind == "<f2" { Dtype::F16 } else { Dtype::F32 };
+    Ok(Array { batch, sides, dtype, values })
+}
+
+/// How many bytes a number of this type has, and what it is as f32.
+fn numbers(kind: &str) -> Option<(usize, fn(&[u8]) -> f32)> {
+    macro_rules! of {
+        ($type:ty) => {
+            of!($type, |number| number as f32)
+        };
+        ($type:ty, $value:expr) => {
+            (size_of::<$type>(), |bytes| bytes.try_into().map_or(f32::NAN, |bytes| $value(<$type>::from_le_bytes(bytes))))
         };
     }
-    Ok(Array { batch, sides, dtype, values })
+    Some(match kind {
+        "<f2" => of!(half::f16, half::f16::to_f32),
+        "<f4" => of!(f32),
+        "<f8" => of!(f64),
+        "|b1" | "|u1" => of!(u8),
+        "|i1" => of!(i8),
+        "<u2" => of!(u16),
+        "<i2" => of!(i16),
+        "<u4" => of!(u32, |number| if number == u32::MAX { f32::NAN } else { number as f32 }),
+        "<i4" => of!(i32),
+        "<u8" => of!(u64),
+        "<i8" => of!(i64),
+        _ => return None,
+    })
 }
 
 /// Values or indices, read back.

@@ -119,6 +119,18 @@ fn what_cannot_be_is_refused() {
         ),
         (BlockPattern::random([4, 4], [2, 2], 5, 0).unwrap_err(), "BlockPattern::random: count has 5, must have at most 4 (2 × 2 blocks)"),
         (
+            BlockPattern::random([1 << 20, 1 << 20], [1, 1], 5, 0).unwrap_err(),
+            "BlockPattern::random: the number of blocks of the grid is 1099511627776, the limit of random patterns is 4294967296",
+        ),
+        (
+            BlockPattern::random([1 << 16, 1 << 16], [1, 1], 1 << 32, 0).unwrap_err(),
+            "BlockPattern::random: the number of stored values of one matrix is 4294967296, the limit of 32-bit indices is 2147483647",
+        ),
+        (
+            BlockPattern::big_bird([1 << 20, 1 << 20], [4, 4], BigBird { window: 1, global: 1, random: 1 }, 0).unwrap_err(),
+            "BlockPattern::big_bird: the number of blocks of the grid is 68719476736, the limit of random patterns is 4294967296",
+        ),
+        (
             BlockPattern::from_bsr([4, 4], [2, 2], &[0, 1], &[0]).unwrap_err(),
             "BlockPattern::from_bsr: starts has 2 numbers, must have 3 (block rows + 1)",
         ),

@@ -31,8 +31,8 @@ pub struct Args {
     #[arg(long, requires = "frame_times")]
     offscreen: bool,
     /// Size of the window in points
-    #[arg(long, value_name = "WIDTH,HEIGHT", value_delimiter = ',', num_args = 1)]
-    size: Vec<f32>,
+    #[arg(long, value_name = "WIDTH,HEIGHT", value_parser = size, default_value = "1280,800")]
+    size: [f32; 2],
     /// Why another window was closed: its adapter is left out
     #[arg(long, hide = true)]
     lost: Option<String>,
@@ -81,7 +81,7 @@ pub fn run(args: &Args, device: Option<&str>, started: Instant) -> Result<ExitCo
         left: Arc::clone(&left),
     };
     if offscreen {
-        return offscreen::run(size(args), start);
+        return offscreen::run(args.size, start);
     }
     let options = options(args);
     let app =
@@ -107,9 +107,8 @@ fn again(args: &Args, left: &Left, why: &str) -> Result<ExitCode> {
     let program = std::env::current_exe().map_err(no_window)?;
     let mut next = std::process::Command::new(program);
     next.args(["--device", "cpu", "view", "--lost", why]);
-    if let [width, height] = args.size[..] {
-        next.arg("--size").arg(format!("{width},{height}"));
-    }
+    let [width, height] = args.size;
+    next.arg("--size").arg(format!("{width},{height}"));
     if !left.commands.is_empty() {
         let text = serde_json::to_string(&left.commands).map_err(no_window)?;
         bandsaw::io::write_file(&commands, |file| file.write_all(text.as_bytes()))?;
@@ -128,8 +127,10 @@ fn again(args: &Args, left: &Left, why: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-fn size(args: &Args) -> [f32; 2] {
-    args.size[..].try_into().unwrap_or([1280.0, 800.0])
+fn size(text: &str) -> std::result::Result<[f32; 2], &'static str> {
+    let side = |text: &str| text.trim().parse().ok().filter(|side| (100.0..=16384.0).contains(side));
+    let sides = text.split_once(',').and_then(|(width, height)| Some([side(width)?, side(height)?]));
+    sides.ok_or("must be two numbers from 100 to 16384, such as 1280,800")
 }
 
 fn options(args: &Args) -> eframe::NativeOptions {
@@ -137,7 +138,7 @@ fn options(args: &Args) -> eframe::NativeOptions {
     let viewport = egui::ViewportBuilder::default()
         .with_title("bandsaw")
         .with_app_id("bandsaw")
-        .with_inner_size(size(args))
+        .with_inner_size(args.size)
         .with_min_inner_size(egui::vec2(900.0, 560.0));
     let mut setup = WgpuSetupCreateNew::without_display_handle();
     setup.instance_descriptor.flags = wgpu::InstanceFlags::empty();
