@@ -155,8 +155,11 @@ fn read(path: &Path, sides: &str) -> Result<Array> {
     Ok(Array { batch, sides, dtype, values })
 }
 
-/// How many bytes a number of this type has, and what it is as f32.
-fn numbers(kind: &str) -> Option<(usize, fn(&[u8]) -> f32)> {
+/// What the bytes of a number are as f32.
+type Number = fn(&[u8]) -> f32;
+
+/// How many bytes a number of this type has, and how it is read.
+fn numbers(kind: &str) -> Option<(usize, Number)> {
     macro_rules! of {
         ($type:ty) => {
             of!($type, |number| number as f32)
