@@ -33,7 +33,10 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         return None;
     }
     // Lanes share all fours of a row of B, and the same one has the first and the last four of a row of C.
-    let shared = |lanes: &usize| a_fours.is_multiple_of(*lanes) && b_fours.is_multiple_of(*lanes) && b_fours / lanes <= 3;
+    // Where sums take the most registers, steps are read ahead, with about as many more: subgroups are few then.
+    let ahead = sum && b_fours > 32;
+    let slots = if ahead { 4 } else { 3 };
+    let shared = |lanes: &usize| a_fours.is_multiple_of(*lanes) && b_fours.is_multiple_of(*lanes) && b_fours / lanes <= slots;
     let lanes = match b_fours {
         0..=4 => [4, 2].into_iter().find(shared)?,
         // More invocations for what has exponentials to take.
@@ -45,9 +48,9 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         0..=4 => 128 / lanes,
         5..=8 if lanes == 8 => 64,
         5..=8 => 128,
+        _ if ahead => 512 / lanes,
         _ if lanes < 64 => 1024 / lanes,
         // All but Sum look at everything first: the more rows, the less often at the same of B.
-        _ if sum => 8,
         _ if a.device().workgroup_size() >= 512 => 32,
         _ => 16,
     };
@@ -59,6 +62,7 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         ("SLOTS", b_fours / lanes),
         ("LOOKS", usize::from(looks)),
         ("FINITE", usize::from(looks && sum)),
+        ("AHEAD", usize::from(ahead)),
         ("SCALES", usize::from(scales)),
     ];
     let mut constants = constants.map(|(name, value)| (name, value as f64)).to_vec();

@@ -84,8 +84,8 @@ fn windows_that_stand_still() {
 
 #[test]
 fn special_values() {
-    // Two that slide, aligned and not, and one that stands still, which takes rows that are a multiple of four.
-    for (rows, width) in [(200, 129), (150, 112), (252, 161)] {
+    // Two that slide, aligned and not, and two that stand still, which take rows that are a multiple of four.
+    for (rows, width) in [(200, 129), (150, 112), (252, 161), (260, 257)] {
         let case = Case { name: "special", batch: 2, rows, inner: rows, cols: rows, a: band(width, 0), b: band(width, 1) };
         let (a, b) = operands(&case, 20);
         let small = Host::random(2, rows, rows, Some(case.b()), 22, 0.003);
@@ -124,7 +124,9 @@ fn rows_in_fours() {
         ([97, 97], [128, 128, 128]),
         ([129, 129], [264, 300, 200]),
         ([129, 65], [132, 68, 260]),
+        ([193, 193], [200, 204, 264]),
         ([257, 257], [300, 280, 301]),
+        ([257, 385], [264, 292, 280]),
         ([513, 513], [292, 580, 400]),
     ];
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
