@@ -19,7 +19,7 @@ override LANES: i32 = 4;        // of a strip, which a row of A has a multiple o
 override SLOTS: i32 = 2;        // 1 to 4
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
-override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied, with as many more registers
+override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied
 override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
 override STRIPS: i32 = ROWS / 4;
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         workgroupBarrier();
         look(t, b_start + quads.x * B_WIDTH, (quads.y - quads.x) * B_WIDTH, a_start, strips * (4 * a_fours + 1));
         workgroupBarrier();
-        // A sum that is spoilt shows it.
+        // A sum that padding has spoilt is NaN, so over Sum there is no more to be done than to look for these.
         let found = atomicLoad(&tainted) != 0u;
         redo = FINITE & found;
         tainted_all = !FINITE & found;
@@ -267,6 +267,7 @@ struct Step {
     w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>,
 }
 
+// What was read ahead, or what is read where it is used: for narrow bands drivers make more of that than of read_step.
 fn of_a(ahead: vec4<f32>, at: i32) -> vec4<f32> {
     if AHEAD { return ahead; }
     return a[at];

@@ -33,9 +33,7 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         return None;
     }
     // Lanes share all fours of a row of B, and the same one has the first and the last four of a row of C.
-    // Where sums take the most registers, steps are read ahead, with about as many more: subgroups are few then.
-    let ahead = sum && b_fours > 32;
-    let slots = if ahead { 4 } else { 3 };
+    let slots = if sum && b_fours > 32 { 4 } else { 3 };
     let shared = |lanes: &usize| a_fours.is_multiple_of(*lanes) && b_fours.is_multiple_of(*lanes) && b_fours / lanes <= slots;
     let lanes = match b_fours {
         0..=4 => [4, 2].into_iter().find(shared)?,
@@ -44,6 +42,8 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
         5..=8 => [4, 2].into_iter().find(shared)?,
         _ => [8, 16, 32, 64].into_iter().find(shared)?,
     };
+    // Where an invocation has four fours, its sums leave room for few subgroups, which would wait for each step's operands.
+    let ahead = b_fours / lanes == 4;
     let rows = match b_fours {
         0..=4 => 128 / lanes,
         5..=8 if lanes == 8 => 64,
