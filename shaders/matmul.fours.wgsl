@@ -19,6 +19,7 @@ override LANES: i32 = 4;        // of a strip, which a row of A has a multiple o
 override SLOTS: i32 = 2;        // 1 to 4
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
+override LONG: bool = false;    // whether rows are so long that it pays to know A_FOURS, and where in a turn A's rows have edges
 override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied
 override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
@@ -46,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let b0 = batch * b_len();
     let i0 = i32(tile % params.tiles) * ROWS;
     let p0 = i0 - params.a_lower;
-    let a_fours = (params.a_lower + params.a_upper) / 4;
+    let a_fours = select((params.a_lower + params.a_upper) / 4, A_FOURS, LONG);
 
     // Starts are in memory, in fours; quads are 4 rows of B, first and end of those that it has.
     let a_start = (a0 + i0 * (4 * a_fours + 1)) / 4;
@@ -67,8 +68,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         tainted_all = !FINITE & found;
     }
 
+    // The strips of 32 invocations that go in step are so far apart that what they read lies alike in the cache's lines: where
+    // neighbours' rows begin elsewhere in these, one or the other strip would wait for memory at every step.
     let lane = t % LANES;
-    let strip = t / LANES;
+    let strip = t / max(32, LANES) + t % 32 / LANES * (GROUP / 32);
     var x_scale = vec4(0.0);
     if SCALES {
         look_for_scales(t, a_start, a_fours, strips, b_start, quads);
@@ -84,112 +87,40 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let a_first = a_start + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
-    var c0 = nothing();
-    var c1 = nothing();
-    var c2 = nothing();
-    var c3 = nothing();
-    var scale0 = scale_of(strip + lane);
-    var scale1 = scale_of(strip + lane + LANES);
-    var scale2 = scale_of(strip + lane + 2 * LANES);
-    var scale3 = scale_of(strip + lane + 3 * LANES);
+    var w = Window(nothing(), nothing(), nothing(), nothing(), nothing(),
+        scale_of(strip + lane), scale_of(strip + lane + LANES), scale_of(strip + lane + 2 * LANES), scale_of(strip + lane + 3 * LANES));
     var ahead: Step;
-    if AHEAD & (steps.x < steps.y) { ahead = read_step(steps.x, steps.x / LANES * LANES + lane - steps.x, a_first, a_fours, b_first); }
+    if AHEAD & (steps.x < steps.y) { ahead = read_step(steps.x, steps.x / LANES * LANES + lane, a_first, a_fours, b_first); }
     for (var turn = 0; turn <= c_fours; turn += LANES) {
-        var done = nothing();
-        if SCALES & (turn + lane < steps.x) { scale0 = scale_of(strip + turn + lane + FOURS); }
+        w.done = nothing();
+        if SCALES & (turn + lane < steps.x) { w.scale0 = scale_of(strip + turn + lane + FOURS); }
         let end = min(turn + LANES, steps.y);
-        for (var step = max(turn, steps.x); step < end; step++) {
-            // Four p of 4 rows of A, which begin and end one p after the other.
-            let at_a = a_first + step;
-            var x0 = ring_scaled(of_a(ahead.x0, at_a), vec4(x_scale.x));
-            var x1 = ring_scaled(of_a(ahead.x1, at_a + a_fours), vec4(x_scale.y));
-            var x2 = ring_scaled(of_a(ahead.x2, at_a + 2 * a_fours), vec4(x_scale.z));
-            var x3 = ring_scaled(of_a(ahead.x3, at_a + 3 * a_fours), vec4(x_scale.w));
-            if (step == 0) | (step == a_fours) {
-                let pad = vec4(ring_pad());
-                x0 = select(pad, x0, in_row(0, step, a_fours));
-                x1 = select(pad, x1, in_row(1, step, a_fours));
-                x2 = select(pad, x2, in_row(2, step, a_fours));
-                x3 = select(pad, x3, in_row(3, step, a_fours));
-            }
-
-            // The owner's four is the old one from column k on, for row k of B, and the new one up to there.
-            let four = turn + lane - step;
-            let owns = four == 0;
-            let at = b_first + step * B_WIDTH + four;
-            let at_first = at + select(0, FOURS, four < 0);
-            let scale = scale0;
-            if SCALES & owns { scale0 = scale_of(strip + turn + lane + FOURS); }
-            let y0 = ring_scaled(of_b(ahead.y0, at_first), scale);
-            let y1 = ring_scaled(of_b(ahead.y1, at_first + FOURS), vec4(scale0.x, scale.yzw));
-            let y2 = ring_scaled(of_b(ahead.y2, at_first + 2 * FOURS), vec4(scale0.xy, scale.zw));
-            let y3 = ring_scaled(of_b(ahead.y3, at_first + 3 * FOURS), vec4(scale0.xyz, scale.w));
-            var y4 = vec4(ring_pad());
-            if owns { y4 = ring_scaled(of_b(ahead.y4, at_first + 4 * FOURS), scale0); }
-            {
-                let x = vec4(x0.x, x1.x, x2.x, x3.x);
-                c0 = add(c0, x, y0);
-                if owns {
-                    done.e0 = c0.e0;
-                    c0.e0 = ring_mac(vec4(ring_start()), y1.x, x);
-                }
-                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(of_b(ahead.u0, at + LANES), scale1)); }
-                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(of_b(ahead.v0, at + 2 * LANES), scale2)); }
-                if SLOTS > 3 { c3 = add(c3, x, ring_scaled(of_b(ahead.w0, at + 3 * LANES), scale3)); }
-            }
-            {
-                let x = vec4(x0.y, x1.y, x2.y, x3.y);
-                c0 = add(c0, x, vec4(select(y1.x, y2.x, owns), y1.yzw));
-                if owns {
-                    done.e1 = c0.e1;
-                    c0.e1 = ring_mac(vec4(ring_start()), y2.y, x);
-                }
-                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(of_b(ahead.u1, at + FOURS + LANES), scale1)); }
-                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(of_b(ahead.v1, at + FOURS + 2 * LANES), scale2)); }
-                if SLOTS > 3 { c3 = add(c3, x, ring_scaled(of_b(ahead.w1, at + FOURS + 3 * LANES), scale3)); }
-            }
-            {
-                let x = vec4(x0.z, x1.z, x2.z, x3.z);
-                c0 = add(c0, x, vec4(select(y2.xy, y3.xy, owns), y2.zw));
-                if owns {
-                    done.e2 = c0.e2;
-                    c0.e2 = ring_mac(vec4(ring_start()), y3.z, x);
-                }
-                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(of_b(ahead.u2, at + 2 * FOURS + LANES), scale1)); }
-                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(of_b(ahead.v2, at + 2 * FOURS + 2 * LANES), scale2)); }
-                if SLOTS > 3 { c3 = add(c3, x, ring_scaled(of_b(ahead.w2, at + 2 * FOURS + 3 * LANES), scale3)); }
-            }
-            {
-                let x = vec4(x0.w, x1.w, x2.w, x3.w);
-                c0 = add(c0, x, vec4(select(y3.xyz, y4.xyz, owns), y3.w));
-                if owns {
-                    done.e3 = c0.e3;
-                    c0.e3 = ring_mac(vec4(ring_start()), y4.w, x);
-                }
-                if SLOTS > 1 { c1 = add(c1, x, ring_scaled(of_b(ahead.u3, at + 3 * FOURS + LANES), scale1)); }
-                if SLOTS > 2 { c2 = add(c2, x, ring_scaled(of_b(ahead.v3, at + 3 * FOURS + 2 * LANES), scale2)); }
-                if SLOTS > 3 { c3 = add(c3, x, ring_scaled(of_b(ahead.w3, at + 3 * FOURS + 3 * LANES), scale3)); }
-            }
-            if AHEAD {
-                let next = min(step + 1, steps.y - 1);
-                let next_four = select(turn, turn + LANES, next == turn + LANES) + lane - next;
-                ahead = read_step(next, next_four, a_first, a_fours, b_first);
-            }
+        var step = max(turn, steps.x);
+        // LANES are a divisor of A's fours: no other step of a turn is at an edge of its rows.
+        if LONG & (step == turn) & (step < end) {
+            w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
+            if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+            step++;
+        }
+        for (; step < end; step++) {
+            let edge = !LONG & ((step == 0) | (step == a_fours));
+            w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, edge);
+            if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
         }
         // After the last step nothing comes to where fours leave.
         if turn + lane >= end {
-            done = c0;
-            c0 = nothing();
+            w.done = w.c0;
+            w.c0 = nothing();
         }
-        finish(turn + lane, own, done, x_scale, scale_of(strip + turn + lane));
-        let newest = c0;
-        let newest_scale = scale0;
-        if SLOTS > 1 { c0 = c1; scale0 = scale1; }
-        if SLOTS > 2 { c1 = c2; scale1 = scale2; }
-        if SLOTS > 3 { c2 = c3; scale2 = scale3; }
-        if SLOTS == 2 { c1 = newest; scale1 = newest_scale; }
-        if SLOTS == 3 { c2 = newest; scale2 = newest_scale; }
-        if SLOTS == 4 { c3 = newest; scale3 = newest_scale; }
+        finish(turn + lane, own, w.done, x_scale, scale_of(strip + turn + lane));
+        let newest = w.c0;
+        let newest_scale = w.scale0;
+        if SLOTS > 1 { w.c0 = w.c1; w.scale0 = w.scale1; }
+        if SLOTS > 2 { w.c1 = w.c2; w.scale1 = w.scale2; }
+        if SLOTS > 3 { w.c2 = w.c3; w.scale2 = w.scale3; }
+        if SLOTS == 2 { w.c1 = newest; w.scale1 = newest_scale; }
+        if SLOTS == 3 { w.c2 = newest; w.scale2 = newest_scale; }
+        if SLOTS == 4 { w.c3 = newest; w.scale3 = newest_scale; }
     }
 
     // What padding may have spoilt is computed anew, entry by entry.
@@ -253,66 +184,6 @@ fn four_of_b(n: i32, start: i32, count: i32) -> vec4<f32> {
 fn look_at(taint: vec4<u32>, values: vec4<f32>) -> vec4<u32> {
     if !FINITE { return ring_taint(taint, values, vec4(true)); }
     return select(taint, vec4(0x80000000u), (bitcast<vec4<u32>>(values) & vec4(0x7f800000u)) == vec4(0x7f800000u));
-}
-
-// ---- They are multiplied ----
-
-// What a step takes: a four of each of 4 rows of A, and of the same p's 4 rows of B those of an invocation's slots and, y4, what
-// the owner has of the row after.
-struct Step {
-    x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>,
-    y0: vec4<f32>, y1: vec4<f32>, y2: vec4<f32>, y3: vec4<f32>, y4: vec4<f32>,
-    u0: vec4<f32>, u1: vec4<f32>, u2: vec4<f32>, u3: vec4<f32>,
-    v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
-    w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>,
-}
-
-// What was read ahead, or what is read where it is used: for narrow bands drivers make more of that than of read_step.
-fn of_a(ahead: vec4<f32>, at: i32) -> vec4<f32> {
-    if AHEAD { return ahead; }
-    return a[at];
-}
-
-fn of_b(ahead: vec4<f32>, at: i32) -> vec4<f32> {
-    if AHEAD { return ahead; }
-    return b[at];
-}
-
-// `four` is the invocation's first, counted from where the step's rows of B begin: negative if the window has left it.
-fn read_step(step: i32, four: i32, a_first: i32, a_fours: i32, b_first: i32) -> Step {
-    var s: Step;
-    let at_a = a_first + step;
-    s.x0 = a[at_a];
-    s.x1 = a[at_a + a_fours];
-    s.x2 = a[at_a + 2 * a_fours];
-    s.x3 = a[at_a + 3 * a_fours];
-    let at = b_first + step * B_WIDTH + four;
-    let at_first = at + select(0, FOURS, four < 0);
-    s.y0 = b[at_first];
-    s.y1 = b[at_first + FOURS];
-    s.y2 = b[at_first + 2 * FOURS];
-    s.y3 = b[at_first + 3 * FOURS];
-    s.y4 = vec4(ring_pad());
-    if four == 0 { s.y4 = b[at_first + 4 * FOURS]; }
-    if SLOTS > 1 {
-        s.u0 = b[at + LANES];
-        s.u1 = b[at + FOURS + LANES];
-        s.u2 = b[at + 2 * FOURS + LANES];
-        s.u3 = b[at + 3 * FOURS + LANES];
-    }
-    if SLOTS > 2 {
-        s.v0 = b[at + 2 * LANES];
-        s.v1 = b[at + FOURS + 2 * LANES];
-        s.v2 = b[at + 2 * FOURS + 2 * LANES];
-        s.v3 = b[at + 3 * FOURS + 2 * LANES];
-    }
-    if SLOTS > 3 {
-        s.w0 = b[at + 3 * LANES];
-        s.w1 = b[at + FOURS + 3 * LANES];
-        s.w2 = b[at + 2 * FOURS + 3 * LANES];
-        s.w3 = b[at + 3 * FOURS + 3 * LANES];
-    }
-    return s;
 }
 
 fn nothing() -> Sums {

@@ -5,7 +5,11 @@ use crate::operand::Operand;
 use crate::{Layout, Semiring};
 
 kernels_by_four! {
-    ["../../../shaders/matmul.fours.wgsl", "../../../shaders/shared/matmul_fours_scales.wgsl"]
+    [
+        "../../../shaders/matmul.fours.wgsl",
+        "../../../shaders/shared/matmul_fours_step.wgsl",
+        "../../../shaders/shared/matmul_fours_scales.wgsl"
+    ]
     SUM "matmul.fours.sum" "../../../shaders/shared/semiring_sum.wgsl" sum;
     LOG "matmul.fours.log" "../../../shaders/shared/semiring_log.wgsl" log;
     MAX "matmul.fours.max" "../../../shaders/shared/semiring_max.wgsl" max;
@@ -56,16 +60,18 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
     };
     // What takes scales looks at everything for them. Sum need not, but where rows are short it gains by asking for all at once.
     let looks = !scales && (!sum || b_fours <= 4);
+    let long = b_fours > 8;
     let constants = [
         ("ROWS", rows),
         ("LANES", lanes),
         ("SLOTS", b_fours / lanes),
         ("LOOKS", usize::from(looks)),
         ("FINITE", usize::from(looks && sum)),
+        ("LONG", usize::from(long)),
         ("AHEAD", usize::from(ahead)),
         ("SCALES", usize::from(scales)),
     ];
     let mut constants = constants.map(|(name, value)| (name, value as f64)).to_vec();
-    constants.extend(scales.then_some(("A_FOURS", a_fours as f64)));
+    constants.extend((long || scales).then_some(("A_FOURS", a_fours as f64)));
     Some(Plan { tiles: c.rows.div_ceil(rows) as u32, kernel, constants, takes_scales: false })
 }

@@ -144,3 +144,33 @@ fn rows_in_fours() {
         }
     }
 }
+
+/// One value that spoils sums, wherever it is in A or B: in rows of all workgroups, at both ends of the matrix and beside.
+#[test]
+fn one_value_anywhere_in_fours() {
+    let cases = [([129, 129], [132, 120, 140]), ([129, 65], [100, 132, 80]), ([65, 129], [80, 64, 132]), ([257, 257], [64, 96, 68])];
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, ([a, b], [rows, inner, cols])) in cases.into_iter().enumerate() {
+            for (k, ring) in [Semiring::Sum, Semiring::Max, Semiring::ProdMax].into_iter().enumerate() {
+                let case = Case { name: "one value", batch: 1, rows, inner, cols, a: band(a, 0), b: band(b, 0) };
+                let (a, b) = operands(&case, n as u64);
+                for m in 0..8 {
+                    // Spread over the matrix, on and off the diagonal.
+                    let value = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][(m + k) % 3];
+                    let put = |host: &Host| {
+                        let (height, width) = (host.rows, host.cols);
+                        let i = (m * height / 8 + 5 * m + k) % height;
+                        let j = (i * width / height + 7 * m).min(width - 1);
+                        host.with(move |_, row, column| (row == i && column == j).then_some(value))
+                    };
+                    for (what, a, b) in [("A", put(&a), b.clone()), ("B", a.clone(), put(&b))] {
+                        let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                        let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                        let what = format!("{}: {case:?} {ring:?}, {value} in {what}", tested.label);
+                        check_banded(&what, &banded_matmul(&left, &right, ring).unwrap(), &a, &b, ring, &Rows::All);
+                    }
+                }
+            }
+        }
+    }
+}
