@@ -48,6 +48,13 @@ impl Kernel {
             || ["matmul.narrow.", "matmul.fours."].iter().any(|kernels| self.name.starts_with(kernels))
     }
 
+    /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/vulkan.rs`): those that were measured to gain.
+    /// Others took up to 13% longer without, since NVIDIA's compiler then computes their addresses in 64 bits.
+    pub fn is_unguarded(&self) -> bool {
+        let gain = ["matmul.fours.", "matmul.log", "matmul.prodmax", "matmul.cooperative.band"];
+        gain.iter().any(|kernels| self.name.starts_with(kernels))
+    }
+
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
     pub fn source(&self, function: Option<&str>) -> String {
         let mut text = self.wgsl.join("\n");

@@ -3,10 +3,18 @@
 mod adapter;
 mod fault;
 mod groups;
+mod guards;
 mod pool;
 mod record;
 #[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
 mod vulkan;
+/// Where wgpu has no Vulkan.
+#[cfg(not(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
+mod vulkan {
+    pub fn open(_: &wgpu::Adapter, _: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
+        None
+    }
+}
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +25,6 @@ use fault::Fault;
 pub(crate) use pool::Memory;
 use pool::Pool;
 use record::Recorder;
-#[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
-use vulkan::open_unguarded;
 
 use super::{Info, Launch, Memory as AnyMemory, Options};
 use crate::{Error, Result};
@@ -77,7 +83,7 @@ impl Wgpu {
     fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
         let mut info = describe(index, adapter);
         let descriptor = Self::descriptor(adapter, options);
-        let opened = if options.checked { None } else { open_unguarded(adapter, &descriptor) };
+        let opened = if options.checked { None } else { vulkan::open(adapter, &descriptor) };
         let (device, queue) = opened
             .map_or_else(|| pollster::block_on(adapter.request_device(&descriptor)), Ok)
             .map_err(|error| Error::Backend { device: info.label(), message: error.to_string() })?;
@@ -370,12 +376,6 @@ impl Wgpu {
         let nanoseconds = ticks as f64 * f64::from(self.queue.get_timestamp_period());
         Ok((result, Duration::from_nanos(nanoseconds as u64)))
     }
-}
-
-/// Elsewhere wgpu has no Vulkan.
-#[cfg(not(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn open_unguarded(_: &wgpu::Adapter, _: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
-    None
 }
 
 /// Narrows what the adapter could do to what the device was opened with.

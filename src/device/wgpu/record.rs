@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::groups::Groups;
 use super::pool::Memory;
-use super::{Launch, Options, translate};
+use super::{Launch, Options, guards, translate};
 use crate::Result;
 use crate::device::launch::Compiled;
 use crate::expr::Expr;
@@ -187,14 +187,15 @@ impl Recorder {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let layout = self.layout([launch.params.len(), kernel.inputs, kernel.outputs]);
         let module = self.module(kernel, &kernel.source(launch.function.map(Expr::to_wgsl).as_deref()));
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let descriptor = wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: Some(&layout.pipelines),
             module: &module,
             entry_point: None,
             compilation_options: wgpu::PipelineCompilationOptions { constants: launch.constants, zero_initialize_workgroup_memory: false },
             cache: None,
-        });
+        };
+        let pipeline = guards::making(kernel.is_unguarded(), || self.device.create_compute_pipeline(&descriptor));
         match pollster::block_on(scope.pop()) {
             Some(error) => {
                 self.recover();

@@ -1,21 +1,23 @@
-//! Vulkan devices on which the driver guards no access to buffers.
+//! Vulkan devices that can be told not to guard a kernel's access to buffers.
 //!
 //! wgpu asks for `robustBufferAccess2`, and a driver may then guard each access once more, though the shader is compiled
 //! without checks. NVIDIA's puts an addition and a comparison before every load: 26 of 262 instructions in the innermost loop of
 //! a wide product. What ends that is `VK_EXT_pipeline_robustness`, said of each pipeline, which wgpu can't: so the function
-//! that makes pipelines is replaced in the device that wgpu is given.
+//! that makes pipelines is replaced in the device that wgpu is given. Features of the device that are off change nothing there.
 
 use std::sync::OnceLock;
 
 use ash::vk;
 
+use super::guards;
+
 /// Vulkan's own function. The loader's: it serves every device of every instance.
 static CREATE: OnceLock<vk::PFN_vkCreateComputePipelines> = OnceLock::new();
 
-/// The adapter's device, opened as wgpu does, but for guards. `None` if there is nothing to switch off, or it fails: wgpu itself
-/// opens it then, or says why it can't.
+/// The adapter's device, opened as wgpu does, on which pipelines can go without guards. `None` if there is no such thing, or it fails:
+/// wgpu itself opens it then, or says why it can't.
 #[allow(unsafe_code)]
-pub fn open_unguarded(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
+pub fn open(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
     let (features, limits) = (descriptor.required_features, &descriptor.required_limits);
     if !adapter.features().contains(features) || !limits.check_limits(&adapter.limits()) {
         return None;
@@ -47,7 +49,7 @@ pub fn open_unguarded(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescript
     let opened = unsafe {
         let device = instance.create_device(hal.raw_physical_device(), &info, None).ok()?;
         let mut functions = device.fp_v1_0().clone();
-        functions.create_compute_pipelines = create_unguarded;
+        functions.create_compute_pipelines = create_pipelines;
         let later = (device.fp_v1_1().clone(), device.fp_v1_2().clone(), device.fp_v1_3().clone());
         let device = ash::Device::from_parts_1_3(device.handle(), functions, later.0, later.1, later.2);
         hal.device_from_raw(device, None, &extensions, features, limits, &descriptor.memory_hints, 0, 0).ok()?
@@ -56,9 +58,9 @@ pub fn open_unguarded(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescript
     unsafe { adapter.create_device_from_hal(opened, descriptor) }.ok()
 }
 
-/// `vkCreateComputePipelines`, but that access to buffers isn't guarded.
+/// `vkCreateComputePipelines`, but that access to buffers is guarded only if that is wanted.
 #[allow(unsafe_code)]
-unsafe extern "system" fn create_unguarded(
+unsafe extern "system" fn create_pipelines(
     device: vk::Device,
     cache: vk::PipelineCache,
     count: u32,
@@ -67,6 +69,10 @@ unsafe extern "system" fn create_unguarded(
     pipelines: *mut vk::Pipeline,
 ) -> vk::Result {
     let Some(create) = CREATE.get() else { return vk::Result::ERROR_INITIALIZATION_FAILED };
+    if guards::wanted() {
+        // SAFETY: the arguments are the caller's.
+        return unsafe { create(device, cache, count, infos, allocator, pipelines) };
+    }
     let off = vk::PipelineRobustnessBufferBehaviorEXT::DISABLED;
     // SAFETY: Vulkan's caller gives as many structures as it says.
     let infos = unsafe { std::slice::from_raw_parts(infos, count as usize) };
@@ -82,7 +88,7 @@ unsafe extern "system" fn create_unguarded(
     for (info, behavior) in infos.iter_mut().zip(&mut behaviors) {
         info.p_next = std::ptr::from_mut(behavior).cast();
     }
-    // SAFETY: the arguments are the caller's, and what was put before its structures lives until this returns. Kernels stay
-    // within their buffers: they are this crate's alone, and the tests' interpreter sees every access of each.
+    // SAFETY: the arguments are the caller's, and what was put before its structures lives until this returns. The kernel stays
+    // within its buffers: it is this crate's, and the tests' interpreter sees every access.
     unsafe { create(device, cache, count, infos.as_ptr(), allocator, pipelines) }
 }
