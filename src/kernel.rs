@@ -49,7 +49,7 @@ impl Kernel {
     }
 
     /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/vulkan.rs`): those that were measured to gain.
-    /// Others took up to 13% longer without, since NVIDIA's compiler then computes their addresses in 64 bits.
+    /// Others took up to 13% longer without; NVIDIA's compiler may then compute addresses in 64 bits.
     pub fn is_unguarded(&self) -> bool {
         let gain = ["matmul.fours.", "matmul.log", "matmul.prodmax", "matmul.cooperative.band"];
         gain.iter().any(|kernels| self.name.starts_with(kernels))
