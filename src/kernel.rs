@@ -48,7 +48,7 @@ impl Kernel {
             || ["matmul.narrow.", "matmul.fours."].iter().any(|kernels| self.name.starts_with(kernels))
     }
 
-    /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/vulkan.rs`): those that were measured to gain.
+    /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/guards/vulkan.rs`): those that were measured to gain.
     /// Others took up to 13% longer without; NVIDIA's compiler may then compute addresses in 64 bits.
     pub fn is_unguarded(&self) -> bool {
         let gain = ["matmul.fours.", "matmul.log", "matmul.prodmax", "matmul.cooperative.band"];

@@ -6,15 +6,6 @@ mod groups;
 mod guards;
 mod pool;
 mod record;
-#[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
-mod vulkan;
-/// Where wgpu has no Vulkan.
-#[cfg(not(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
-mod vulkan {
-    pub fn open(_: &wgpu::Adapter, _: &wgpu::DeviceDescriptor<'_>) -> Option<(wgpu::Device, wgpu::Queue)> {
-        None
-    }
-}
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,7 +74,7 @@ impl Wgpu {
     fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
         let mut info = describe(index, adapter);
         let descriptor = Self::descriptor(adapter, options);
-        let opened = if options.checked { None } else { vulkan::open(adapter, &descriptor) };
+        let opened = if options.checked { None } else { guards::open(adapter, &descriptor) };
         let (device, queue) = opened
             .map_or_else(|| pollster::block_on(adapter.request_device(&descriptor)), Ok)
             .map_err(|error| Error::Backend { device: info.label(), message: error.to_string() })?;

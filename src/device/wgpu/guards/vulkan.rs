@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use ash::vk;
 
-use super::guards;
+use super::UNGUARDED;
 
 /// Vulkan's own function. The loader's: it serves every device of every instance.
 static CREATE: OnceLock<vk::PFN_vkCreateComputePipelines> = OnceLock::new();
@@ -58,7 +58,7 @@ pub fn open(adapter: &wgpu::Adapter, descriptor: &wgpu::DeviceDescriptor<'_>) ->
     unsafe { adapter.create_device_from_hal(opened, descriptor) }.ok()
 }
 
-/// `vkCreateComputePipelines`, but that access to buffers is guarded only if that is wanted.
+/// `vkCreateComputePipelines`, but that access to buffers is not guarded where that is wished.
 #[allow(unsafe_code)]
 unsafe extern "system" fn create_pipelines(
     device: vk::Device,
@@ -69,7 +69,7 @@ unsafe extern "system" fn create_pipelines(
     pipelines: *mut vk::Pipeline,
 ) -> vk::Result {
     let Some(create) = CREATE.get() else { return vk::Result::ERROR_INITIALIZATION_FAILED };
-    if guards::wanted() {
+    if !UNGUARDED.get() {
         // SAFETY: the arguments are the caller's.
         return unsafe { create(device, cache, count, infos, allocator, pipelines) };
     }
