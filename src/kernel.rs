@@ -45,13 +45,13 @@ impl Kernel {
     /// tiles, or makes one ready for those. CUDA has kernels of its own for those cases, under the general name.
     pub fn is_for_wgpu_alone(&self) -> bool {
         [".f16", ".bf16", ".fours", ".turned", ".whole"].iter().any(|variant| self.name.ends_with(variant))
-            || ["matmul.narrow.", "matmul.fours."].iter().any(|kernels| self.name.starts_with(kernels))
+            || ["matmul.narrow.", "matmul.fours.", "matmul.cooperative.halves"].iter().any(|kernels| self.name.starts_with(kernels))
     }
 
     /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/guards/vulkan.rs`): those that were measured to gain.
     /// Others took up to 13% longer without; NVIDIA's compiler may then compute addresses in 64 bits.
     pub fn is_unguarded(&self) -> bool {
-        let gain = ["matmul.fours.", "matmul.log", "matmul.prodmax", "matmul.cooperative.band"];
+        let gain = ["matmul.fours.", "matmul.log", "matmul.prodmax", "matmul.cooperative.band", "matmul.cooperative.halves"];
         gain.iter().any(|kernels| self.name.starts_with(kernels))
     }
 
@@ -152,6 +152,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::fours::MAX,
     &matmul::narrow::PRODMAX,
     &matmul::fours::PRODMAX,
+    &matmul::halves::KERNEL,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

@@ -28,6 +28,7 @@ macro_rules! kernels_by_four {
 pub(crate) mod cooperative;
 mod cropped;
 pub(crate) mod fours;
+pub(crate) mod halves;
 pub(crate) mod narrow;
 mod plan;
 mod warpgroups;

@@ -1,6 +1,6 @@
 //! How far a result may be from the exact value.
 
-use bandsaw::{Dtype, Semiring};
+use bandsaw::{Device, Dtype, Semiring};
 
 /// Half the distance from 1 to the next f32.
 pub const EPSILON: f64 = 1.0 / (1u64 << 24) as f64;
@@ -22,6 +22,17 @@ impl Bound {
     pub fn on(mut self, what: &str) -> Self {
         if what.split(' ').nth(1) == Some("cuda") {
             self.terms += 6;
+        }
+        self
+    }
+
+    /// The same for a product of two bands on this device. Through wgpu, matrix units take f32 in halves, which costs as much as
+    /// 4 more terms.
+    pub fn in_halves(mut self, device: &Device) -> Self {
+        let info = device.info();
+        let units = info.backend != "cuda" && info.features.iter().any(|feature| feature == "matrix units");
+        if units && !device.options().portable {
+            self.terms += 4;
         }
         self
     }

@@ -105,8 +105,9 @@ pub fn check_banded(what: &str, got: &Banded, a: &Host, b: &Host, ring: Semiring
         rows,
         |i, j| host.entry(0, i, j).is_some(),
         |[b, i, j], want, bound| {
-            let got = data[slot(&shape, b, i, j)];
-            check_value(got, want, bound.of(ring, want, shape.dtype), || format!("{what}: [{b}][{i}, {j}], {} terms", bound.terms));
+            let value = data[slot(&shape, b, i, j)];
+            let bound = bound.in_halves(got.device());
+            check_value(value, want, bound.of(ring, want, shape.dtype), || format!("{what}: [{b}][{i}, {j}], {} terms", bound.terms));
         },
     );
     outside_holds_fill(what, &shape, &data);

@@ -64,12 +64,26 @@ fn matrices_are_loaded_multiplied_and_stored() {
         workgroupBarrier();
         let place = local / 32u * 256u;
         let c = coopLoadT<coop_mat16x16<f32, C>>(&tile[place], 16u);
+        let both = c + c * 0.5;
         subgroupBarrier();
-        coopStore(c, &tile[place], 16u);
+        coopStore(both, &tile[place], 16u);
         workgroupBarrier();
         y[group.x * 64u + local] = tile[local];");
     // Stored column by column, it is the transpose.
-    assert!(out.iter().enumerate().all(|(i, value)| *value == ((i % 16 * 16 + i % 64 / 16) % 17) as f32), "{out:?}");
+    assert!(out.iter().enumerate().all(|(i, value)| *value == ((i % 16 * 16 + i % 64 / 16) % 17) as f32 * 1.5), "{out:?}");
+    // Each subgroup at a turn of its own, at a place of its own.
+    let turns = run("
+        for (var n = local; n < 512u; n += 64u) { tile[n] = 0.0; }
+        workgroupBarrier();
+        for (var turn = 0u; turn < 2u; turn++) {
+            if local / 32u == turn {
+                let place = turn * 256u;
+                coopStoreT(coop_mat16x16<f32, C>(), &tile[place], 16u);
+            }
+        }
+        workgroupBarrier();
+        y[group.x * 64u + local] = tile[local];");
+    assert!(turns.iter().all(|value| *value == 0.0), "{turns:?}");
 }
 
 #[test]
@@ -118,6 +132,14 @@ fn outputs_of_two_invocations() {
     assert_fault("y[local] = 1.0;", "wrote too");
     assert_fault("y[group.x * 64u + local / 2u] = 1.0;", "wrote too");
     assert_fault("let i = group.x * 64u + local; y[i] = 1.0; y[i] = y[i ^ 1u];", "of an output that invocation");
+    // A barrier for storage orders what one workgroup does, and nothing else does.
+    let other = |barrier: &str| {
+        format!("let i = group.x * 64u + local; y[i] = x[i]; {barrier}(); let other = y[i ^ 1u]; {barrier}(); y[i] = other;")
+    };
+    let swapped = run(&other("storageBarrier"));
+    assert!(swapped.iter().enumerate().all(|(i, value)| *value == (i ^ 1) as f32), "{swapped:?}");
+    assert_fault(&other("workgroupBarrier"), "of an output that invocation");
+    assert_fault("y[local] = 1.0; storageBarrier(); y[local] = 2.0;", "wrote too");
 }
 
 #[test]

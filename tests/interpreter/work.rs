@@ -97,6 +97,9 @@ impl Work<'_> {
             let b = self.a_band(2, 68, [beside, beside], Layout::Rows, F32)?;
             self.banded(&format!("{ring:?}, fours"), &banded_matmul(&a, &b, ring)?)?;
         }
+        // Wide ones, in halves on matrix units.
+        let (a, b) = (self.a_band(1, 80, [48, 52], Layout::Rows, F32)?, self.a_band(2, 80, [50, 46], Layout::Rows, F32)?);
+        self.banded("wide, fours", &banded_matmul(&a, &b, Semiring::Sum)?)?;
         // The scales of (logsumexp, +) by wider and wider rows.
         for cols in [9, 33, 65, 129] {
             let (a, b) = (self.a_dense(5, [1, 10, cols], F32)?, self.a_dense(6, [1, cols, 10], F32)?);

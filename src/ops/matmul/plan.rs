@@ -1,6 +1,6 @@
 //! Which kernel runs a product, and how it is cut into workgroups.
 
-use super::{LOG, MAX, PRODMAX, SUM, cropped, fours, narrow, warpgroups};
+use super::{LOG, MAX, PRODMAX, SUM, cropped, fours, halves, narrow, warpgroups};
 use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
 use crate::{Dtype, Layout, Semiring};
@@ -53,7 +53,7 @@ impl Plan {
         if !device.is_cpu()
             && is_whole(a, b, c)
             && [a, b].iter().all(by_four)
-            && let Some(plan) = fours::plan(a, b, c, ring).or_else(|| narrow::plan(a, b, c, ring))
+            && let Some(plan) = halves::plan(a, b, c, ring).or_else(|| fours::plan(a, b, c, ring)).or_else(|| narrow::plan(a, b, c, ring))
         {
             return plan;
         }

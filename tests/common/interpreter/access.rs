@@ -6,7 +6,7 @@ use naga::{AddressSpace, AtomicFunction, Expression, GlobalVariable, Handle, Typ
 
 use super::machine::{Frame, Machine};
 use super::mask::Mask;
-use super::memory::{Buffer, Who};
+use super::memory::{Buffer, Who, Writer};
 use super::types::{components, element, elements, places, scalar};
 use super::value::{OUTSIDE, Pointer, Value, Variable, Words};
 
@@ -197,9 +197,9 @@ impl<'a> Machine<'a> {
         self.fail(lane, &format!("access outside of {name}"))
     }
 
-    /// The number of an invocation in the launch.
-    fn number(&self, lane: usize) -> u32 {
-        self.group * self.lanes as u32 + lane as u32
+    fn writer(&self, lane: usize) -> Writer {
+        let lanes = self.lanes as u32;
+        Writer { number: self.group * lanes + lane as u32, lanes, round: self.storage_round }
     }
 
     /// A scalar of a buffer or of workgroup memory.
@@ -209,7 +209,7 @@ impl<'a> Machine<'a> {
             self.shared[global.index()].get_mut(at).map_or_else(outside, |cell| cell.read(now, atomic))
         } else {
             let buffer = self.launch.buffers[global.index()].as_ref();
-            buffer.map_or_else(|| Err("nothing is bound".into()), |buffer| buffer.read(at, self.number(lane), atomic))
+            buffer.map_or_else(|| Err("nothing is bound".into()), |buffer| buffer.read(at, self.writer(lane), atomic))
         };
         word.unwrap_or_else(|error| self.fail_at(global, lane, &error))
     }
@@ -217,7 +217,7 @@ impl<'a> Machine<'a> {
     pub fn write(&mut self, global: Handle<GlobalVariable>, at: usize, word: u32, lane: usize, who: Who, atomic: bool) {
         let done = if self.shared[global.index()].is_empty() {
             let buffer = self.launch.buffers[global.index()].as_ref();
-            buffer.map_or_else(|| Err("nothing is bound".into()), |buffer| buffer.write(at, word, self.number(lane), atomic))
+            buffer.map_or_else(|| Err("nothing is bound".into()), |buffer| buffer.write(at, word, self.writer(lane), atomic))
         } else {
             let now = self.touch(who, lane / 32);
             self.shared[global.index()].get_mut(at).map_or_else(outside, |cell| cell.write(word, now, atomic))
@@ -245,7 +245,7 @@ impl<'a> Machine<'a> {
                 self.fail_outside(*global, lane);
             }
             before[lane] = if self.shared[global.index()].is_empty() {
-                let (buffer, number) = (self.launch.buffers[global.index()].as_ref(), self.number(lane));
+                let (buffer, number) = (self.launch.buffers[global.index()].as_ref(), self.writer(lane));
                 let update = |buffer: &Buffer<'_>| buffer.update(at as usize, |old| change(old, operand), number);
                 buffer.map_or_else(|| Err("nothing is bound".into()), update).unwrap_or_else(|error| self.fail_at(*global, lane, &error))
             } else {

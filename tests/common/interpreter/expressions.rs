@@ -48,6 +48,9 @@ impl<'a> Machine<'a> {
             Expression::Binary { op, left, right } => {
                 let scalar = self.scalar(frame, left);
                 let (left, right) = (self.value(frame, left, mask), self.value(frame, right, mask));
+                if let Value::Tiles(tiles) = &*left {
+                    return Arc::new(Value::Tiles(self.combine_tiles(op, tiles, &right, mask)));
+                }
                 let (left, right) = (left.words(), right.words());
                 if arithmetic::divides(op, scalar) {
                     self.check_divisor(right, mask);

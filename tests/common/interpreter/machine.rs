@@ -33,6 +33,8 @@ pub struct Machine<'a> {
     /// Barriers so far: of the workgroup, and of each subgroup.
     round: u32,
     subrounds: [u32; Mask::MOST / 32],
+    /// Those of the workgroup that order what is written to storage.
+    pub storage_round: u32,
     /// What is being done, for messages.
     pub at: Span,
 }
@@ -78,6 +80,7 @@ impl<'a> Machine<'a> {
             private: private.collect(),
             round: 1,
             subrounds: [0; Mask::MOST / 32],
+            storage_round: 0,
             at: Span::UNDEFINED,
         }
     }
@@ -142,6 +145,7 @@ impl<'a> Machine<'a> {
             self.fail(lane, "a barrier in control flow that is not uniform in the workgroup");
         }
         self.round += 1;
+        self.storage_round += u32::from(barrier.contains(Barrier::STORAGE));
     }
 
     /// Runs a function for the invocations in `mask`.

@@ -2,11 +2,11 @@
 
 /// Invocations of a workgroup, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Mask([u64; 4]);
+pub struct Mask([u64; 8]);
 
 impl Mask {
-    /// The most invocations a workgroup may have; WebGPU's default limit too.
-    pub const MOST: usize = 256;
+    /// The most invocations a workgroup may have.
+    pub const MOST: usize = 512;
 
     pub fn first(count: usize) -> Self {
         let mut mask = Self::default();
@@ -23,7 +23,7 @@ impl Mask {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
+        self.0 == [0; 8]
     }
 
     pub fn and(self, other: Self) -> Self {
@@ -44,7 +44,7 @@ impl Mask {
     }
 
     pub fn lanes(self) -> impl Iterator<Item = usize> {
-        (0..4).flat_map(move |n| {
+        (0..8).flat_map(move |n| {
             let mut bits = self.0[n];
             std::iter::from_fn(move || {
                 let lane = (bits != 0).then(|| n * 64 + bits.trailing_zeros() as usize)?;

@@ -1,8 +1,10 @@
 //! The memories of a launch, which watch what is done to them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use half::f16;
+
+use super::mask::Mask;
 
 /// A buffer, in units of the scalar that it holds. Halves are read and written as the `f32` they equal.
 pub enum Buffer<'a> {
@@ -14,9 +16,34 @@ pub enum Buffer<'a> {
 pub struct Output {
     /// A word for each unit.
     cells: Vec<AtomicU32>,
-    /// Who has written it: 1 + the number of the invocation in the launch.
-    writers: Vec<AtomicU32>,
+    /// Who has written it: 0, or the bits of a [`Writer`].
+    writers: Vec<AtomicU64>,
     unit: u32,
+}
+
+/// An invocation at work on an output.
+#[derive(Clone, Copy)]
+pub struct Writer {
+    /// Its number in the launch.
+    pub number: u32,
+    /// Invocations of its workgroup.
+    pub lanes: u32,
+    /// Barriers of the workgroup so far that order what is written to storage.
+    pub round: u32,
+}
+
+impl Writer {
+    fn bits(self) -> u64 {
+        u64::from(self.round) << 32 | u64::from(self.number + 1)
+    }
+
+    /// The number of an invocation whose doing isn't ordered with this one's, if it did what these bits say.
+    fn races(self, before: u64) -> Option<u32> {
+        let (number, round) = (before as u32, (before >> 32) as u32);
+        let (number, own) = (number.checked_sub(1)?, self.number);
+        let ordered = number == own || number / self.lanes == own / self.lanes && round < self.round;
+        (!ordered).then_some(number)
+    }
 }
 
 fn unpack(words: &[u32], unit: u32, at: usize) -> Option<u32> {
@@ -30,7 +57,7 @@ impl Output {
     pub fn new(words: &[u32], unit: u32) -> Self {
         let count = words.len() * 4 / unit as usize;
         let cells = (0..count).map(|n| AtomicU32::new(unpack(words, unit, n).unwrap_or(0))).collect();
-        Self { cells, writers: (0..count).map(|_| AtomicU32::new(0)).collect(), unit }
+        Self { cells, writers: (0..count).map(|_| AtomicU64::new(0)).collect(), unit }
     }
 
     pub fn into_words(self, words: &mut [u32]) {
@@ -62,36 +89,36 @@ impl Buffer<'_> {
         format!("access outside a buffer: scalar {at} of {}", self.len())
     }
 
-    pub fn read(&self, at: usize, who: u32, atomic: bool) -> Result<u32, String> {
+    pub fn read(&self, at: usize, who: Writer, atomic: bool) -> Result<u32, String> {
         match self {
             Self::Read { words, unit } => unpack(words, *unit, at).ok_or_else(|| self.outside(at)),
             Self::Write(output) => {
                 let cell = output.cells.get(at).ok_or_else(|| self.outside(at))?;
-                let writer = output.writers[at].load(Ordering::Relaxed);
-                if !atomic && ![0, who + 1].contains(&writer) {
-                    return Err(format!("reads scalar {at} of an output that invocation {} of the launch wrote", writer - 1));
+                let before = output.writers[at].load(Ordering::Relaxed);
+                if let Some(other) = who.races(before).filter(|_| !atomic) {
+                    return Err(format!("reads scalar {at} of an output that invocation {other} of the launch wrote"));
                 }
                 Ok(cell.load(Ordering::Relaxed))
             }
         }
     }
 
-    pub fn write(&self, at: usize, value: u32, who: u32, atomic: bool) -> Result<(), String> {
+    pub fn write(&self, at: usize, value: u32, who: Writer, atomic: bool) -> Result<(), String> {
         let Self::Write(output) = self else { unreachable!("naga's validation: inputs are not written") };
         let cell = output.cells.get(at).ok_or_else(|| self.outside(at))?;
-        let before = output.writers[at].swap(who + 1, Ordering::Relaxed);
-        if !atomic && ![0, who + 1].contains(&before) {
-            return Err(format!("writes scalar {at} of an output that invocation {} of the launch wrote too", before - 1));
+        let before = output.writers[at].swap(who.bits(), Ordering::Relaxed);
+        if let Some(other) = who.races(before).filter(|_| !atomic) {
+            return Err(format!("writes scalar {at} of an output that invocation {other} of the launch wrote too"));
         }
         cell.store(value, Ordering::Relaxed);
         Ok(())
     }
 
     /// Changes a word at once, and returns what it was.
-    pub fn update(&self, at: usize, change: impl Fn(u32) -> u32, who: u32) -> Result<u32, String> {
+    pub fn update(&self, at: usize, change: impl Fn(u32) -> u32, who: Writer) -> Result<u32, String> {
         let Self::Write(output) = self else { unreachable!("naga's validation: inputs are not written") };
         let cell = output.cells.get(at).ok_or_else(|| self.outside(at))?;
-        output.writers[at].store(who + 1, Ordering::Relaxed);
+        output.writers[at].store(who.bits(), Ordering::Relaxed);
         // The closure always gives a value.
         Ok(cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |value| Some(change(value))).unwrap_or(0))
     }
@@ -107,7 +134,7 @@ pub struct Touch {
     pub who: Who,
 }
 
-/// An invocation's number, or 256 + a subgroup's for several of its invocations or all together, or several subgroups.
+/// An invocation's number, or [`Mask::MOST`] + a subgroup's for several of its invocations or all together, or several subgroups.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Who(u16);
 
@@ -119,15 +146,15 @@ impl Who {
     }
 
     pub fn subgroup(number: usize) -> Self {
-        Self(256 + number as u16)
+        Self((Mask::MOST + number) as u16)
     }
 
     fn is_lane(self) -> bool {
-        self.0 < 256
+        usize::from(self.0) < Mask::MOST
     }
 
     fn number(self) -> u16 {
-        if self.is_lane() { self.0 / 32 } else { self.0 - 256 }
+        if self.is_lane() { self.0 / 32 } else { self.0 - Mask::MOST as u16 }
     }
 }
 

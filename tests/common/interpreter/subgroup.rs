@@ -1,12 +1,12 @@
 //! What the 32 invocations of a subgroup do together: cooperative matrices, votes and exchanges.
 
-use naga::{CollectiveOperation, CooperativeData, Expression, GatherMode, Handle, ScalarKind, SubgroupOperation};
+use naga::{BinaryOperator, CollectiveOperation, CooperativeData, Expression, GatherMode, Handle, ScalarKind, SubgroupOperation};
 
 use super::machine::{Frame, Machine};
 use super::mask::Mask;
 use super::memory::Who;
 use super::types::{components, scalar};
-use super::value::{OUTSIDE, Pointer, Tile, Variable, Words};
+use super::value::{OUTSIDE, Pointer, Tile, Value, Variable, Words};
 
 /// Rows and columns of a cooperative matrix.
 const SIZE: usize = 16;
@@ -33,7 +33,8 @@ impl<'a> Machine<'a> {
         let target = self.target(frame, data.pointer);
         // The stride counts what the pointer points to.
         let wide = components(&self.program.module, &target);
-        let pointer = self.value(frame, data.pointer, mask).pointer().clone();
+        // naga does not emit it where it stands, so what it was in another turn of a loop says nothing.
+        let pointer = self.compute(frame, data.pointer, mask).pointer().clone();
         let stride = self.value(frame, data.stride, mask);
         let stride = self.agreed(stride.words(), subgroup, "a stride") as usize * wide;
         let start = self.agreed(&pointer.offset, subgroup, "a place");
@@ -89,6 +90,23 @@ impl<'a> Machine<'a> {
             }
         }
         sums
+    }
+
+    /// Two matrices added, or one times a number.
+    pub fn combine_tiles(&mut self, op: BinaryOperator, left: &[Tile], right: &Value, mask: Mask) -> Vec<Tile> {
+        let mut tiles = left.to_vec();
+        for subgroup in self.subgroups(mask, "arithmetic") {
+            let own = &mut tiles[subgroup];
+            match (op, right) {
+                (BinaryOperator::Add, Value::Tiles(right)) => own.iter_mut().zip(&right[subgroup]).for_each(|(x, y)| *x += y),
+                (BinaryOperator::Multiply, Value::Words(words)) => {
+                    let factor = f32::from_bits(self.agreed(words, subgroup, "a factor"));
+                    own.iter_mut().for_each(|x| *x *= factor);
+                }
+                _ => self.fail(subgroup * 32, &format!("the interpreter has no {op:?} of cooperative matrices")),
+            }
+        }
+        tiles
     }
 
     pub fn gather(&mut self, frame: &mut Frame<'a>, mode: GatherMode, argument: Handle<Expression>, mask: Mask) -> Words {

@@ -174,3 +174,45 @@ fn one_value_anywhere_in_fours() {
         }
     }
 }
+
+/// Values of every size, side by side or not. Where matrix units take f32 in halves, these hold what is near the largest value.
+#[test]
+fn values_of_every_size() {
+    type Change = fn(usize, usize, f32) -> f32;
+    let changes: [(&str, Change, Change); 9] = [
+        ("rows ever smaller", |i, _, x| x * 2f32.powi(-(i as i32) / 2), |_, _, x| x),
+        ("columns ever larger", |_, _, x| x, |_, j, x| x * 2f32.powi(j as i32 / 3)),
+        (
+            "everywhere else",
+            |i, j, x| x * 2f32.powi((i * 37 + j * 11) as i32 % 61 - 30),
+            |p, j, x| x * 2f32.powi((p * 7 + j) as i32 % 50 - 40),
+        ),
+        ("one far larger", |i, j, x| if (i, j) == (70, 75) { x * 1e12 } else { x }, |p, j, x| if (p, j) == (9, 30) { x * 1e6 } else { x }),
+        ("large by small", |_, _, x| x * 1e30, |_, _, x| x * 1e-30),
+        ("almost as small as f32 has", |_, _, x| x * 1e-33, |_, _, x| x * 3.0),
+        ("few but 0", |i, j, x| if (i + j) % 9 == 0 { x } else { 0.0 }, |p, j, x| if p.abs_diff(j) < 2 { x } else { 0.0 }),
+        ("all 0", |_, _, _| 0.0, |_, _, x| x),
+        (
+            "not finite",
+            |i, j, x| if (i, j) == (20, 21) { f32::INFINITY } else { x },
+            |p, j, x| if (p, j) == (90, 80) { f32::NAN } else { x },
+        ),
+    ];
+    for (n, ([a, b], [rows, inner, cols])) in [([129, 129], [132, 120, 140]), ([101, 97], [76, 96, 80])].into_iter().enumerate() {
+        let case = Case { name: "sizes", batch: 1 + n, rows, inner, cols, a: (a / 8 * 4, a - 1 - a / 8 * 4), b: band(b, n) };
+        let (a, b) = operands(&case, 40 + n as u64);
+        for tested in with_interpreter().filter(|tested| tested.variant == Variant::Default) {
+            for (name, of_a, of_b) in changes {
+                let change = |host: &Host, change: Change| {
+                    let old = host.clone();
+                    host.with(move |batch, i, j| old.entry(batch, i, j).map(|x| change(i, j, x as f32)))
+                };
+                let (a, b) = (change(&a, of_a), change(&b, of_b));
+                let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                let what = format!("{}: {name}, {case:?}", tested.label);
+                check_banded(&what, &banded_matmul(&left, &right, Semiring::Sum).unwrap(), &a, &b, Semiring::Sum, &Rows::All);
+            }
+        }
+    }
+}
