@@ -5,7 +5,7 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 
 // C = A·B in f32 on matrix units, which take f16: C is the whole product of two wide bands. A value times a power of two is the sum of
 // two halves, high + low / 2048, which hold 22 of its 24 bits, and a product is three of theirs; that of both low ones is below 2⁻²² of it.
-// A sum is within 2 (k + 6) · 2⁻²⁴ · Σ |term|. As in matmul.fours.wgsl, rows lie in fours, and columns count from where p's row of B begins.
+// A sum of k terms is within 2 (k + 8) · 2⁻²⁴ · Σ |term|. As in matmul.fours.wgsl, rows lie in fours, and columns count from where p's row of B begins.
 //
 //      p →                        window →
 //   i  x x x x . . . .   x x x x . . .      A subgroup has 16 rows, and so many p of A a step. The window has TILES tiles of 16

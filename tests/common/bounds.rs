@@ -27,12 +27,12 @@ impl Bound {
     }
 
     /// The same for a product of two bands on this device. Through wgpu, matrix units take f32 in halves, which costs as much as
-    /// 4 more terms.
+    /// 6 more terms.
     pub fn in_halves(mut self, device: &Device) -> Self {
         let info = device.info();
         let units = info.backend != "cuda" && info.features.iter().any(|feature| feature == "matrix units");
         if units && !device.options().portable {
-            self.terms += 4;
+            self.terms += 6;
         }
         self
     }

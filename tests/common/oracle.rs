@@ -106,8 +106,8 @@ pub fn check_banded(what: &str, got: &Banded, a: &Host, b: &Host, ring: Semiring
         |i, j| host.entry(0, i, j).is_some(),
         |[b, i, j], want, bound| {
             let value = data[slot(&shape, b, i, j)];
-            let bound = bound.in_halves(got.device());
-            check_value(value, want, bound.of(ring, want, shape.dtype), || format!("{what}: [{b}][{i}, {j}], {} terms", bound.terms));
+            let allowed = bound.in_halves(got.device()).of(ring, want, shape.dtype);
+            check_value(value, want, allowed, || format!("{what}: [{b}][{i}, {j}], {} terms", bound.terms));
         },
     );
     outside_holds_fill(what, &shape, &data);

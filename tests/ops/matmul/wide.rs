@@ -198,7 +198,8 @@ fn values_of_every_size() {
             |p, j, x| if (p, j) == (90, 80) { f32::NAN } else { x },
         ),
     ];
-    for (n, ([a, b], [rows, inner, cols])) in [([129, 129], [132, 120, 140]), ([101, 97], [76, 96, 80])].into_iter().enumerate() {
+    let cases = [([129, 129], [204, 196, 200]), ([101, 97], [76, 96, 80]), ([257, 113], [132, 140, 100])];
+    for (n, ([a, b], [rows, inner, cols])) in cases.into_iter().enumerate() {
         let case = Case { name: "sizes", batch: 1 + n, rows, inner, cols, a: (a / 8 * 4, a - 1 - a / 8 * 4), b: band(b, n) };
         let (a, b) = operands(&case, 40 + n as u64);
         for tested in with_interpreter().filter(|tested| tested.variant == Variant::Default) {
