@@ -31,13 +31,13 @@ override FOURS: i32 = TILES * 4;  // of columns in it
 override LANES: i32 = FOURS - 4;  // in a row of B, which has one value more
 override PITCH: i32 = FOURS + 2;  // of a staged row of B: all are in different banks
 override STAGE: i32 = PITCH * 16;
-const LINE = 4;                   // vec4s of 16 values
-const SUMS = 5;                   // and of 16 sums, with one that spreads the banks
+const LINE = 6;                   // vec4s of 16 values of A: 4, and two that spread the banks
+const SUMS = 5;                   // and of 16 sums, with one
 
 var<workgroup> high: array<vec4<f16>, STAGE>;
 var<workgroup> low: array<vec4<f16>, STAGE>;
-var<workgroup> a_high: array<vec4<f16>, 256>; // 16 × 16 of each subgroup
-var<workgroup> a_low: array<vec4<f16>, 256>;
+var<workgroup> a_high: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
+var<workgroup> a_low: array<vec4<f16>, 384>;
 var<workgroup> sums: array<vec4<f32>, 320>;   // 16 × 16 of each on their way out
 var<workgroup> largest_a: atomic<u32>;
 var<workgroup> largest_b: atomic<u32>;
@@ -59,12 +59,13 @@ fn split(x: vec4<f32>, scale: f32) -> Halves {
     // Compilers take a value that is narrowed and widened for the value itself, unless something is added between.
     let h = vec4<f16>(y) + vec4(zero);
     let rest = fma(vec4<f32>(h), vec4(-LOW), x * (scale * LOW));
-    tiny = min(tiny, least((bitcast<vec4<u32>>(y) << vec4(1u)) - vec4(1u)));
+    let size = (bitcast<vec4<u32>>(y) << vec4(1u)) - vec4(1u);
+    tiny = min(min(tiny, size.x), size.y);
+    tiny = min(min(tiny, size.z), size.w);
     odd = fma(h, vec4(zero), odd);
     return Halves(h, vec4<f16>(rest));
 }
 
-fn least(x: vec4<u32>) -> u32 { return min(min(x.x, x.y), min(x.z, x.w)); }
 fn largest(x: vec4<f32>) -> f32 { return max(max(abs(x.x), abs(x.y)), max(abs(x.z), abs(x.w))); }
 
 // The power of two that takes a value of these bits to 2¹³ … 2¹⁴, as far as f32 has one LOW times as large. f16 holds 4 times as much,
@@ -87,7 +88,7 @@ fn into_stage(at: i32, x: vec4<f32>, scale: f32) {
 fn plus(e: Sums, x: Left, x_low: Left, place: i32) -> Sums {
     let y = coopLoadT<Right>(&high[4 * place], u32(PITCH));
     let y_low = coopLoadT<Right>(&low[4 * place], u32(PITCH));
-    return coopMultiplyAdd(x, y, e) + coopMultiplyAdd(x_low, y, coopMultiplyAdd(x, y_low, Sums())) * (1.0 / LOW);
+    return coopMultiplyAdd(x, y, e) + coopMultiplyAdd(x, y_low, coopMultiplyAdd(x_low, y, Sums())) * (1.0 / LOW);
 }
 
 // What a four holds of a row of A that begins `d` values before it, and 0.
@@ -216,7 +217,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
             let first = split(x0, a_scale);
             let eighth = split(x8, a_scale);
-            let to = own_a + lane;
+            let to = own_a + line * LINE + four;
             subgroupBarrier();
             a_high[to] = first.high;
             a_low[to] = first.low;
