@@ -204,6 +204,10 @@ fn values_of_every_size() {
         let (a, b) = operands(&case, 40 + n as u64);
         for tested in with_interpreter().filter(|tested| tested.variant == Variant::Default) {
             for (name, of_a, of_b) in changes {
+                // On CUDA the least of a value's three parts is subnormal there, and lost.
+                if tested.info.backend == "cuda" && name.starts_with("almost") {
+                    continue;
+                }
                 let change = |host: &Host, change: Change| {
                     let old = host.clone();
                     host.with(move |batch, i, j| old.entry(batch, i, j).map(|x| change(i, j, x as f32)))
