@@ -292,7 +292,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if front == TILES { front = 0; }
     }
 
-    // Values that halves do not hold are rare, and what comes of them is looked at in memory.
+    // Values that halves do not hold are rare, and what comes of them is looked at in memory: those below 2⁻¹⁴, whose bits are half of this.
     if (tiny < 0x71000000u) | !all(odd == vec4(f16(0.0))) { atomicStore(&doubtful, 1u); }
     workgroupBarrier();
     let doubt = atomicLoad(&doubtful);
