@@ -25,7 +25,6 @@ alias Sums = coop_mat16x16<f32, C>;
 
 const GROUP = 128;
 const ROWS = 64;                  // of a workgroup, 16 to a subgroup
-const LOW = 2048.0;               // what lower halves are times
 override TILES: i32 = 9;          // of the window, at most 9
 override FOURS: i32 = TILES * 4;  // of columns in it
 override LANES: i32 = FOURS - 4;  // in a row of B, which has one value more
@@ -43,41 +42,6 @@ var<workgroup> largest_a: atomic<u32>;
 var<workgroup> largest_b: atomic<u32>;
 var<workgroup> doubtful: atomic<u32>;
 
-// ---- Halves ----
-
-var<private> zero: f16;      // which no compiler knows to be 0
-var<private> tiny: u32;      // the least |value| of all but 0: twice its bits, less one
-var<private> odd: vec4<f16>; // not 0 if one was infinite or NaN, in f16
-
-struct Halves {
-    high: vec4<f16>,
-    low: vec4<f16>,
-}
-
-fn split(x: vec4<f32>, scale: f32) -> Halves {
-    let y = x * scale;
-    // Compilers take a value that is narrowed and widened for the value itself, unless something is added between.
-    let h = vec4<f16>(y) + vec4(zero);
-    let rest = fma(vec4<f32>(h), vec4(-LOW), x * (scale * LOW));
-    let size = (bitcast<vec4<u32>>(y) << vec4(1u)) - vec4(1u);
-    tiny = min(min(tiny, size.x), size.y);
-    tiny = min(min(tiny, size.z), size.w);
-    odd = fma(h, vec4(zero), odd);
-    return Halves(h, vec4<f16>(rest));
-}
-
-fn largest(x: vec4<f32>) -> f32 { return max(max(abs(x.x), abs(x.y)), max(abs(x.z), abs(x.w))); }
-
-// The power of two that takes a value of these bits to 2¹³ … 2¹⁴, as far as f32 has one LOW times as large. f16 holds 4 times as much,
-// and all of its digits from 2⁻¹⁴ on.
-fn scale_for(bits: u32) -> f32 {
-    let exponent = bits >> 23u;
-    if (exponent == 0u) | (exponent >= 255u) { return 1.0; }
-    return bitcast<f32>(min(242u, 267u - exponent) << 23u);
-}
-
-fn inverse(power: f32) -> f32 { return bitcast<f32>((254u << 23u) - bitcast<u32>(power)); }
-
 fn into_stage(at: i32, x: vec4<f32>, scale: f32) {
     let halves = split(x, scale);
     high[at] = halves.high;
@@ -89,12 +53,6 @@ fn plus(e: Sums, x: Left, x_low: Left, place: i32) -> Sums {
     let y = coopLoadT<Right>(&high[4 * place], u32(PITCH));
     let y_low = coopLoadT<Right>(&low[4 * place], u32(PITCH));
     return coopMultiplyAdd(x, y, e) + coopMultiplyAdd(x, y_low, coopMultiplyAdd(x_low, y, Sums())) * (1.0 / LOW);
-}
-
-// What a four holds of a row of A that begins `d` values before it, and 0.
-fn of_row(four: vec4<f32>, d: i32) -> vec4<f32> {
-    let n = vec4(d) + vec4(0, 1, 2, 3);
-    return select(vec4(0.0), four, (n >= vec4(0)) & (n <= vec4(params.a_lower + params.a_upper)));
 }
 
 @compute @workgroup_size(GROUP)
@@ -212,8 +170,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         if mine {
             if (own == 0) | (own >= last - 1) {
-                x0 = of_row(x0, d + 16 * own);
-                x8 = of_row(x8, d + 16 * own - 8);
+                x0 = of_row(x0, d + 16 * own, a_stride);
+                x8 = of_row(x8, d + 16 * own - 8, a_stride);
             }
             let first = split(x0, a_scale);
             let eighth = split(x8, a_scale);
@@ -298,57 +256,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let doubt = atomicLoad(&doubtful);
     if doubt == 0u { return; }
     storageBarrier();
-    look_again(i32(local), i0, a0, b0, c0, 64.0 * back * and_back);
-}
-
-// Tile `m` of a subgroup's 16 rows leaves: four columns of row `line` and of 8 rows on, which are stored at `to` in fours.
-fn leave(sums0: vec4<f32>, sums8: vec4<f32>, row: i32, line: i32, m: i32, four: i32, to: i32) {
-    let c_stride = params.c_lower + params.c_upper;
-    let j = row - params.c_lower + 16 * m;
-    if (m > 0) & (16 * m + 15 <= c_stride) & (j >= 0) & (j + 16 <= params.cols) & (row + 16 <= params.rows) {
-        c[to] = sums0;
-        c[to + 2 * c_stride] = sums8;
-        return;
-    }
-    leave_edge(sums0, row + line, 16 * m + 4 * four - line, to);
-    leave_edge(sums8, row + line + 8, 16 * m + 4 * four - line - 8, to + 2 * c_stride);
-}
-
-// What of them is in row i, in which they would begin at place `place`; with the fill for columns that the matrix lacks.
-fn leave_edge(values: vec4<f32>, i: i32, place: i32, to: i32) {
-    if i >= params.rows { return; }
-    let n = vec4(place) + vec4(0, 1, 2, 3);
-    let j = n + vec4(i - params.c_lower);
-    let value = select(vec4(params.fill), values, (j >= vec4(0)) & (j < vec4(params.cols)));
-    let here = (n >= vec4(0)) & (n <= vec4(params.c_lower + params.c_upper));
-    if here.x { c[to].x = value.x; }
-    if here.y { c[to].y = value.y; }
-    if here.z { c[to].z = value.z; }
-    if here.w { c[to].w = value.w; }
-}
-
-// ---- What halves do not hold ----
-
-// Each entry of the workgroup's is computed by the definition if it isn't finite, or so small that what was lost may count. Scaled, a
-// value below 2⁻¹⁴ loses at most 2⁻³⁶, and none is beyond 2¹⁶: k terms lose at most k · 2⁻¹⁹, which is k · 2⁻²⁵ of a sum of 2⁶.
-fn look_again(local: i32, i0: i32, a0: i32, b0: i32, c0: i32, least: f32) {
-    let width = params.c_lower + params.c_upper + 1;
-    for (var n = local; n < ROWS * width; n += GROUP) {
-        let i = i0 + n / width;
-        let j = i - params.c_lower + n % width;
-        if (i >= params.rows) | (j < 0) | (j >= params.cols) { continue; }
-        let at = c0 + i0 * width + n;
-        let size = abs(c[at / 4][at % 4]);
-        if !((size >= least) & (size <= 3.4028234e38)) { c[at / 4][at % 4] = exact(a0, b0, i, j); }
-    }
-}
-
-fn exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
-    var sum = 0.0;
-    for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        let x = a0 + a_index(i, p);
-        let y = b0 + b_index(p, j);
-        sum = fma(a[x / 4][x % 4], b[y / 4][y % 4], sum);
-    }
-    return sum;
+    look_again(i32(local), i0, 0, c_stride + ROWS, a0, b0, c0, 64.0 * back * and_back);
 }

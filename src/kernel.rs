@@ -48,11 +48,17 @@ impl Kernel {
             || ["matmul.narrow.", "matmul.fours.", "matmul.cooperative.halves"].iter().any(|kernels| self.name.starts_with(kernels))
     }
 
-    /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/guards/vulkan.rs`): those that were measured to gain.
+    /// Whether drivers are told not to guard its access to buffers (`src/device/wgpu/hints/vulkan.rs`): those that were measured to gain.
     /// Others took up to 13% longer without; NVIDIA's compiler may then compute addresses in 64 bits.
     pub fn is_unguarded(&self) -> bool {
         let gain = ["matmul.fours.", "matmul.log", "matmul.prodmax", "matmul.cooperative.band", "matmul.cooperative.halves"];
         gain.iter().any(|kernels| self.name.starts_with(kernels))
+    }
+
+    /// Whether drivers are told not to unroll its loops (same file). NVIDIA's writes eight steps of these out, which its cache for
+    /// instructions doesn't hold; of the other kernels it makes the same either way.
+    pub fn keeps_loops(&self) -> bool {
+        self.name == "matmul.cooperative.halves.tiles"
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -153,6 +159,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::narrow::PRODMAX,
     &matmul::fours::PRODMAX,
     &matmul::halves::KERNEL,
+    &matmul::halves::TILES,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

@@ -3,7 +3,7 @@
 mod adapter;
 mod fault;
 mod groups;
-mod guards;
+mod hints;
 mod pool;
 mod record;
 
@@ -74,7 +74,7 @@ impl Wgpu {
     fn from_adapter(index: usize, adapter: &wgpu::Adapter, options: Options) -> Result<Self> {
         let mut info = describe(index, adapter);
         let descriptor = Self::descriptor(adapter, options);
-        let opened = if options.checked { None } else { guards::open(adapter, &descriptor) };
+        let opened = if options.checked { None } else { hints::open(adapter, &descriptor) };
         let (device, queue) = opened
             .map_or_else(|| pollster::block_on(adapter.request_device(&descriptor)), Ok)
             .map_err(|error| Error::Backend { device: info.label(), message: error.to_string() })?;

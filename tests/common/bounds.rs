@@ -26,8 +26,8 @@ impl Bound {
         self
     }
 
-    /// The same for a product of two bands on this device. Through wgpu, matrix units take f32 in halves, which costs as much as
-    /// 6 more terms.
+    /// The same for a sum over two bands of more than 96 diagonals on this device. Through wgpu, matrix units take f32 in halves, which
+    /// costs as much as 6 more terms.
     pub fn in_halves(mut self, device: &Device) -> Self {
         let info = device.info();
         let units = info.backend != "cuda" && info.features.iter().any(|feature| feature == "matrix units");

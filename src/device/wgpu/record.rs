@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::groups::Groups;
 use super::pool::Memory;
-use super::{Launch, Options, guards, translate};
+use super::{Launch, Options, hints, translate};
 use crate::Result;
 use crate::device::launch::Compiled;
 use crate::expr::Expr;
@@ -195,7 +195,7 @@ impl Recorder {
             compilation_options: wgpu::PipelineCompilationOptions { constants: launch.constants, zero_initialize_workgroup_memory: false },
             cache: None,
         };
-        let pipeline = guards::making(kernel.is_unguarded(), || self.device.create_compute_pipeline(&descriptor));
+        let pipeline = hints::making(kernel, || self.device.create_compute_pipeline(&descriptor));
         match pollster::block_on(scope.pop()) {
             Some(error) => {
                 self.recover();

@@ -175,6 +175,31 @@ fn one_value_anywhere_in_fours() {
     }
 }
 
+/// Tiles of C that stand still, on matrix units where there are some: at the matrix's ends and in its middle, with rows that begin and
+/// end everywhere in a step.
+#[test]
+fn tiles_in_halves() {
+    let cases = [
+        ((1, [320, 320, 320]), (64, 68), (64, 68)),
+        ((2, [196, 260, 130]), (96, 96), (131, 6)),
+        ((1, [400, 640, 515]), (-60, 300), (256, 256)),
+        ((2, [132, 72, 460]), (20, 100), (-10, 240)),
+        ((1, [256, 200, 60]), (256, 260), (200, 61)),
+        ((3, [16, 16, 33]), (128, 128), (90, 130)),
+        ((1, [700, 28, 40]), (512, 512), (80, 80)),
+    ];
+    for tested in with_interpreter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, ((batch, [rows, inner, cols]), a, b)) in cases.into_iter().enumerate() {
+            let case = Case { name: "tiles", batch, rows, inner, cols, a, b };
+            let (a, b) = operands(&case, 60 + n as u64);
+            let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let what = format!("{}: {case:?}", tested.label);
+            check_banded(&what, &banded_matmul(&left, &right, Semiring::Sum).unwrap(), &a, &b, Semiring::Sum, &Rows::All);
+        }
+    }
+}
+
 /// Values of every size, side by side or not. Where matrix units take f32 in halves, these hold what is near the largest value.
 #[test]
 fn values_of_every_size() {
@@ -198,7 +223,7 @@ fn values_of_every_size() {
             |p, j, x| if (p, j) == (90, 80) { f32::NAN } else { x },
         ),
     ];
-    let cases = [([129, 129], [204, 196, 200]), ([101, 97], [76, 96, 80]), ([257, 113], [132, 140, 100])];
+    let cases = [([129, 129], [204, 196, 200]), ([101, 97], [76, 96, 80]), ([257, 113], [132, 140, 100]), ([133, 197], [140, 156, 150])];
     for (n, ([a, b], [rows, inner, cols])) in cases.into_iter().enumerate() {
         let case = Case { name: "sizes", batch: 1 + n, rows, inner, cols, a: (a / 8 * 4, a - 1 - a / 8 * 4), b: band(b, n) };
         let (a, b) = operands(&case, 40 + n as u64);

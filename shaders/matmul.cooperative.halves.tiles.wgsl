@@ -1,0 +1,244 @@
+enable f16;
+enable wgpu_cooperative_matrix;
+diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its number only
+
+
+// C = A·B in f32 on matrix units as in matmul.cooperative.halves.wgsl, for bands whose rows are too long for a window in registers:
+// C is cut into tiles of 64 rows × 128 columns, and a workgroup goes along the p that its tile sums over, 16 a step.
+//
+//      p →                       columns →
+//   i  x x x x x . . .   x x x x x . . .      A subgroup has half of the rows and half of the columns, 2 × 4 tiles of 16 × 16.
+//      . x x x x x . .   . x x x x x . .      Columns count from where C's first row begins, p from where A's does; so both are
+//      . . x x x x x .   . . x x x x x .      in fours as they are stored. What a four holds of a neighbouring row is masked in
+//      . . . x x x x x   . . . x x x x x      those steps alone that have an end of a row.
+
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
+
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sums = coop_mat16x16<f32, C>;
+
+const GROUP = 128;
+const ROWS = 64;     // of a workgroup
+const COLUMNS = 128;
+const PITCH = 34;    // vec4s of a staged row of B: 32, and two that spread the banks
+const LINE = 6;      // of 16 values of A: 4, and two
+const SUMS = 5;      // and of 16 sums, with one
+
+var<workgroup> b_high: array<vec4<f16>, 544>;
+var<workgroup> b_low: array<vec4<f16>, 544>;
+var<workgroup> a_high: array<vec4<f16>, 384>;
+var<workgroup> a_low: array<vec4<f16>, 384>;
+var<workgroup> sums: array<vec4<f32>, 320>;  // 16 × 16 of each subgroup on their way out
+var<workgroup> largest_a: atomic<u32>;
+var<workgroup> largest_b: atomic<u32>;
+var<workgroup> doubtful: atomic<u32>;
+
+fn b_into_stage(at: i32, x: vec4<f32>, scale: f32) {
+    let halves = split(x, scale);
+    b_high[at] = halves.high;
+    b_low[at] = halves.low;
+}
+
+fn a_into_stage(at: i32, x: vec4<f32>, scale: f32) {
+    let halves = split(x, scale);
+    a_high[at] = halves.high;
+    a_low[at] = halves.low;
+}
+
+// How a subgroup's tiles leave, one after the other, by way of workgroup memory.
+struct Leaving {
+    back: f32,     // from scaled values, in two steps, since one number may not do
+    and_back: f32,
+    own: i32,      // its place there
+    row: i32,      // its first row, and how many tiles after that one's first value in C its first column is
+    m: i32,
+    line: i32,     // the invocation's row and four of columns in a tile, and its place in C
+    four: i32,
+    to: i32,
+}
+
+fn tile_leaves(high: Sums, low: Sums, out: Leaving, down: i32, right: i32) {
+    let done = (high + low * (1.0 / LOW)) * out.back * out.and_back;
+    let at = out.own;
+    subgroupBarrier();
+    coopStoreT(done, &sums[at], u32(SUMS));
+    subgroupBarrier();
+    let held = at + out.line * SUMS + out.four;
+    let to = out.to + 4 * down * (params.c_lower + params.c_upper) + 4 * right;
+    leave(sums[held], sums[held + 8 * SUMS], out.row + 16 * down, out.line, out.m + right - down, out.four, to);
+}
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let index = group_index(group, groups);
+    if index >= params.batch * params.tiles { return; }
+    zero = f16(params.batch >> 31u);
+    let a_stride = params.a_lower + params.a_upper;
+    let b_stride = params.b_lower + params.b_upper;
+    let c_stride = a_stride + b_stride;
+    // Tiles in the middle of C's band sum over the most, so they come first.
+    let windows = (c_stride + ROWS + COLUMNS - 1) / COLUMNS;
+    let row_tiles = i32(params.tiles) / windows;
+    let batch = i32(index / params.tiles);
+    let tile = i32(index % params.tiles);
+    let rank = tile / row_tiles;
+    let away = (rank + 1) / 2;
+    let n0 = COLUMNS * (windows / 2 + select(away, -away, (rank & 1) != 0));
+    let i0 = tile % row_tiles * ROWS;
+    let p0 = i0 - params.a_lower;
+    let a0 = batch * a_len();
+    let b0 = batch * b_len();
+    let c0 = batch * c_len();
+    let lane = i32(local & 31u);
+    let subgroup = i32(subgroupBroadcastFirst(local >> 5u));
+    if local == 0u {
+        atomicStore(&largest_a, 0u);
+        atomicStore(&largest_b, 0u);
+        atomicStore(&doubtful, 0u);
+    }
+
+    // Steps in which both factors have something.
+    let begin = max(max(0, -p0 >> 4u), (n0 - b_stride) >> 4u);
+    let end = 1 + min(min((a_stride + ROWS - 1) >> 4u, (n0 + COLUMNS - 1) >> 4u), (params.inner - 1 - p0) >> 4u);
+
+    // Of B a subgroup brings four rows, of A an invocation four values of rows local / 4 and 32 more. Addresses that stay inside leave
+    // loads without a branch.
+    let own_row = 4 * subgroup;
+    let b_fours = b_stride / 4;
+    let b_last = i32(params.batch) * b_len() / 4 - 1;
+    var b_at = (b0 + (p0 + 16 * begin + own_row) * b_stride + p0 + n0) / 4 + lane;
+    let line = i32(local >> 2u);
+    let four = lane & 3;
+    let a_last = i32(params.batch) * a_len() / 4 - 1;
+    var a_at = (a0 + (i0 + line) * a_stride + i0) / 4 + 4 * begin + four;
+    let a_half = 8 * a_stride; // 32 rows
+    var v0 = b[clamp(b_at, 0, b_last)];
+    var v1 = b[clamp(b_at + b_fours, 0, b_last)];
+    var v2 = b[clamp(b_at + 2 * b_fours, 0, b_last)];
+    var v3 = b[clamp(b_at + 3 * b_fours, 0, b_last)];
+    var x0 = a[clamp(a_at, 0, a_last)];
+    var x1 = a[clamp(a_at + a_half, 0, a_last)];
+    {
+        // How large values are, by four of each of 64 rows of A, twice, and of 128 rows of B.
+        let of_a = (a0 + min(i0 + lane + 32 * (subgroup & 1), params.rows - 1) * (a_stride + 1)) / 4 + 1 + (subgroup >> 1u) * (a_stride / 8);
+        let p = clamp(p0 + 16 * begin + i32(local) * (end - begin) / 8, 0, params.inner - 1);
+        let of_b = (b0 + p * (b_stride + 1)) / 4 + 1 + i32(local) % 8 * (b_stride / 40);
+        let x = largest(a[clamp(of_a, 0, a_last)]);
+        let y = largest(b[clamp(of_b, 0, b_last)]);
+        workgroupBarrier();
+        let x_most = subgroupMax(x);
+        let y_most = subgroupMax(y);
+        if lane == 0 {
+            atomicMax(&largest_a, bitcast<u32>(x_most));
+            atomicMax(&largest_b, bitcast<u32>(y_most));
+        }
+        workgroupBarrier();
+    }
+    let a_scale = scale_for(atomicLoad(&largest_a));
+    let b_scale = scale_for(atomicLoad(&largest_b));
+    let back = inverse(max(a_scale, b_scale));
+    let and_back = inverse(min(a_scale, b_scale));
+
+    // Products of high halves, and of those with a low one.
+    var e00 = Sums(); var e01 = Sums(); var e02 = Sums(); var e03 = Sums();
+    var e10 = Sums(); var e11 = Sums(); var e12 = Sums(); var e13 = Sums();
+    var l00 = Sums(); var l01 = Sums(); var l02 = Sums(); var l03 = Sums();
+    var l10 = Sums(); var l11 = Sums(); var l12 = Sums(); var l13 = Sums();
+    tiny = 0xffffffffu;
+    odd = vec4(f16(0.0));
+    let of_a = (subgroup >> 1u) * 32 * LINE; // its rows, and its columns, in fours
+    let of_b = (subgroup & 1) * 16;
+    for (var s = begin; s < end; s++) {
+        workgroupBarrier();
+        let p = p0 + 16 * s;
+        let d = n0 - 16 * s; // of the first column in the step's first row of B
+        if (d < 15) | (d + COLUMNS > b_stride + 1) | (p < 0) | (p + 16 > params.inner) {
+            let n = d + 4 * lane - own_row;
+            let here = vec4(p + own_row) + vec4(0, 1, 2, 3);
+            let valid = (here >= vec4(0)) & (here < vec4(params.inner));
+            v0 = select(vec4(0.0), of_row(v0, n, b_stride), valid.xxxx);
+            v1 = select(vec4(0.0), of_row(v1, n - 1, b_stride), valid.yyyy);
+            v2 = select(vec4(0.0), of_row(v2, n - 2, b_stride), valid.zzzz);
+            v3 = select(vec4(0.0), of_row(v3, n - 3, b_stride), valid.wwww);
+        }
+        if (16 * s < ROWS - 1) | (16 * s + 15 > a_stride) {
+            let n = 16 * s + 4 * four - line;
+            x0 = of_row(x0, n, a_stride);
+            x1 = of_row(x1, n - 32, a_stride);
+        }
+        let b_to = own_row * PITCH + lane;
+        b_into_stage(b_to, v0, b_scale);
+        b_into_stage(b_to + PITCH, v1, b_scale);
+        b_into_stage(b_to + 2 * PITCH, v2, b_scale);
+        b_into_stage(b_to + 3 * PITCH, v3, b_scale);
+        let a_to = line * LINE + four;
+        a_into_stage(a_to, x0, a_scale);
+        a_into_stage(a_to + 32 * LINE, x1, a_scale);
+        workgroupBarrier();
+        b_at += 16 * b_fours;
+        a_at += 4;
+        v0 = b[clamp(b_at, 0, b_last)];
+        v1 = b[clamp(b_at + b_fours, 0, b_last)];
+        v2 = b[clamp(b_at + 2 * b_fours, 0, b_last)];
+        v3 = b[clamp(b_at + 3 * b_fours, 0, b_last)];
+        x0 = a[clamp(a_at, 0, a_last)];
+        x1 = a[clamp(a_at + a_half, 0, a_last)];
+        let x0_high = coopLoadT<Left>(&a_high[of_a], u32(LINE));
+        let x1_high = coopLoadT<Left>(&a_high[of_a + 16 * LINE], u32(LINE));
+        let x0_low = coopLoadT<Left>(&a_low[of_a], u32(LINE));
+        let x1_low = coopLoadT<Left>(&a_low[of_a + 16 * LINE], u32(LINE));
+        let y0 = coopLoadT<Right>(&b_high[of_b], u32(PITCH));
+        let y0_low = coopLoadT<Right>(&b_low[of_b], u32(PITCH));
+        e00 = coopMultiplyAdd(x0_high, y0, e00);
+        e10 = coopMultiplyAdd(x1_high, y0, e10);
+        l00 = coopMultiplyAdd(x0_high, y0_low, coopMultiplyAdd(x0_low, y0, l00));
+        l10 = coopMultiplyAdd(x1_high, y0_low, coopMultiplyAdd(x1_low, y0, l10));
+        let y1 = coopLoadT<Right>(&b_high[of_b + 4], u32(PITCH));
+        let y1_low = coopLoadT<Right>(&b_low[of_b + 4], u32(PITCH));
+        e01 = coopMultiplyAdd(x0_high, y1, e01);
+        e11 = coopMultiplyAdd(x1_high, y1, e11);
+        l01 = coopMultiplyAdd(x0_high, y1_low, coopMultiplyAdd(x0_low, y1, l01));
+        l11 = coopMultiplyAdd(x1_high, y1_low, coopMultiplyAdd(x1_low, y1, l11));
+        let y2 = coopLoadT<Right>(&b_high[of_b + 8], u32(PITCH));
+        let y2_low = coopLoadT<Right>(&b_low[of_b + 8], u32(PITCH));
+        e02 = coopMultiplyAdd(x0_high, y2, e02);
+        e12 = coopMultiplyAdd(x1_high, y2, e12);
+        l02 = coopMultiplyAdd(x0_high, y2_low, coopMultiplyAdd(x0_low, y2, l02));
+        l12 = coopMultiplyAdd(x1_high, y2_low, coopMultiplyAdd(x1_low, y2, l12));
+        let y3 = coopLoadT<Right>(&b_high[of_b + 12], u32(PITCH));
+        let y3_low = coopLoadT<Right>(&b_low[of_b + 12], u32(PITCH));
+        e03 = coopMultiplyAdd(x0_high, y3, e03);
+        e13 = coopMultiplyAdd(x1_high, y3, e13);
+        l03 = coopMultiplyAdd(x0_high, y3_low, coopMultiplyAdd(x0_low, y3, l03));
+        l13 = coopMultiplyAdd(x1_high, y3_low, coopMultiplyAdd(x1_low, y3, l13));
+    }
+
+    var out: Leaving;
+    out.back = back;
+    out.and_back = and_back;
+    out.own = subgroup * 16 * SUMS;
+    out.row = i0 + (subgroup >> 1u) * 32;
+    out.m = n0 / 16 + (subgroup & 1) * 4 - (subgroup >> 1u) * 2;
+    out.line = lane >> 2u;
+    out.four = four;
+    out.to = (c0 + (out.row + out.line) * c_stride + i0 + n0) / 4 + (subgroup & 1) * 16 + four;
+    tile_leaves(e00, l00, out, 0, 0);
+    tile_leaves(e01, l01, out, 0, 1);
+    tile_leaves(e02, l02, out, 0, 2);
+    tile_leaves(e03, l03, out, 0, 3);
+    tile_leaves(e10, l10, out, 1, 0);
+    tile_leaves(e11, l11, out, 1, 1);
+    tile_leaves(e12, l12, out, 1, 2);
+    tile_leaves(e13, l13, out, 1, 3);
+
+    // Values that halves do not hold are rare, and what comes of them is looked at in memory: those below 2⁻¹⁴, whose bits are half of this.
+    if (tiny < 0x71000000u) | !all(odd == vec4(f16(0.0))) { atomicStore(&doubtful, 1u); }
+    workgroupBarrier();
+    let doubt = atomicLoad(&doubtful);
+    if doubt == 0u { return; }
+    storageBarrier();
+    look_again(i32(local), i0, n0, COLUMNS, a0, b0, c0, 64.0 * back * and_back);
+}
