@@ -155,7 +155,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         workgroupBarrier();
         let p = p0 + 16 * s;
         let d = n0 - 16 * s; // of the first column in the step's first row of B
-        if (d < 15) | (d + COLUMNS > b_stride + 1) | (p < 0) | (p + 16 > params.inner) {
+        if (d <= 0) | (d + COLUMNS > b_stride + 1) | (p < 0) | (p + 16 > params.inner) {
             let n = d + 4 * lane - own_row;
             let here = vec4(p + own_row) + vec4(0, 1, 2, 3);
             let valid = (here >= vec4(0)) & (here < vec4(params.inner));
