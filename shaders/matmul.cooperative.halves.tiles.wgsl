@@ -12,10 +12,6 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 //      . . x x x x x .   . . x x x x x .      in fours as they are stored. What a four holds of a neighbouring row is masked in
 //      . . . x x x x x   . . . x x x x x      those steps alone that have an end of a row.
 
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
-
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 alias Sums = coop_mat16x16<f32, C>;
@@ -67,7 +63,7 @@ fn tile_leaves(high: Sums, low: Sums, out: Leaving, down: i32, right: i32) {
     coopStoreT(done, &sums[at], u32(SUMS));
     subgroupBarrier();
     let held = at + out.line * SUMS + out.four;
-    let to = out.to + 4 * down * (params.c_lower + params.c_upper) + 4 * right;
+    let to = out.to + 16 / UNIT * (down * (params.c_lower + params.c_upper) + right);
     leave(sums[held], sums[held + 8 * SUMS], out.row + 16 * down, out.line, out.m + right - down, out.four, to);
 }
 
@@ -107,27 +103,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // Of B a subgroup brings four rows, of A an invocation four values of rows local / 4 and 32 more. Addresses that stay inside leave
     // loads without a branch.
     let own_row = 4 * subgroup;
-    let b_fours = b_stride / 4;
-    let b_last = i32(params.batch) * b_len() / 4 - 1;
-    var b_at = (b0 + (p0 + 16 * begin + own_row) * b_stride + p0 + n0) / 4 + lane;
+    let b_row = b_stride / UNIT;
+    let b_last = i32(params.batch) * b_len() / UNIT - 1;
+    var b_at = (b0 + (p0 + 16 * begin + own_row) * b_stride + p0 + n0 + 4 * lane) / UNIT;
     let line = i32(local >> 2u);
     let four = lane & 3;
-    let a_last = i32(params.batch) * a_len() / 4 - 1;
-    var a_at = (a0 + (i0 + line) * a_stride + i0) / 4 + 4 * begin + four;
-    let a_half = 8 * a_stride; // 32 rows
-    var v0 = b[clamp(b_at, 0, b_last)];
-    var v1 = b[clamp(b_at + b_fours, 0, b_last)];
-    var v2 = b[clamp(b_at + 2 * b_fours, 0, b_last)];
-    var v3 = b[clamp(b_at + 3 * b_fours, 0, b_last)];
-    var x0 = a[clamp(a_at, 0, a_last)];
-    var x1 = a[clamp(a_at + a_half, 0, a_last)];
+    let a_last = i32(params.batch) * a_len() / UNIT - 1;
+    var a_at = (a0 + (i0 + line) * a_stride + i0 + 16 * begin + 4 * four) / UNIT;
+    let a_half = 32 / UNIT * a_stride;
+    var v0 = four_of_b(b_at, b_last);
+    var v1 = four_of_b(b_at + b_row, b_last);
+    var v2 = four_of_b(b_at + 2 * b_row, b_last);
+    var v3 = four_of_b(b_at + 3 * b_row, b_last);
+    var x0 = four_of_a(a_at, a_last);
+    var x1 = four_of_a(a_at + a_half, a_last);
     {
-        // How large values are, by four of each of 64 rows of A, twice, and of 128 rows of B.
-        let of_a = (a0 + min(i0 + lane + 32 * (subgroup & 1), params.rows - 1) * (a_stride + 1)) / 4 + 1 + (subgroup >> 1u) * (a_stride / 8);
+        // How large values are, by four of each row of A, twice, and of 128 of the rows of B.
+        let of_a = a0 + min(i0 + lane + 32 * (subgroup & 1), params.rows - 1) * (a_stride + 1) + (subgroup >> 1u) * (a_stride / 8) * 4;
         let p = clamp(p0 + 16 * begin + i32(local) * (end - begin) / 8, 0, params.inner - 1);
-        let of_b = (b0 + p * (b_stride + 1)) / 4 + 1 + i32(local) % 8 * (b_stride / 40);
-        let x = largest(a[clamp(of_a, 0, a_last)]);
-        let y = largest(b[clamp(of_b, 0, b_last)]);
+        let of_b = b0 + p * (b_stride + 1) + i32(local & 7u) * (b_stride / 40) * 4;
+        let x = largest(four_of_a(of_a / UNIT, a_last));
+        let y = largest(four_of_b(of_b / UNIT, b_last));
         workgroupBarrier();
         let x_most = subgroupMax(x);
         let y_most = subgroupMax(y);
@@ -178,14 +174,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         a_into_stage(a_to, x0, a_scale);
         a_into_stage(a_to + 32 * LINE, x1, a_scale);
         workgroupBarrier();
-        b_at += 16 * b_fours;
-        a_at += 4;
-        v0 = b[clamp(b_at, 0, b_last)];
-        v1 = b[clamp(b_at + b_fours, 0, b_last)];
-        v2 = b[clamp(b_at + 2 * b_fours, 0, b_last)];
-        v3 = b[clamp(b_at + 3 * b_fours, 0, b_last)];
-        x0 = a[clamp(a_at, 0, a_last)];
-        x1 = a[clamp(a_at + a_half, 0, a_last)];
+        b_at += 16 * b_row;
+        a_at += 16 / UNIT;
+        v0 = four_of_b(b_at, b_last);
+        v1 = four_of_b(b_at + b_row, b_last);
+        v2 = four_of_b(b_at + 2 * b_row, b_last);
+        v3 = four_of_b(b_at + 3 * b_row, b_last);
+        x0 = four_of_a(a_at, a_last);
+        x1 = four_of_a(a_at + a_half, a_last);
         let x0_high = coopLoadT<Left>(&a_high[of_a], u32(LINE));
         let x1_high = coopLoadT<Left>(&a_high[of_a + 16 * LINE], u32(LINE));
         let x0_low = coopLoadT<Left>(&a_low[of_a], u32(LINE));
@@ -224,7 +220,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     out.m = n0 / 16 + (subgroup & 1) * 4 - (subgroup >> 1u) * 2;
     out.line = lane >> 2u;
     out.four = four;
-    out.to = (c0 + (out.row + out.line) * c_stride + i0 + n0) / 4 + (subgroup & 1) * 16 + four;
+    out.to = (c0 + (out.row + out.line) * c_stride + i0 + n0 + (subgroup & 1) * 64 + 4 * four) / UNIT;
     tile_leaves(e00, l00, out, 0, 0);
     tile_leaves(e01, l01, out, 0, 1);
     tile_leaves(e02, l02, out, 0, 2);

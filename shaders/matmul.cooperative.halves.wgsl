@@ -15,10 +15,6 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 //
 // 16 rows of B begin one after the other in the first LANES fours, where a row lies as it is stored, and end in the next four fours.
 
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
-
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 alias Sums = coop_mat16x16<f32, C>;

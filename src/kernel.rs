@@ -58,7 +58,7 @@ impl Kernel {
     /// Whether drivers are told not to unroll its loops (same file). NVIDIA's writes eight steps of these out, which its cache for
     /// instructions doesn't hold; of the other kernels it makes the same either way.
     pub fn keeps_loops(&self) -> bool {
-        self.name == "matmul.cooperative.halves.tiles"
+        self.name.starts_with("matmul.cooperative.halves.tiles")
     }
 
     /// The whole WGSL text, with the function that an expression became, if the kernel takes one.
@@ -160,6 +160,7 @@ pub static ALL: &[&Kernel] = &[
     &matmul::fours::PRODMAX,
     &matmul::halves::KERNEL,
     &matmul::halves::TILES,
+    &matmul::halves::TILES_SCALAR,
     &matmul_backward::LOG,
     &matmul_backward::WEIGHT,
     &matmul_backward::EXP,

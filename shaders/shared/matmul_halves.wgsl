@@ -41,17 +41,17 @@ fn of_row(four: vec4<f32>, d: i32, last: i32) -> vec4<f32> {
     return select(vec4(0.0), four, (n >= vec4(0)) & (n <= vec4(last)));
 }
 
-// Tile `m` of a subgroup's 16 rows leaves: four columns of row `line` and of 8 rows on, which are stored at `to` in fours.
+// Tile `m` of a subgroup's 16 rows leaves: four columns of row `line` and of 8 rows on, which are stored from address `to` on.
 fn leave(sums0: vec4<f32>, sums8: vec4<f32>, row: i32, line: i32, m: i32, four: i32, to: i32) {
     let c_stride = params.c_lower + params.c_upper;
     let j = row - params.c_lower + 16 * m;
     if (m > 0) & (16 * m + 15 <= c_stride) & (j >= 0) & (j + 16 <= params.cols) & (row + 16 <= params.rows) {
-        c[to] = sums0;
-        c[to + 2 * c_stride] = sums8;
+        put_four(to, sums0);
+        put_four(to + 8 / UNIT * c_stride, sums8);
         return;
     }
     leave_edge(sums0, row + line, 16 * m + 4 * four - line, to);
-    leave_edge(sums8, row + line + 8, 16 * m + 4 * four - line - 8, to + 2 * c_stride);
+    leave_edge(sums8, row + line + 8, 16 * m + 4 * four - line - 8, to + 8 / UNIT * c_stride);
 }
 
 // What of them is in row i, in which they would begin at place `place`; with the fill for columns that the matrix lacks.
@@ -61,10 +61,7 @@ fn leave_edge(values: vec4<f32>, i: i32, place: i32, to: i32) {
     let j = n + vec4(i - params.c_lower);
     let value = select(vec4(params.fill), values, (j >= vec4(0)) & (j < vec4(params.cols)));
     let here = (n >= vec4(0)) & (n <= vec4(params.c_lower + params.c_upper));
-    if here.x { c[to].x = value.x; }
-    if here.y { c[to].y = value.y; }
-    if here.z { c[to].z = value.z; }
-    if here.w { c[to].w = value.w; }
+    put_some(to, value, here);
 }
 
 // ---- What halves do not hold ----
@@ -78,17 +75,15 @@ fn look_again(local: i32, i0: i32, first: i32, columns: i32, a0: i32, b0: i32, c
         if (i >= params.rows) | (j < 0) | (j >= params.cols) { continue; }
         if !in_band(i, j, params.c_lower, params.c_upper) { continue; }
         let at = c0 + c_index(i, j);
-        let size = abs(c[at / 4][at % 4]);
-        if !((size >= least) & (size <= 3.4028234e38)) { c[at / 4][at % 4] = exact(a0, b0, i, j); }
+        let size = abs(value_of_c(at));
+        if !((size >= least) & (size <= 3.4028234e38)) { put_value(at, exact(a0, b0, i, j)); }
     }
 }
 
 fn exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var sum = 0.0;
     for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        let x = a0 + a_index(i, p);
-        let y = b0 + b_index(p, j);
-        sum = fma(a[x / 4][x % 4], b[y / 4][y % 4], sum);
+        sum = fma(value_of_a(a0 + a_index(i, p)), value_of_b(b0 + b_index(p, j)), sum);
     }
     return sum;
 }

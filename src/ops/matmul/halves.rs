@@ -5,14 +5,17 @@ use super::plan::Plan;
 use super::{Params, SHARED};
 use crate::kernel::Kernel;
 use crate::operand::Operand;
-use crate::{Layout, Semiring, cpu};
+use crate::{Dtype, Layout, Semiring, cpu};
 
 const SPLIT: &str = include_str!("../../../shaders/shared/matmul_halves.wgsl");
+const VEC4: &str = include_str!("../../../shaders/shared/matmul_halves_vec4.wgsl");
+const SCALAR: &str = include_str!("../../../shaders/shared/matmul_halves_scalar.wgsl");
+const TILES_TEXT: &str = include_str!("../../../shaders/matmul.cooperative.halves.tiles.wgsl");
 
 /// The window goes along.
 pub(crate) static KERNEL: Kernel = Kernel {
     name: "matmul.cooperative.halves",
-    wgsl: &[include_str!("../../../shaders/matmul.cooperative.halves.wgsl"), SPLIT, SHARED[0], SHARED[1]],
+    wgsl: &[include_str!("../../../shaders/matmul.cooperative.halves.wgsl"), SPLIT, VEC4, SHARED[0], SHARED[1]],
     ptx: &[],
     cpu: cpu::matmul::sum,
     params: Params::FIELDS,
@@ -21,31 +24,35 @@ pub(crate) static KERNEL: Kernel = Kernel {
 };
 
 /// Tiles of C stand still.
-pub(crate) static TILES: Kernel = Kernel {
-    name: "matmul.cooperative.halves.tiles",
-    wgsl: &[include_str!("../../../shaders/matmul.cooperative.halves.tiles.wgsl"), SPLIT, SHARED[0], SHARED[1]],
-    ..KERNEL
-};
+pub(crate) static TILES: Kernel =
+    Kernel { name: "matmul.cooperative.halves.tiles", wgsl: &[TILES_TEXT, SPLIT, VEC4, SHARED[0], SHARED[1]], ..KERNEL };
+
+/// The same where values don't lie in fours.
+pub(crate) static TILES_SCALAR: Kernel =
+    Kernel { name: "matmul.cooperative.halves.tiles.scalar", wgsl: &[TILES_TEXT, SPLIT, SCALAR, SHARED[0], SHARED[1]], ..KERNEL };
 
 /// Rows of a workgroup, and columns of a tile.
 const ROWS: usize = 64;
 const COLUMNS: usize = 128;
 
-/// The plan, if an adapter has matrix units, and everything lies in fours as in [`super::fours`]. A window goes along where a row of B
-/// is a whole number of tiles of 16 columns and one value more: seven tiles at least, since bands of 65 diagonals gain nothing, and nine
-/// at most, as the registers hold.
+/// The plan, if an adapter has matrix units. A window goes along where all lies in fours as in [`super::fours`], and a row of B is a
+/// whole number of tiles of 16 columns and one value more: seven tiles at least, since bands of 65 diagonals gain nothing, and nine at
+/// most, as the registers hold.
 pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Option<Plan> {
-    let fours = |band: &Operand| band.layout == Layout::Rows && band.stride() >= 96 && band.stride() % 4 == 0;
-    let fits = fours(a) && a.lower % 4 == 0 && fours(b) && a.rows.min(b.rows) >= 16;
-    if ring != Semiring::Sum || !fits || !a.device().has_matrix_units() {
+    let wide = |band: &Operand| band.layout == Layout::Rows && band.dtype == Dtype::F32 && band.stride() >= 96;
+    let suits = ring == Semiring::Sum && wide(a) && wide(b) && a.rows.min(b.rows) >= 16;
+    if !suits || !a.device().has_matrix_units() {
         return None;
     }
+    let fours = |band: &Operand| band.stride() % 4 == 0 && band.rows.is_multiple_of(4);
+    let by_four = fours(a) && fours(b) && a.lower % 4 == 0;
     let row_tiles = c.rows.div_ceil(ROWS);
     if b.stride() <= 128 {
         let constants = vec![("TILES", f64::from(b.stride() / 16 + 1))];
-        let whole = b.stride() % 16 == 0;
-        return whole.then(|| Plan { tiles: row_tiles as u32, kernel: &KERNEL, constants, takes_scales: false });
+        let slides = by_four && b.stride() % 16 == 0;
+        return slides.then(|| Plan { tiles: row_tiles as u32, kernel: &KERNEL, constants, takes_scales: false });
     }
     let windows = ((c.lower + c.upper) as usize + ROWS).div_ceil(COLUMNS);
-    Some(Plan { tiles: (row_tiles * windows) as u32, kernel: &TILES, constants: vec![], takes_scales: false })
+    let kernel = if by_four { &TILES } else { &TILES_SCALAR };
+    Some(Plan { tiles: (row_tiles * windows) as u32, kernel, constants: vec![], takes_scales: false })
 }
