@@ -4,13 +4,14 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 
 
 // C = A·B in f32 on matrix units as in matmul.cooperative.halves.wgsl, for bands whose rows are too long for a window in registers:
-// C is cut into tiles of 64 rows × 128 columns, and a workgroup goes along the p that its tile sums over, 16 a step.
+// C is cut into tiles of 64 rows × 128 columns that stand still, and a workgroup goes along the p that its tile sums over, 16 a step.
+// Where everything lies in fours, an address is that of four values, else of one (matmul_halves_vec4.wgsl and _scalar.wgsl).
 //
 //      p →                       columns →
 //   i  x x x x x . . .   x x x x x . . .      A subgroup has half of the rows and half of the columns, 2 × 4 tiles of 16 × 16.
-//      . x x x x x . .   . x x x x x . .      Columns count from where C's first row begins, p from where A's does; so both are
-//      . . x x x x x .   . . x x x x x .      in fours as they are stored. What a four holds of a neighbouring row is masked in
-//      . . . x x x x x   . . . x x x x x      those steps alone that have an end of a row.
+//      . x x x x x . .   . x x x x x . .      Columns count from where C's first row begins, p from where A's does, so that fours
+//      . . x x x x x .   . . x x x x x .      of them begin where stored ones do, if any. What four values hold of a neighbouring
+//      . . . x x x x x   . . . x x x x x      row is masked in those steps alone that have an end of a row.
 
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
