@@ -1,7 +1,7 @@
 //! Whole products of two wide bands in f32 on matrix units through wgpu: `shaders/matmul.cooperative.halves.wgsl`, and
 //! `shaders/matmul.cooperative.halves.tiles.wgsl` where B's rows are too long for that.
 
-use super::plan::Plan;
+use super::plan::{Plan, is_whole};
 use super::{Params, SHARED};
 use crate::kernel::Kernel;
 use crate::operand::Operand;
@@ -35,24 +35,34 @@ pub(crate) static TILES_SCALAR: Kernel =
 const ROWS: usize = 64;
 const COLUMNS: usize = 128;
 
-/// The plan, if an adapter has matrix units. A window goes along where all lies in fours as in [`super::fours`], and a row of B is a
-/// whole number of tiles of 16 columns and one value more: seven tiles at least, since bands of 65 diagonals gain nothing, and nine at
-/// most, as the registers hold.
+/// The plan for a product of two bands onto one, if an adapter has matrix units. A window goes along where C holds the whole product,
+/// all lies in fours as in [`super::fours`], and a row of B is a whole number of tiles of 16 columns and one value more: seven tiles at
+/// least, since bands of 65 diagonals gain nothing, and nine at most, as the registers hold.
 pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Option<Plan> {
-    let wide = |band: &Operand| band.layout == Layout::Rows && band.dtype == Dtype::F32 && band.stride() >= 96;
-    let suits = ring == Semiring::Sum && wide(a) && wide(b) && a.rows.min(b.rows) >= 16;
-    if !suits || !a.device().has_matrix_units() {
+    let wide = |band: &Operand| !band.dense && band.dtype == Dtype::F32 && band.stride() >= 96;
+    let suits = ring == Semiring::Sum && [a, b, c].into_iter().all(wide) && a.rows.min(b.rows) >= 16;
+    if !suits || c.layout != Layout::Rows || !a.device().has_matrix_units() {
         return None;
     }
-    let fours = |band: &Operand| band.stride() % 4 == 0 && band.rows.is_multiple_of(4);
-    let by_four = fours(a) && fours(b) && a.lower % 4 == 0;
+    let across = |band: &Operand| band.layout == Layout::Columns;
+    let by_four = in_fours(a, b, c);
     let row_tiles = c.rows.div_ceil(ROWS);
-    if b.stride() <= 128 {
+    if is_whole(a, b, c) && b.stride() <= 128 {
         let constants = vec![("TILES", f64::from(b.stride() / 16 + 1))];
-        let slides = by_four && b.stride() % 16 == 0;
+        let slides = by_four && !across(a) && !across(b) && b.stride() % 16 == 0;
         return slides.then(|| Plan { tiles: row_tiles as u32, kernel: &KERNEL, constants, takes_scales: false });
     }
     let windows = ((c.lower + c.upper) as usize + ROWS).div_ceil(COLUMNS);
     let kernel = if by_four { &TILES } else { &TILES_SCALAR };
-    Some(Plan { tiles: (row_tiles * windows) as u32, kernel, constants: vec![], takes_scales: false })
+    let constants = [("A_ACROSS", a), ("B_ACROSS", b)].map(|(name, band)| (name, f64::from(u8::from(across(band)))));
+    Some(Plan { tiles: (row_tiles * windows) as u32, kernel, constants: constants.to_vec(), takes_scales: false })
+}
+
+/// Whether four values that a tile takes begin where four are stored, of all three: each line of a matrix begins a multiple of four
+/// values after another, but for a step along the diagonal, and so do matrices; and so does the first of a tile.
+fn in_fours(a: &Operand, b: &Operand, c: &Operand) -> bool {
+    let lines = |band: &Operand| band.stride() % 4 == 0 && band.len().is_multiple_of(4);
+    let first_of_a = if a.layout == Layout::Rows { 0 } else { a.upper };
+    let first_of_b = if b.layout == Layout::Rows { b.lower - c.lower } else { b.upper - a.lower };
+    [a, b, c].into_iter().all(lines) && first_of_a % 4 == 0 && first_of_b % 4 == 0
 }

@@ -50,15 +50,15 @@ impl Plan {
         }
         // Operands of these are read four values at a time.
         let by_four = |operand: &&Operand| operand.dtype == Dtype::F32 && operand.len().is_multiple_of(4);
-        if !device.is_cpu() && is_whole(a, b, c) {
-            if let Some(plan) = halves::plan(a, b, c, ring) {
-                return plan;
-            }
-            if [a, b].iter().all(by_four)
-                && let Some(plan) = fours::plan(a, b, c, ring).or_else(|| narrow::plan(a, b, c, ring))
-            {
-                return plan;
-            }
+        if let Some(plan) = halves::plan(a, b, c, ring) {
+            return plan;
+        }
+        if !device.is_cpu()
+            && is_whole(a, b, c)
+            && [a, b].iter().all(by_four)
+            && let Some(plan) = fours::plan(a, b, c, ring).or_else(|| narrow::plan(a, b, c, ring))
+        {
+            return plan;
         }
         let (tiles, constants) = Self::windows(a, b, c);
         Self { tiles, kernel, constants, takes_scales: scales }

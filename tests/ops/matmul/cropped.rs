@@ -74,7 +74,7 @@ fn widths_and_rows_about_those_of_a_workgroup() {
 }
 
 /// Both gradients of a product, which reach the kernels with every mix of layouts.
-fn check_gradients(what: &str, tested: &Tested, [a, b, g]: [&Host; 3], layouts: [usize; 3]) {
+pub fn check_gradients(what: &str, tested: &Tested, [a, b, g]: [&Host; 3], layouts: [usize; 3]) {
     let what = format!("{}: {what}, layouts {layouts:?}", tested.label);
     let on_device = |host: &Host, layout: usize| host.banded(&tested.device, LAYOUTS[layout], Dtype::F32, false);
     let (left, right, slope) = (on_device(a, layouts[0]), on_device(b, layouts[1]), on_device(g, layouts[2]));
@@ -85,7 +85,7 @@ fn check_gradients(what: &str, tested: &Tested, [a, b, g]: [&Host; 3], layouts: 
 }
 
 /// Random operands of a case, and a gradient of their product.
-fn with_slope(case: &Case, seed: u64) -> [Host; 3] {
+pub fn with_slope(case: &Case, seed: u64) -> [Host; 3] {
     let (a, b) = operands(case, seed);
     [a, b, Host::random(case.batch, case.rows, case.cols, Some(case.a() * case.b()), seed + 2, 3.0)]
 }

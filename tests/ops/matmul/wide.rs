@@ -200,13 +200,40 @@ fn tiles_in_halves() {
             let case = Case { name: "tiles", batch, rows, inner, cols, a, b };
             let (a, b) = operands(&case, 60 + n as u64);
             // With values beside the matrix, too.
-            let stored = |host: &Host| {
+            let stored = |host: &Host, layout: usize| {
                 let shape = BandedShape::new(host.rows, host.cols, host.band.unwrap()).batch(batch).fill([0.0, 3.0][n % 2]);
-                Banded::from_fn(&tested.device, shape, |b, i, j| host.entry(b, i, j).unwrap() as f32).unwrap()
+                Banded::from_fn(&tested.device, shape.layout(LAYOUTS[layout]), |b, i, j| host.entry(b, i, j).unwrap() as f32).unwrap()
             };
-            let (left, right) = (stored(&a), stored(&b));
-            let what = format!("{}: {case:?}", tested.label);
-            check_banded(&what, &banded_matmul(&left, &right, Semiring::Sum).unwrap(), &a, &b, Semiring::Sum, &Rows::All);
+            let whole = case.a() * case.b();
+            for (m, layouts) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+                let (left, right) = (stored(&a, layouts.0), stored(&b, layouts.1));
+                // The whole product, a part that begins at a multiple of four columns or not, and more.
+                for [less, more] in [[0, 0], [[-8, -41], [-15, -40], [7, 9], [-60, 30]][(n + m) % 4]] {
+                    let onto = Band::new(whole.lower() + less, whole.upper() + more).unwrap();
+                    let what = format!("{}: {case:?} onto {onto}, layouts {layouts:?}", tested.label);
+                    let got = banded_matmul_band(&left, &right, Semiring::Sum, onto).unwrap();
+                    check_banded(&what, &got, &a, &b, Semiring::Sum, &Rows::Some(50));
+                }
+            }
+        }
+    }
+}
+
+/// The gradients of wide bands over `Sum`, which are products onto a part of the whole one.
+#[test]
+fn gradients_in_tiles() {
+    let cases = [
+        ((1, [260, 260, 260]), (64, 64), (64, 64)),
+        ((2, [200, 140, 170]), (20, 88), (100, 60)),
+        ((1, [331, 402, 255]), (160, 97), (-20, 177)),
+    ];
+    for tested in with_interpreter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, ((batch, [rows, inner, cols]), a, b)) in cases.into_iter().enumerate() {
+            let case = Case { name: "gradient", batch, rows, inner, cols, a, b };
+            let hosts = cropped::with_slope(&case, 80 + n as u64);
+            for mix in 0..8 {
+                cropped::check_gradients(&format!("{case:?}"), tested, hosts.each_ref(), [mix & 1, mix >> 1 & 1, mix >> 2]);
+            }
         }
     }
 }
