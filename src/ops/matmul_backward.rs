@@ -1,7 +1,7 @@
 //! The gradients of products over a semiring.
 
 use super::common::{Output, as_read, parts, same, same_device, slot_groups, values, widened};
-use super::matmul::{self, Params, SHARED, cooperative, params, product};
+use super::matmul::{self, Params, SHARED, cooperative, params, product, product_of_exponentials};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, LOADS, ptx};
@@ -68,8 +68,9 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 /// | `Sample` | 1 at the p drawn, else 0 | the same |
 ///
 /// The results have their operand's band, layout and storage type, and fill 0. Sums always run in
-/// the same order. `Sum`, `Max` and `ProdMax` don't look at `c`'s values; `Max`, `ProdMax` and
-/// `Sample` compute [`banded_matmul_index`](crate::banded_matmul_index) again.
+/// the same order; those over `Sum` are as near as [`banded_matmul`](crate::banded_matmul)'s. `Sum`, `Max` and
+/// `ProdMax` don't look at `c`'s values; `Max`, `ProdMax` and `Sample` compute
+/// [`banded_matmul_index`](crate::banded_matmul_index) again.
 ///
 /// Memory beside the results: `Log` takes one f32 copy of C and two each of A and B, `Max`,
 /// `ProdMax` and `Sample` one index per entry of C; f16 and bf16 results take an f32 copy, and so do operands,
@@ -317,7 +318,7 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
         let (e, s) = (temporary(b)?, temporary(a)?);
         let (bt, et) = (b.t(), e.t());
         launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, slot_groups(&bt))?;
-        product(op, w, &et, &s, Semiring::Sum)?;
+        product_of_exponentials(op, w, &et, &s)?;
         finish([a, b, c, g], scale, &s, ga)
     };
     half([a, b, c, g, &w], [&row_scale, &column_scale], ga)?;

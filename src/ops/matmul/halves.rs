@@ -41,7 +41,7 @@ const COLUMNS: usize = 128;
 pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Option<Plan> {
     let wide = |band: &Operand| !band.dense && band.dtype == Dtype::F32 && band.stride() >= 96;
     let suits = ring == Semiring::Sum && [a, b, c].into_iter().all(wide) && a.rows.min(b.rows) >= 16;
-    if !suits || c.layout != Layout::Rows || !a.device().has_matrix_units() {
+    if !suits || a.device().is_cuda() || !a.device().has_matrix_units() {
         return None;
     }
     let across = |band: &Operand| band.layout == Layout::Columns;

@@ -1,6 +1,6 @@
 //! Which kernel runs a product, and how it is cut into workgroups.
 
-use super::{LOG, MAX, PRODMAX, SUM, cropped, fours, halves, narrow, warpgroups};
+use super::{LOG, MAX, PRODMAX, SUM, cropped, fours, narrow, warpgroups};
 use crate::kernel::{Kernel, for_dtype};
 use crate::operand::Operand;
 use crate::{Dtype, Layout, Semiring};
@@ -50,9 +50,6 @@ impl Plan {
         }
         // Operands of these are read four values at a time.
         let by_four = |operand: &&Operand| operand.dtype == Dtype::F32 && operand.len().is_multiple_of(4);
-        if let Some(plan) = halves::plan(a, b, c, ring) {
-            return plan;
-        }
         if !device.is_cpu()
             && is_whole(a, b, c)
             && [a, b].iter().all(by_four)
