@@ -26,6 +26,7 @@ const B_PITCH = 34;  // vec4s of a staged row of B: 32, and two that spread the 
 const A_PITCH = 18;  // of a p of all rows of A: 16, and two
 const LINE = 6;      // of 16 p of a row of A, or a column of B: 4, and two
 const SUMS = 4;      // of 16 sums
+const NOTED = 1024;  // entries that the place for sums can name
 override B_SIZE: i32 = 544 + 224 * B_ACROSS;
 
 var<workgroup> b_high: array<vec4<f16>, B_SIZE>;
@@ -36,6 +37,7 @@ var<workgroup> sums: array<vec4<f32>, 256>;  // 16 × 16 of each subgroup on the
 var<workgroup> largest_a: atomic<u32>;
 var<workgroup> largest_b: atomic<u32>;
 var<workgroup> doubtful: atomic<u32>;
+var<workgroup> found: atomic<u32>;
 
 fn b_into_stage(at: i32, x: vec4<f32>, scale: f32) {
     let halves = split(x, scale);
@@ -126,6 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         atomicStore(&largest_a, 0u);
         atomicStore(&largest_b, 0u);
         atomicStore(&doubtful, 0u);
+        atomicStore(&found, 0u);
     }
 
     // Steps in which both factors have something.

@@ -28,6 +28,7 @@ override PITCH: i32 = FOURS + 2;  // of a staged row of B: all are in different 
 override STAGE: i32 = PITCH * 16;
 const LINE = 6;                   // vec4s of 16 values of A: 4, and two that spread the banks
 const SUMS = 5;                   // and of 16 sums, with one
+const NOTED = 1280;  // entries that the place for sums can name
 
 var<workgroup> high: array<vec4<f16>, STAGE>;
 var<workgroup> low: array<vec4<f16>, STAGE>;
@@ -37,6 +38,7 @@ var<workgroup> sums: array<vec4<f32>, 320>;   // 16 × 16 of each on their way o
 var<workgroup> largest_a: atomic<u32>;
 var<workgroup> largest_b: atomic<u32>;
 var<workgroup> doubtful: atomic<u32>;
+var<workgroup> found: atomic<u32>;
 
 fn into_stage(at: i32, x: vec4<f32>, scale: f32) {
     let halves = split(x, scale);
@@ -72,6 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         atomicStore(&largest_a, 0u);
         atomicStore(&largest_b, 0u);
         atomicStore(&doubtful, 0u);
+        atomicStore(&found, 0u);
     }
 
     // Of B a subgroup brings 4 rows, in which lanes have one four each, and two subgroups where the rows end.

@@ -25,12 +25,12 @@ fn split(x: vec4<f32>, scale: f32) -> Halves {
 
 fn largest(x: vec4<f32>) -> f32 { return max(max(abs(x.x), abs(x.y)), max(abs(x.z), abs(x.w))); }
 
-// The power of two that takes a value of these bits to 2¹³ … 2¹⁴, as far as f32 has one LOW times as large. f16 holds 4 times as much,
-// and all of its digits from 2⁻¹⁴ on.
+// The power of two that takes a value of these bits to 2¹¹ … 2¹², as far as f32 has one LOW times as large. f16 holds 16 times as much,
+// since the largest of some is not that of all, and all of its digits from 2⁻¹⁴ on.
 fn scale_for(bits: u32) -> f32 {
     let exponent = bits >> 23u;
     if (exponent == 0u) | (exponent >= 255u) { return 1.0; }
-    return bitcast<f32>(min(242u, 267u - exponent) << 23u);
+    return bitcast<f32>(min(242u, 265u - exponent) << 23u);
 }
 
 fn inverse(power: f32) -> f32 { return bitcast<f32>((254u << 23u) - bitcast<u32>(power)); }
@@ -66,24 +66,97 @@ fn leave_edge(values: vec4<f32>, i: i32, place: i32, to: i32) {
 
 // ---- What halves do not hold ----
 
-// Each entry of the workgroup's ROWS × columns is computed by the definition if it isn't finite, or so small that what was lost may count. Scaled, a
-// value below 2⁻¹⁴ loses at most 2⁻³⁶, and none is beyond 2¹⁶: k terms lose at most k · 2⁻¹⁹, which is k · 2⁻²⁵ of a sum of 2⁶.
+// Each entry of the workgroup's ROWS × columns is computed by the definition if it isn't finite, or so small that what was lost may
+// count. Scaled, a value below 2⁻¹⁴ loses at most 2⁻³⁶, and none is beyond 2¹⁶: k terms lose at most k · 2⁻¹⁹, which is k · 2⁻²⁵ of a sum
+// of 2⁶. Eight entries of an invocation are looked at at once. Those found are written down where sums left, so that all invocations
+// share them; what that can't hold is computed where it is found.
 fn look_again(local: i32, i0: i32, first: i32, columns: i32, a0: i32, b0: i32, c0: i32, least: f32) {
-    for (var n = local; n < ROWS * columns; n += GROUP) {
-        let i = i0 + n / columns;
-        let j = i0 - params.c_lower + first + n % columns;
-        if (i >= params.rows) | (j < 0) | (j >= params.cols) { continue; }
-        if !in_band(i, j, params.c_lower, params.c_upper) { continue; }
-        let at = c0 + c_index(i, j);
-        let size = abs(value_of_c(at));
-        if !((size >= least) & (size <= 3.4028234e38)) { put_value(at, exact(a0, b0, i, j)); }
+    let tile = Again(i0, i0 - params.c_lower + first, columns, a0, b0, c0, least);
+    for (var n = local; n < ROWS * columns; n += 8 * GROUP) {
+        let s0 = size_of(n, tile);
+        let s1 = size_of(n + GROUP, tile);
+        let s2 = size_of(n + 2 * GROUP, tile);
+        let s3 = size_of(n + 3 * GROUP, tile);
+        let s4 = size_of(n + 4 * GROUP, tile);
+        let s5 = size_of(n + 5 * GROUP, tile);
+        let s6 = size_of(n + 6 * GROUP, tile);
+        let s7 = size_of(n + 7 * GROUP, tile);
+        judge(s0, n, tile);
+        judge(s1, n + GROUP, tile);
+        judge(s2, n + 2 * GROUP, tile);
+        judge(s3, n + 3 * GROUP, tile);
+        judge(s4, n + 4 * GROUP, tile);
+        judge(s5, n + 5 * GROUP, tile);
+        judge(s6, n + 6 * GROUP, tile);
+        judge(s7, n + 7 * GROUP, tile);
+    }
+    workgroupBarrier();
+    let count = min(i32(atomicLoad(&found)), NOTED);
+    for (var m = local; m < count; m += GROUP) { compute_anew(i32(sums[m / 4][m % 4]), tile); }
+}
+
+struct Again {
+    i0: i32,
+    j0: i32,
+    columns: i32,
+    a0: i32,
+    b0: i32,
+    c0: i32,
+    least: f32, // that holds
+}
+
+// Entry n's, negative where there is none.
+fn size_of(n: i32, tile: Again) -> f32 {
+    let i = tile.i0 + n / tile.columns;
+    let j = tile.j0 + n % tile.columns;
+    let there = (n < ROWS * tile.columns) & (i < params.rows) & (j >= 0) & (j < params.cols) & in_band(i, j, params.c_lower, params.c_upper);
+    var size = -1.0;
+    if there { size = abs(value_of_c(tile.c0 + c_index(i, j))); }
+    return size;
+}
+
+fn judge(size: f32, n: i32, tile: Again) {
+    if (size < 0.0) | ((size >= tile.least) & (size <= 3.4028234e38)) { return; }
+    let m = i32(atomicAdd(&found, 1u));
+    if m < NOTED {
+        sums[m / 4][m % 4] = f32(n); // which is exact below 2²⁴
+    } else {
+        compute_anew(n, tile);
     }
 }
 
+fn compute_anew(n: i32, tile: Again) {
+    let i = tile.i0 + n / tile.columns;
+    let j = tile.j0 + n % tile.columns;
+    put_value(tile.c0 + c_index(i, j), exact(tile.a0, tile.b0, i, j));
+}
+
+// Eight terms are on their way at once, whether or not a compiler unrolls.
 fn exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {
     var sum = 0.0;
-    for (var p = first_p(i, j); p < end_p(i, j); p++) {
-        sum = fma(value_of_a(a0 + a_index(i, p)), value_of_b(b0 + b_index(p, j)), sum);
+    let end = end_p(i, j);
+    for (var p = first_p(i, j); p < end; p += 8) {
+        let x = terms_of_a(a0, i, p, end);
+        let y = terms_of_b(b0, j, p, end);
+        let z = terms_of_a(a0, i, p + 4, end);
+        let w = terms_of_b(b0, j, p + 4, end);
+        sum = fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, sum))));
+        sum = fma(z.w, w.w, fma(z.z, w.z, fma(z.y, w.y, fma(z.x, w.x, sum))));
     }
     return sum;
+}
+
+// Four of a row of A, and of a column of B, and 0 from `end` on.
+fn terms_of_a(a0: i32, i: i32, p: i32, end: i32) -> vec4<f32> {
+    let each = vec4(p) + vec4(0, 1, 2, 3);
+    let at = min(each, vec4(end - 1));
+    let x = vec4(value_of_a(a0 + a_index(i, at.x)), value_of_a(a0 + a_index(i, at.y)), value_of_a(a0 + a_index(i, at.z)), value_of_a(a0 + a_index(i, at.w)));
+    return select(vec4(0.0), x, each < vec4(end));
+}
+
+fn terms_of_b(b0: i32, j: i32, p: i32, end: i32) -> vec4<f32> {
+    let each = vec4(p) + vec4(0, 1, 2, 3);
+    let at = min(each, vec4(end - 1));
+    let y = vec4(value_of_b(b0 + b_index(at.x, j)), value_of_b(b0 + b_index(at.y, j)), value_of_b(b0 + b_index(at.z, j)), value_of_b(b0 + b_index(at.w, j)));
+    return select(vec4(0.0), y, each < vec4(end));
 }

@@ -52,8 +52,9 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
     let row_tiles = c.rows.div_ceil(ROWS);
     if is_whole(a, b, c) && b.stride() <= 128 {
         let constants = vec![("TILES", f64::from(b.stride() / 16 + 1))];
-        let slides = by_four && !across(a) && !across(b) && b.stride() % 16 == 0;
-        return slides.then(|| Plan { tiles: row_tiles as u32, kernel: &KERNEL, constants, takes_scales: false });
+        // A workgroup's entries, 64 times a row of C and 64 more, are numbered in f32.
+        let slides = by_four && !across(a) && !across(b) && b.stride() % 16 == 0 && a.stride() < 1 << 17;
+        return slides.then_some(Plan { tiles: row_tiles as u32, kernel: &KERNEL, constants, takes_scales: false });
     }
     let windows = ((c.lower + c.upper) as usize + ROWS).div_ceil(COLUMNS);
     let kernel = if by_four { &TILES } else { &TILES_SCALAR };
