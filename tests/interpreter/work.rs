@@ -100,6 +100,13 @@ impl Work<'_> {
         // Wide ones, in halves on matrix units.
         let (a, b) = (self.a_band(1, 80, [48, 52], Layout::Rows, F32)?, self.a_band(2, 80, [50, 46], Layout::Rows, F32)?);
         self.banded("wide, fours", &banded_matmul(&a, &b, Semiring::Sum)?)?;
+        // Wider ones, in tiles, and transposed.
+        for (n, band) in [(80, [64, 68]), (78, [61, 70])] {
+            let (a, b) = (self.a_band(1, n, band, Layout::Rows, F32)?, self.a_band(2, n, band, Layout::Rows, F32)?);
+            self.banded("wider", &banded_matmul(&a, &b, Semiring::Sum)?)?;
+            self.banded("wider, transposed", &banded_matmul(&a, &b.t(), Semiring::Sum)?)?;
+            self.banded("wider, from columns", &banded_matmul(&a.t(), &b, Semiring::Sum)?)?;
+        }
         // The scales of (logsumexp, +) by wider and wider rows.
         for cols in [9, 33, 65, 129] {
             let (a, b) = (self.a_dense(5, [1, 10, cols], F32)?, self.a_dense(6, [1, cols, 10], F32)?);
