@@ -13,12 +13,6 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 //      . . x x x x x .   . . x x x x x .      of them begin where stored ones do, if any. What four values hold of a neighbouring
 //      . . . x x x x x   . . . x x x x x      row is masked in those steps alone that have an end of a row.
 
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Sums = coop_mat16x16<f32, C>;
-
-const GROUP = 128;
-const ROWS = 64;     // of a workgroup
 const COLUMNS = 128;
 override A_ACROSS: i32 = 0; // 1 if it is in columns layout, where neighbours in memory are so in i, and in the stage, too
 override B_ACROSS: i32 = 0; // and there in p
@@ -34,10 +28,6 @@ var<workgroup> b_low: array<vec4<f16>, B_SIZE>;
 var<workgroup> a_high: array<vec4<f16>, 384>;
 var<workgroup> a_low: array<vec4<f16>, 384>;
 var<workgroup> sums: array<vec4<f32>, 256>;  // 16 × 16 of each subgroup on their way out
-var<workgroup> largest_a: atomic<u32>;
-var<workgroup> largest_b: atomic<u32>;
-var<workgroup> doubtful: atomic<u32>;
-var<workgroup> found: atomic<u32>;
 
 fn b_into_stage(at: i32, x: vec4<f32>, scale: f32) {
     let halves = split(x, scale);

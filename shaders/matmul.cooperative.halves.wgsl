@@ -15,12 +15,6 @@ diagnostic(off, derivative_uniformity); // branches of a subgroup depend on its 
 //
 // 16 rows of B begin one after the other in the first LANES fours, where a row lies as it is stored, and end in the next four fours.
 
-alias Left = coop_mat16x16<f16, A>;
-alias Right = coop_mat16x16<f16, B>;
-alias Sums = coop_mat16x16<f32, C>;
-
-const GROUP = 128;
-const ROWS = 64;                  // of a workgroup, 16 to a subgroup
 override TILES: i32 = 9;          // of the window, at most 9
 override FOURS: i32 = TILES * 4;  // of columns in it
 override LANES: i32 = FOURS - 4;  // in a row of B, which has one value more
@@ -28,17 +22,13 @@ override PITCH: i32 = FOURS + 2;  // of a staged row of B: all are in different 
 override STAGE: i32 = PITCH * 16;
 const LINE = 6;                   // vec4s of 16 values of A: 4, and two that spread the banks
 const SUMS = 5;                   // and of 16 sums, with one
-const NOTED = 1280;  // entries that the place for sums can name
+const NOTED = 1280;               // entries that the place for sums can name
 
 var<workgroup> high: array<vec4<f16>, STAGE>;
 var<workgroup> low: array<vec4<f16>, STAGE>;
 var<workgroup> a_high: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
 var<workgroup> a_low: array<vec4<f16>, 384>;
 var<workgroup> sums: array<vec4<f32>, 320>;   // 16 × 16 of each on their way out
-var<workgroup> largest_a: atomic<u32>;
-var<workgroup> largest_b: atomic<u32>;
-var<workgroup> doubtful: atomic<u32>;
-var<workgroup> found: atomic<u32>;
 
 fn into_stage(at: i32, x: vec4<f32>, scale: f32) {
     let halves = split(x, scale);

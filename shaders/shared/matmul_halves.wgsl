@@ -1,6 +1,17 @@
 // What products of f32 in halves share: values as the sums of two, results that leave, and those that halves may not hold.
 
-const LOW = 2048.0;               // what lower halves are times
+alias Left = coop_mat16x16<f16, A>;
+alias Right = coop_mat16x16<f16, B>;
+alias Sums = coop_mat16x16<f32, C>;
+
+const GROUP = 128;
+const ROWS = 64;    // of a workgroup
+const LOW = 2048.0; // what lower halves are times
+
+var<workgroup> largest_a: atomic<u32>;
+var<workgroup> largest_b: atomic<u32>;
+var<workgroup> doubtful: atomic<u32>; // 1 if something that was split may not be held
+var<workgroup> found: atomic<u32>;    // how many results are to be computed anew
 
 var<private> zero: f16;      // which no compiler knows to be 0
 var<private> tiny: u32;      // the least |value| of all but 0: twice its bits, less one

@@ -1,5 +1,5 @@
-//! Whole products of two wide bands in f32 on matrix units through wgpu: `shaders/matmul.cooperative.halves.wgsl`, and
-//! `shaders/matmul.cooperative.halves.tiles.wgsl` where B's rows are too long for that.
+//! Products of two wide bands onto one in f32 on matrix units through wgpu: `shaders/matmul.cooperative.halves.wgsl`, and
+//! `shaders/matmul.cooperative.halves.tiles.wgsl` where B's rows are too long for that, or C holds a part.
 
 use super::plan::{Plan, is_whole};
 use super::{Params, SHARED};
