@@ -87,24 +87,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let a_first = a_start + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
+    let next = strip + lane + 1;
     var w = Window(nothing(), nothing(), nothing(), nothing(), nothing(),
-        scale_of(strip + lane), scale_of(strip + lane + LANES), scale_of(strip + lane + 2 * LANES), scale_of(strip + lane + 3 * LANES));
+        scale_of(strip), scale_of(next), scale_of(next + LANES), scale_of(next + 2 * LANES));
     var ahead: Step;
-    if AHEAD & (steps.x < steps.y) { ahead = read_step(steps.x, steps.x / LANES * LANES + lane, a_first, a_fours, b_first); }
-    for (var turn = 0; turn <= c_fours; turn += LANES) {
+    if AHEAD & (steps.x < steps.y) {
+        let turn = (steps.x + LANES - 1) / LANES * LANES - (LANES - 1);
+        ahead = read_step(steps.x, turn + lane, a_first, a_fours, b_first);
+    }
+    // The last lane has the first four of C, which leaves in the first turn, and the last, which leaves in the last.
+    for (var turn = 1 - LANES; turn < c_fours; turn += LANES) {
         w.done = nothing();
         if SCALES & (turn + lane < steps.x) { w.scale0 = scale_of(strip + turn + lane + FOURS); }
         let end = min(turn + LANES, steps.y);
         var step = max(turn, steps.x);
-        // LANES are a divisor of A's fours: no other step of a turn is at an edge of its rows.
-        if LONG & (step == turn) & (step < end) {
-            w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
-            if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
-            step++;
-        }
-        for (; step < end; step++) {
+        // LANES are a divisor of A's fours: no step of a turn but the last is at an edge of its rows.
+        for (; step < select(end, min(end, turn + LANES - 1), LONG); step++) {
             let edge = !LONG & ((step == 0) | (step == a_fours));
             w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, edge);
+            if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+        }
+        if LONG & (step < end) {
+            w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
             if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
         }
         // After the last step nothing comes to where fours leave.
@@ -112,7 +116,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             w.done = w.c0;
             w.c0 = nothing();
         }
-        finish(turn + lane, own, w.done, x_scale, scale_of(strip + turn + lane));
+        finish(turn + lane, strip, own, w.done, natural(x_scale));
         let newest = w.c0;
         let newest_scale = w.scale0;
         if SLOTS > 1 { w.c0 = w.c1; w.scale0 = w.scale1; }
@@ -125,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     // What padding may have spoilt is computed anew, entry by entry.
     if !(redo | tainted_all) { return; }
-    for (var four = lane; four <= c_fours; four += LANES) {
+    for (var four = (lane + 1) % LANES; four <= c_fours; four += LANES) {
         for (var n = 0; n < 16; n++) {
             let r = n / 4;
             let column = four * 4 + n % 4;
@@ -166,7 +170,7 @@ fn look(t: i32, b_start: i32, b_count: i32, a_start: i32, a_count: i32) {
         taint = look_at(look_at(look_at(look_at(taint, v0), v1), v2), v3);
         taint = look_at(look_at(look_at(look_at(taint, v4), v5), v6), v7);
     }
-    if any(taint >= vec4(0x80000000u)) { atomicStore(&tainted, 1u); }
+    if select(ring_tainted(taint), any(taint >= vec4(0xff000000u)), FINITE) { atomicStore(&tainted, 1u); }
 }
 
 fn four_of_a(n: i32, start: i32, count: i32) -> vec4<f32> {
@@ -183,7 +187,8 @@ fn four_of_b(n: i32, start: i32, count: i32) -> vec4<f32> {
 
 fn look_at(taint: vec4<u32>, values: vec4<f32>) -> vec4<u32> {
     if !FINITE { return ring_taint(taint, values, vec4(true)); }
-    return select(taint, vec4(0x80000000u), (bitcast<vec4<u32>>(values) & vec4(0x7f800000u)) == vec4(0x7f800000u));
+    let bits = bitcast<vec4<u32>>(values);
+    return max(taint, bits + bits); // without signs
 }
 
 fn nothing() -> Sums {
@@ -212,54 +217,54 @@ struct Own {
     inside: bool, // whether the matrix has all columns
 }
 
-// The first four of rows 1 to 3, which they share with the last values of the rows before.
+// The sums in the first four of rows 1 to 3, which they share with the last sums of the rows before.
 var<private> first1: vec4<f32>;
 var<private> first2: vec4<f32>;
 var<private> first3: vec4<f32>;
 
-// Four columns of the 4 rows into C, number `four` of those that the strip reaches. What no row has in the first and the last is
-// any number. One invocation has both.
-fn finish(four: i32, own: Own, sums: Sums, x_scale: vec4<f32>, y_scale: vec4<f32>) {
-    if four > own.fours { return; }
+// Four columns of the 4 rows into C, number `four` of those that the strip reaches. One invocation has the first and the last.
+fn finish(four: i32, strip: i32, own: Own, sums: Sums, x_scale: vec4<f32>) {
+    if four < 0 { return; }
     var v0 = vec4(sums.e0.x, sums.e1.x, sums.e2.x, sums.e3.x);
     var v1 = vec4(sums.e0.y, sums.e1.y, sums.e2.y, sums.e3.y);
     var v2 = vec4(sums.e0.z, sums.e1.z, sums.e2.z, sums.e3.z);
     var v3 = vec4(sums.e0.w, sums.e1.w, sums.e2.w, sums.e3.w);
-    if (four == 0) | (four == own.fours) {
-        v0 = select(vec4(1.0), v0, in_row(0, four, own.fours));
-        v1 = select(vec4(1.0), v1, in_row(1, four, own.fours));
-        v2 = select(vec4(1.0), v2, in_row(2, four, own.fours));
-        v3 = select(vec4(1.0), v3, in_row(3, four, own.fours));
-    }
-    let all = ring_are_exact(v0) & ring_are_exact(v1) & ring_are_exact(v2) & ring_are_exact(v3) & own.inside;
-    v0 = finished(four, own, v0, x_scale.x + y_scale, all);
-    v1 = finished(four, own, v1, x_scale.y + y_scale, all);
-    v2 = finished(four, own, v2, x_scale.z + y_scale, all);
-    v3 = finished(four, own, v3, x_scale.w + y_scale, all);
+    let y_scale = natural(scale_of(strip + four));
     if four == 0 {
-        c[own.start] = v0;
         first1 = v1;
         first2 = v2;
         first3 = v3;
+        c[own.start] = finished(0, 0, own, v0, x_scale.x + y_scale, own.inside & ring_are_exact(v0, v0, v0, v0));
         return;
     }
+    var scale0 = x_scale.x + y_scale;
+    var scale1 = x_scale.y + y_scale;
+    var scale2 = x_scale.z + y_scale;
+    var scale3 = x_scale.w + y_scale;
     if four == own.fours {
         v0 = vec4(v0.x, first1.yzw);
         v1 = vec4(v1.xy, first2.zw);
         v2 = vec4(v2.xyz, first3.w);
+        let first = natural(scale_of(strip));
+        scale0 = vec4(scale0.x, x_scale.y + first.yzw);
+        scale1 = vec4(scale1.xy, x_scale.z + first.zw);
+        scale2 = vec4(scale2.xyz, x_scale.w + first.w);
     }
+    let all = own.inside & ring_are_exact(v0, v1, v2, v3);
     let at = own.start + four;
-    c[at] = v0;
-    c[at + own.fours] = v1;
-    c[at + 2 * own.fours] = v2;
-    c[at + 3 * own.fours] = v3;
+    c[at] = finished(0, four, own, v0, scale0, all);
+    c[at + own.fours] = finished(1, four, own, v1, scale1, all);
+    c[at + 2 * own.fours] = finished(2, four, own, v2, scale2, all);
+    c[at + 3 * own.fours] = finished(3, four, own, v3, scale3, all);
 }
 
-// Unless all are exact and within the matrix, with the fill for columns that it lacks, and NaN for what is to be computed anew.
-fn finished(four: i32, own: Own, sums: vec4<f32>, scale: vec4<f32>, all: bool) -> vec4<f32> {
+// Of row r. Unless all are exact and within the matrix, with the fill for columns that it lacks, and NaN for what is to be computed
+// anew.
+fn finished(r: i32, four: i32, own: Own, sums: vec4<f32>, scale: vec4<f32>, all: bool) -> vec4<f32> {
     let values = ring_unscaled(sums, scale);
     if all { return values; }
-    let j = own.column + four * 4 + vec4(0, 1, 2, 3);
+    let n = vec4(0, 1, 2, 3);
+    let j = own.column + n + select(vec4(0), vec4(four * 4), (n <= vec4(r)) | vec4(four < own.fours)); // or of the next row's first
     let there = (j >= vec4(0)) & (j < vec4(params.cols));
     let exact = vec4(ring_is_exact(sums.x), ring_is_exact(sums.y), ring_is_exact(sums.z), ring_is_exact(sums.w));
     redo |= any(there & !exact);

@@ -194,7 +194,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             stage_b(at, value, b_width, b_rows);
         }
     }
-    if any(taint >= vec4(0x80000000u)) { atomicStore(&tainted, 1u); }
+    if ring_tainted(taint) { atomicStore(&tainted, 1u); }
     workgroupBarrier();
 
     // A lane of a strip. Strips that are read together lie apart such that they fill the banks.

@@ -264,7 +264,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
         }
     }
-    if any(taint >= vec4(0x80000000u)) { atomicStore(&tainted, 1u); }
+    if ring_tainted(taint) { atomicStore(&tainted, 1u); }
     if !SLIDE {
         finish(c0l, c0h, batch, row, j0 + skew + lane);
         if COLUMNS > 1 { finish(c1l, c1h, batch, row, j0 + skew + LANES + lane); }

@@ -40,8 +40,10 @@ fn look_for_scales(t: i32, a_start: i32, a_fours: i32, strips: i32, b_start: i32
         let second = select(four, four + LANES, four + LANES < a_fours);
         let at = a_start + strip * (4 * a_fours + 1);
         let values0 = quad_of_a(at, four, a_fours);
-        let values1 = quad_of_a(at, second, a_fours);
-        largest = max(largest, max(largest_by_rows(values0, four, a_fours, steps), largest_by_rows(values1, second, a_fours, steps)));
+        var values1 = values0;
+        if A_FOURS > LANES { values1 = quad_of_a(at, second, a_fours); }
+        largest = max(largest, largest_by_rows(values0, four, a_fours, steps));
+        if A_FOURS > LANES { largest = max(largest, largest_by_rows(values1, second, a_fours, steps)); }
     }
     a_part[t] = largest;
 }
@@ -111,15 +113,22 @@ fn scale_of_rows(strip: i32) -> vec4<f32> {
 
 fn scale_columns(t: i32, quads: vec2<i32>) {
     for (var n = t; n < COLUMNS; n += GROUP) {
+        // The quads that reach it, some of them again where they are few.
+        let low = max(quads.x, n - FOURS);
+        let high = min(quads.y - 1, n);
         var largest = vec4(minus_infinity());
-        for (var quad = max(quads.x, n - FOURS); quad < min(quads.y, n + 1); quad++) {
-            largest = max(largest, b_part[quad * (FOURS + 1) + n - quad]);
-        }
+        for (var f = 0; (f <= FOURS) & (low <= high); f++) { largest = max(largest, b_part[clamp(n - f, low, high) * FOURS + n]); }
         column_scale[n] = finite(largest);
     }
 }
 
-fn finite(scale: vec4<f32>) -> vec4<f32> { return select(vec4(0.0), scale, abs(scale) <= vec4(3.4028234e38)); }
+// As powers of two.
+fn finite(scale: vec4<f32>) -> vec4<f32> {
+    let power = scale * 1.44269504;
+    return select(vec4(0.0), power, abs(power) <= vec4(3.4028234e38));
+}
+
+fn natural(scale: vec4<f32>) -> vec4<f32> { return scale * 0.69314718; }
 
 // Of four columns, number `column` of those that the workgroup reaches.
 fn scale_of(column: i32) -> vec4<f32> {

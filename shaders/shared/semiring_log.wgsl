@@ -15,14 +15,21 @@ fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4
     return select(vec4(0.0), exp(values - scale), stored);
 }
 fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> { return taint; }
+fn ring_tainted(taint: vec4<u32>) -> bool { return false; }
 
 fn ring_is_exact(acc: f32) -> bool { return (acc >= 8.673617e-19) & (acc <= 3.4028234e38); }
-fn ring_are_exact(values: vec4<f32>) -> bool { return all(values >= vec4(8.673617e-19)) & all(values <= vec4(3.4028234e38)); }
+// As whole numbers, of which what is too small is among the largest.
+fn ring_are_exact(v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>) -> bool {
+    let low = vec4(0x21800000u);
+    var most = max(bitcast<vec4<u32>>(v0) - low, bitcast<vec4<u32>>(v1) - low);
+    most = max(max(most, bitcast<vec4<u32>>(v2) - low), bitcast<vec4<u32>>(v3) - low);
+    return max(max(most.x, most.y), max(most.z, most.w)) < 0x7f800000u - 0x21800000u;
+}
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 {
     return log(acc) + (a_scale[a_line] + b_scale[b_line]);
 }
 // Fours of one scale, and the logarithms of sums of them.
-fn ring_scaled(values: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return exp(values - scale); }
+fn ring_scaled(values: vec4<f32>, power: vec4<f32>) -> vec4<f32> { return exp2(fma(values, vec4(1.44269504), -power)); }
 fn ring_unscaled(sums: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return log(sums) + scale; }
 
 fn ring_exact(a0: i32, b0: i32, i: i32, j: i32) -> f32 {

@@ -7,15 +7,16 @@ fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc,
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 
-// max may drop a NaN, and +∞ meets the padding's -∞: then every entry is computed one by one. The sum's sign differs for
-// just these; padding is as good as what is stored.
+// max may drop a NaN, and +∞ meets the padding's -∞: then every entry is computed one by one. As whole numbers negative NaNs alone
+// are above -∞, and positive ones and +∞ come to be when the sign is turned; padding is as good as what is stored.
 fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> {
     let bits = bitcast<vec4<u32>>(values);
-    return taint | ((bits - (bits >> vec4(31u)) + vec4(0x00800000u)) ^ bits);
+    return max(max(taint, bits), bits + vec4(0x80000001u));
 }
+fn ring_tainted(taint: vec4<u32>) -> bool { return any(taint > vec4(0xff800000u)); }
 
 fn ring_is_exact(acc: f32) -> bool { return true; }
-fn ring_are_exact(values: vec4<f32>) -> bool { return true; }
+fn ring_are_exact(v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>) -> bool { return true; }
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
 fn ring_scaled(values: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return values; }
 fn ring_unscaled(sums: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return sums; }

@@ -13,12 +13,16 @@ fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4
 
 // A NaN or an infinity (0 · ∞) in the data would be dropped like the padding.
 fn ring_taint(taint: vec4<u32>, values: vec4<f32>, stored: vec4<bool>) -> vec4<u32> {
-    return select(taint, vec4(0x80000000u), stored & ((bitcast<vec4<u32>>(values) & vec4(0x7fffffffu)) >= vec4(0x7f800000u)));
+    let bits = select(vec4(0u), bitcast<vec4<u32>>(values), stored);
+    return max(taint, bits + bits); // without signs
 }
+fn ring_tainted(taint: vec4<u32>) -> bool { return any(taint >= vec4(0xff000000u)); }
 
 // -∞ is what is left where there was no term, or where finite terms overflowed.
 fn ring_is_exact(acc: f32) -> bool { return acc >= -3.4028234e38; }
-fn ring_are_exact(values: vec4<f32>) -> bool { return all(values >= vec4(-3.4028234e38)); }
+fn ring_are_exact(v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>) -> bool {
+    return all((v0 >= vec4(-3.4028234e38)) & (v1 >= vec4(-3.4028234e38)) & (v2 >= vec4(-3.4028234e38)) & (v3 >= vec4(-3.4028234e38)));
+}
 fn ring_finish(acc: f32, a_line: i32, b_line: i32) -> f32 { return acc; }
 fn ring_scaled(values: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return values; }
 fn ring_unscaled(sums: vec4<f32>, scale: vec4<f32>) -> vec4<f32> { return sums; }
