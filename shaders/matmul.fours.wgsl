@@ -143,34 +143,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
 // ---- The operands are looked at ----
 
-// So many fours of B and A, eight of each invocation on their way at once. Those that count for nothing may taint, too.
+// So many fours of B and A, eight of an invocation on their way at once, and where rows are short eight of both. Those that count
+// for nothing may taint, too.
 fn look(t: i32, b_start: i32, b_count: i32, a_start: i32, a_count: i32) {
     var taint = vec4(0u);
-    for (var n = t; n < b_count; n += 8 * GROUP) {
-        let v0 = four_of_b(n, b_start, b_count);
-        let v1 = four_of_b(n + 1 * GROUP, b_start, b_count);
-        let v2 = four_of_b(n + 2 * GROUP, b_start, b_count);
-        let v3 = four_of_b(n + 3 * GROUP, b_start, b_count);
-        let v4 = four_of_b(n + 4 * GROUP, b_start, b_count);
-        let v5 = four_of_b(n + 5 * GROUP, b_start, b_count);
-        let v6 = four_of_b(n + 6 * GROUP, b_start, b_count);
-        let v7 = four_of_b(n + 7 * GROUP, b_start, b_count);
-        taint = look_at(look_at(look_at(look_at(taint, v0), v1), v2), v3);
-        taint = look_at(look_at(look_at(look_at(taint, v4), v5), v6), v7);
+    for (var n = t; n < select(max(a_count, b_count), b_count, LONG); n += 8 * GROUP) {
+        let values = eight_of_b(n, b_start, b_count);
+        if !LONG { taint = look_at_eight(taint, eight_of_a(n, a_start, a_count)); }
+        taint = look_at_eight(taint, values);
     }
-    for (var n = t; n < a_count; n += 8 * GROUP) {
-        let v0 = four_of_a(n, a_start, a_count);
-        let v1 = four_of_a(n + 1 * GROUP, a_start, a_count);
-        let v2 = four_of_a(n + 2 * GROUP, a_start, a_count);
-        let v3 = four_of_a(n + 3 * GROUP, a_start, a_count);
-        let v4 = four_of_a(n + 4 * GROUP, a_start, a_count);
-        let v5 = four_of_a(n + 5 * GROUP, a_start, a_count);
-        let v6 = four_of_a(n + 6 * GROUP, a_start, a_count);
-        let v7 = four_of_a(n + 7 * GROUP, a_start, a_count);
-        taint = look_at(look_at(look_at(look_at(taint, v0), v1), v2), v3);
-        taint = look_at(look_at(look_at(look_at(taint, v4), v5), v6), v7);
-    }
+    for (var n = t; LONG & (n < a_count); n += 8 * GROUP) { taint = look_at_eight(taint, eight_of_a(n, a_start, a_count)); }
     if select(ring_tainted(taint), any(taint >= vec4(0xff000000u)), FINITE) { atomicStore(&tainted, 1u); }
+}
+
+// GROUP apart.
+struct Eight {
+    v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
+    v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
+}
+
+fn eight_of_a(n: i32, start: i32, count: i32) -> Eight {
+    return Eight(
+        four_of_a(n, start, count), four_of_a(n + GROUP, start, count), four_of_a(n + 2 * GROUP, start, count),
+        four_of_a(n + 3 * GROUP, start, count), four_of_a(n + 4 * GROUP, start, count), four_of_a(n + 5 * GROUP, start, count),
+        four_of_a(n + 6 * GROUP, start, count), four_of_a(n + 7 * GROUP, start, count));
+}
+
+fn eight_of_b(n: i32, start: i32, count: i32) -> Eight {
+    return Eight(
+        four_of_b(n, start, count), four_of_b(n + GROUP, start, count), four_of_b(n + 2 * GROUP, start, count),
+        four_of_b(n + 3 * GROUP, start, count), four_of_b(n + 4 * GROUP, start, count), four_of_b(n + 5 * GROUP, start, count),
+        four_of_b(n + 6 * GROUP, start, count), four_of_b(n + 7 * GROUP, start, count));
 }
 
 fn four_of_a(n: i32, start: i32, count: i32) -> vec4<f32> {
@@ -183,6 +186,11 @@ fn four_of_b(n: i32, start: i32, count: i32) -> vec4<f32> {
     var values = vec4(0.0);
     if n < count { values = b[start + n]; }
     return values;
+}
+
+fn look_at_eight(taint: vec4<u32>, e: Eight) -> vec4<u32> {
+    let half = look_at(look_at(look_at(look_at(taint, e.v0), e.v1), e.v2), e.v3);
+    return look_at(look_at(look_at(look_at(half, e.v4), e.v5), e.v6), e.v7);
 }
 
 fn look_at(taint: vec4<u32>, values: vec4<f32>) -> vec4<u32> {

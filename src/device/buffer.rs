@@ -71,6 +71,15 @@ impl Buffer {
         Error::Backend { device: device.into(), message: format!("a buffer of another device, {}", self.device) }
     }
 
+    /// Whether its values are known to be graded, of sizes that differ from place to place, which only some kernels are fast with.
+    pub fn is_graded(&self) -> bool {
+        match &self.memory {
+            #[cfg(feature = "wgpu")]
+            Memory::Wgpu(memory) => memory.is_graded(),
+            _ => false,
+        }
+    }
+
     /// The part of this buffer from `offset`, `bytes` long.
     pub fn view(&self, offset: usize, bytes: usize) -> Self {
         debug_assert!(offset + bytes <= self.bytes);

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod fault;
+mod graded;
 mod groups;
 mod hints;
 mod pool;
@@ -201,6 +202,9 @@ impl Wgpu {
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
         // The queue writes before the next submission: what is recorded must not come after it.
+        if self.matrix_units && graded::is_graded(data) {
+            memory.set_graded();
+        }
         self.guarded(|| {
             let mut recorder = self.recorder()?;
             recorder.submit();
@@ -319,6 +323,10 @@ impl Wgpu {
                 });
             }
             bound.push(record::View { memory: Arc::clone(memory), offset: buffer.offset as u64, bytes: buffer.bytes.max(4) as u64 });
+        }
+        let (inputs, outputs) = bound.split_at(launch.inputs.len());
+        if inputs.iter().any(|input| input.memory.is_graded()) {
+            outputs.iter().for_each(|output| output.memory.set_graded());
         }
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));

@@ -1,7 +1,7 @@
 //! Buffers, kept for reuse when their last owner lets go.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::lock;
@@ -54,6 +54,8 @@ pub(crate) struct Memory {
     /// `Some` until dropped.
     buffer: Option<Named>,
     pool: Weak<Pool>,
+    /// See [`Memory::is_graded`].
+    graded: AtomicBool,
 }
 
 impl Memory {
@@ -64,6 +66,15 @@ impl Memory {
     /// What tells this buffer from all others of the device.
     pub fn number(&self) -> u64 {
         self.named().number
+    }
+
+    /// Whether what was written here is graded, or was computed from what is: see `graded.rs`.
+    pub fn is_graded(&self) -> bool {
+        self.graded.load(Ordering::Relaxed)
+    }
+
+    pub fn set_graded(&self) {
+        self.graded.store(true, Ordering::Relaxed);
     }
 
     fn named(&self) -> &Named {
@@ -105,7 +116,7 @@ impl Pool {
                 Named { buffer, number: self.made.fetch_add(1, Ordering::Relaxed), returned: 0 }
             }
         };
-        Ok(Arc::new(Memory { buffer: Some(buffer), pool: Arc::downgrade(self) }))
+        Ok(Arc::new(Memory { buffer: Some(buffer), pool: Arc::downgrade(self), graded: AtomicBool::new(false) }))
     }
 
     /// Frees everything that waits for reuse.

@@ -41,6 +41,8 @@ const COLUMNS: usize = 128;
 pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Option<Plan> {
     let wide = |band: &Operand| !band.dense && band.dtype == Dtype::F32 && band.stride() >= 96;
     let suits = ring == Semiring::Sum && [a, b, c].into_iter().all(wide) && a.rows.min(b.rows) >= 16;
+    // Many results of graded matrices are too small for halves, and would be computed twice.
+    let suits = suits && ![a, b].into_iter().any(|operand| operand.buffer.is_graded());
     let device = a.device();
     // Stages take up to 23 KB.
     let able = device.has_matrix_units() && !device.is_cuda() && device.workgroup_memory() >= 24 << 10;

@@ -145,6 +145,28 @@ fn rows_in_fours() {
     }
 }
 
+/// Large enough to be known for graded where that matters, by itself and by what else is: rows that fall off from the diagonal.
+#[test]
+fn kernels_that_fall_off() {
+    let case = Case { name: "graded", batch: 1, rows: 2100, inner: 2100, cols: 2100, a: (64, 64), b: (64, 64) };
+    let (a, b) = operands(&case, 77);
+    let fall_off = |host: &Host, sigma: f64| {
+        let old = host.clone();
+        host.with(move |batch, i, j| old.entry(batch, i, j).map(|x| (x * (-((i as f64 - j as f64) / sigma).powi(2)).exp()) as f32))
+    };
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for sigma in [10.0, 16.0, 40.0] {
+            let graded = fall_off(&a, sigma);
+            let left = graded.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+            let what = format!("{}: {sigma}", tested.label);
+            check_banded(&what, &banded_matmul(&left, &right, Semiring::Sum).unwrap(), &graded, &b, Semiring::Sum, &Rows::Some(60));
+            check_banded(&what, &banded_matmul(&right, &left, Semiring::Sum).unwrap(), &b, &graded, Semiring::Sum, &Rows::Some(60));
+            check_banded(&what, &banded_matmul(&left, &left, Semiring::Sum).unwrap(), &graded, &graded, Semiring::Sum, &Rows::Some(60));
+        }
+    }
+}
+
 /// One value that spoils sums, wherever it is in A or B: in rows of all workgroups, at both ends of the matrix and beside.
 #[test]
 fn one_value_anywhere_in_fours() {
