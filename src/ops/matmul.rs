@@ -108,7 +108,8 @@ pub(crate) static SCALE: Stored = stored!(
 /// Over `Sum`, a sum of k terms is within 2 (k + 2) · 2⁻²⁴ · Σ |term| of the exact one: where CUDA's tensor cores multiply f32,
 /// three parts hold all of a value's bits, if it is 0 or at least 2⁻¹⁰². Through wgpu, wide bands may run on matrix units that
 /// take a value in two halves, of 22 bits: within 2 (k + 8) · 2⁻²⁴ · Σ |term|, with more work where values within 64 rows are
-/// farther apart than 2²⁵. A device opened with [`Options::portable`](crate::Options::portable) does not use them.
+/// farther apart than 2²⁵; where those of a large matrix fall off from place to place as a Gaussian kernel's do, and were written
+/// by the host or computed from such, f32 is kept. A device opened with [`Options::portable`](crate::Options::portable) does not use them.
 ///
 /// Memory beside the result: `Log` takes at most one f32 per row of A and column of B; a 16-bit result takes an
 /// f32 copy while the kernel runs, and so do 16-bit operands of two types or off wgpu. Those of one type are
