@@ -201,10 +201,10 @@ impl Wgpu {
     }
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
-        // The queue writes before the next submission: what is recorded must not come after it.
         if self.matrix_units && graded::is_graded(data) {
             memory.set_graded();
         }
+        // The queue writes before the next submission: what is recorded must not come after it.
         self.guarded(|| {
             let mut recorder = self.recorder()?;
             recorder.submit();
