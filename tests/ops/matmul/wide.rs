@@ -171,7 +171,14 @@ fn kernels_that_fall_off() {
 /// One value that spoils sums, wherever it is in A or B: in rows of all workgroups, at both ends of the matrix and beside.
 #[test]
 fn one_value_anywhere_in_fours() {
-    let cases = [([129, 129], [132, 120, 140]), ([129, 65], [100, 132, 80]), ([65, 129], [80, 64, 132]), ([257, 257], [64, 96, 68])];
+    let cases = [
+        ([129, 129], [132, 120, 140]),
+        ([129, 65], [100, 132, 80]),
+        ([65, 129], [80, 64, 132]),
+        ([257, 257], [64, 96, 68]),
+        ([129, 17], [64, 60, 72]),
+        ([17, 33], [72, 64, 80]),
+    ];
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
         for (n, ([a, b], [rows, inner, cols])) in cases.into_iter().enumerate() {
             for (k, ring) in [Semiring::Sum, Semiring::Max, Semiring::ProdMax].into_iter().enumerate() {
