@@ -201,9 +201,7 @@ impl Wgpu {
     }
 
     pub fn write(&self, memory: &Memory, offset: usize, data: &[u8]) -> Result<()> {
-        if self.matrix_units && graded::is_graded(data) {
-            memory.set_graded();
-        }
+        memory.note_graded(self.matrix_units && graded::is_graded(data));
         // The queue writes before the next submission: what is recorded must not come after it.
         self.guarded(|| {
             let mut recorder = self.recorder()?;
@@ -324,10 +322,7 @@ impl Wgpu {
             }
             bound.push(record::View { memory: Arc::clone(memory), offset: buffer.offset as u64, bytes: buffer.bytes.max(4) as u64 });
         }
-        let (inputs, outputs) = bound.split_at(launch.inputs.len());
-        if inputs.iter().any(|input| input.memory.is_graded()) {
-            outputs.iter().for_each(|output| output.memory.set_graded());
-        }
+        graded::inherit(bound.split_at(launch.inputs.len()));
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
         self.guarded(|| {

@@ -1,6 +1,8 @@
 //! Whether values are graded: of sizes that differ from place to place, as those of a Gaussian kernel do, so that sums of some
 //! places are small beside their neighbours'. It decides between kernels of one result, never what is right.
 
+use super::record::View;
+
 /// Bytes below which it's not worth asking.
 const LEAST: usize = 1 << 20;
 /// Values that are looked at together, and how many of such groups make a region.
@@ -19,6 +21,12 @@ pub(super) fn is_graded(data: &[u8]) -> bool {
     let starts = data.len() / 4 - place(GROUPS - 1) - GROUP;
     let graded = (0..REGIONS).filter(|n| is_graded_from(data, starts * n / (REGIONS - 1))).count();
     graded * 4 >= REGIONS
+}
+
+/// What a launch computes from graded values is taken for graded.
+pub(super) fn inherit((inputs, outputs): (&[View], &[View])) {
+    let graded = inputs.iter().any(|input| input.memory.is_graded());
+    outputs.iter().for_each(|output| output.memory.note_graded(graded));
 }
 
 /// Where a region's groups begin: ever farther apart, so that they meet other diagonals whatever the band's width.

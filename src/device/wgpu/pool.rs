@@ -73,8 +73,9 @@ impl Memory {
         self.graded.load(Ordering::Relaxed)
     }
 
-    pub fn set_graded(&self) {
-        self.graded.store(true, Ordering::Relaxed);
+    /// It stays so as long as the memory is in use.
+    pub fn note_graded(&self, graded: bool) {
+        self.graded.fetch_or(graded, Ordering::Relaxed);
     }
 
     fn named(&self) -> &Named {
