@@ -17,17 +17,19 @@
 override ROWS: i32 = 64;        // of a workgroup
 override LANES: i32 = 4;        // of a strip, which a row of A has a multiple of, in fours
 override SLOTS: i32 = 2;        // 1 to 4
-override LOOKS: bool = false;   // whether all that the workgroup needs is looked at first, which also brings it, all at once
+override LOOKS: bool = false;   // whether all that the workgroup needs is looked at, first if not on the way, which brings it all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
-override LONG: bool = false;    // whether rows are so long that it pays to know A_FOURS, and where in a turn A's rows have edges
+override LONG: bool = false;    // whether rows are so long that it pays to know A_FOURS, and to write steps out, those at edges apart
 override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied
 override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
 override STRIPS: i32 = ROWS / 4;
 override GROUP: i32 = STRIPS * LANES;
+override ON_THE_WAY: bool = LOOKS & LONG & (STRIPS >= LANES); // whether operands are looked at as they are multiplied
 override B_WIDTH: i32 = 4 * FOURS + 1; // fours in 4 rows of B
 
 var<workgroup> tainted: atomic<u32>;
+var<workgroup> suspected: u32;
 
 // Four columns, each of 4 rows.
 struct Sums {
@@ -60,6 +62,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if LOOKS {
         if local == 0u { atomicStore(&tainted, 0u); }
         workgroupBarrier();
+    }
+    if LOOKS & !ON_THE_WAY {
         look(t, b_start + quads.x * B_WIDTH, (quads.y - quads.x) * B_WIDTH, a_start, strips * (4 * a_fours + 1));
         workgroupBarrier();
         // A sum that padding has spoilt is NaN, so over Sum there is no more to be done than to look for these.
@@ -80,13 +84,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if strip < strips { x_scale = scale_of_rows(strip); }
         workgroupBarrier();
     }
-    if strip >= strips { return; }
     let c_fours = a_fours + FOURS;
     let j0 = p0 + strip * 4 - params.b_lower;
     let own = Own((batch * c_len() + (i0 + strip * 4) * (4 * c_fours + 1)) / 4, c_fours, j0, (j0 >= 0) & (j0 + 4 * c_fours + 3 < params.cols));
     let a_first = a_start + strip * (4 * a_fours + 1);
     let b_first = b_start + strip * B_WIDTH;
     let steps = vec2(max(0, quads.x - strip), min(a_fours + 1, quads.y - strip));
+    if ON_THE_WAY & (strip < strips) { suspect_rows(a_first, lane); }
     let next = strip + lane + 1;
     var w = Window(nothing(), nothing(), nothing(), nothing(), nothing(),
         scale_of(strip), scale_of(next), scale_of(next + LANES), scale_of(next + 2 * LANES));
@@ -95,40 +99,77 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let turn = (steps.x + LANES - 1) / LANES * LANES - (LANES - 1);
         ahead = read_step(steps.x, turn + lane, a_first, a_fours, b_first);
     }
-    // The last lane has the first four of C, which leaves in the first turn, and the last, which leaves in the last.
-    for (var turn = 1 - LANES; turn < c_fours; turn += LANES) {
-        w.done = nothing();
-        if SCALES & (turn + lane < steps.x) { w.scale0 = scale_of(strip + turn + lane + FOURS); }
-        let end = min(turn + LANES, steps.y);
-        var step = max(turn, steps.x);
-        // LANES are a divisor of A's fours: no step of a turn but the last is at an edge of its rows.
-        for (; step < select(end, min(end, turn + LANES - 1), LONG); step++) {
-            let edge = !LONG & ((step == 0) | (step == a_fours));
-            w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, edge);
-            if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+    if strip < strips {
+        // The last lane has the first four of C, which leaves in the first turn, and the last, which leaves in the last.
+        for (var turn = 1 - LANES; turn < c_fours; turn += LANES) {
+            let end = min(turn + LANES, steps.y);
+            if LONG & (turn >= end) {
+                w.done = w.c0;
+                w.c0 = nothing();
+            } else {
+                if !LONG | (turn < steps.x) { w.done = nothing(); }
+                if SCALES & (turn + lane < steps.x) { w.scale0 = scale_of(strip + turn + lane + FOURS); }
+                var step = max(turn, steps.x);
+                if LONG {
+                    // LANES are a divisor of A's fours: no step of a turn but the last is at an edge of its rows. Of the others two are
+                    // written out.
+                    let stop = min(end, turn + LANES - 1);
+                    if (step < stop) & (((stop - step) & 1) == 1) {
+                        w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
+                        if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                        step++;
+                    }
+                    for (; step < stop; step += 2) {
+                        w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
+                        if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                        w = multiply(w, step + 1, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
+                        if AHEAD { ahead = read_next(step + 1, turn, lane, steps.y, a_first, a_fours, b_first); }
+                    }
+                    if step < end {
+                        w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
+                        if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                    }
+                }
+                for (; !LONG & (step < end); step++) {
+                    w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, (step == 0) | (step == a_fours));
+                    if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                }
+                // After the last step nothing comes to where fours leave.
+                if !LONG | (end < turn + LANES) {
+                    if turn + lane >= end {
+                        w.done = w.c0;
+                        w.c0 = nothing();
+                    }
+                }
+            }
+            finish(turn + lane, strip, own, w.done, natural(x_scale));
+            let newest = w.c0;
+            let newest_scale = w.scale0;
+            if SLOTS > 1 { w.c0 = w.c1; w.scale0 = w.scale1; }
+            if SLOTS > 2 { w.c1 = w.c2; w.scale1 = w.scale2; }
+            if SLOTS > 3 { w.c2 = w.c3; w.scale2 = w.scale3; }
+            if SLOTS == 2 { w.c1 = newest; w.scale1 = newest_scale; }
+            if SLOTS == 3 { w.c2 = newest; w.scale2 = newest_scale; }
+            if SLOTS == 4 { w.c3 = newest; w.scale3 = newest_scale; }
         }
-        if LONG & (step < end) {
-            w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
-            if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+    }
+
+    // Where something odd was met, or strips that would have met it are missing, all is looked at for what taints.
+    if ON_THE_WAY {
+        workgroupBarrier();
+        if local == 0u {
+            suspected = select(atomicLoad(&tainted), 1u, strips < STRIPS);
+            atomicStore(&tainted, 0u);
         }
-        // After the last step nothing comes to where fours leave.
-        if turn + lane >= end {
-            w.done = w.c0;
-            w.c0 = nothing();
+        if workgroupUniformLoad(&suspected) != 0u {
+            look(t, b_start + quads.x * B_WIDTH, (quads.y - quads.x) * B_WIDTH, a_start, strips * (4 * a_fours + 1));
+            workgroupBarrier();
+            tainted_all = atomicLoad(&tainted) != 0u;
         }
-        finish(turn + lane, strip, own, w.done, natural(x_scale));
-        let newest = w.c0;
-        let newest_scale = w.scale0;
-        if SLOTS > 1 { w.c0 = w.c1; w.scale0 = w.scale1; }
-        if SLOTS > 2 { w.c1 = w.c2; w.scale1 = w.scale2; }
-        if SLOTS > 3 { w.c2 = w.c3; w.scale2 = w.scale3; }
-        if SLOTS == 2 { w.c1 = newest; w.scale1 = newest_scale; }
-        if SLOTS == 3 { w.c2 = newest; w.scale2 = newest_scale; }
-        if SLOTS == 4 { w.c3 = newest; w.scale3 = newest_scale; }
     }
 
     // What padding may have spoilt is computed anew, entry by entry.
-    if !(redo | tainted_all) { return; }
+    if !(redo | tainted_all) | (strip >= strips) { return; }
     for (var four = (lane + 1) % LANES; four <= c_fours; four += LANES) {
         for (var n = 0; n < 16; n++) {
             let r = n / 4;
@@ -199,6 +240,25 @@ fn look_at(taint: vec4<u32>, values: vec4<f32>) -> vec4<u32> {
     return max(taint, bits + bits); // without signs
 }
 
+// A strip's rows of A, eight fours of an invocation on their way at once, and the four that they end in.
+fn suspect_rows(start: i32, lane: i32) {
+    var last = vec4(0.0);
+    if lane == 0 { last = a[start + 4 * A_FOURS]; }
+    for (var n = start + lane; n < start + 4 * A_FOURS; n += 8 * LANES) {
+        let end = start + 4 * A_FOURS;
+        let e = Eight(
+            four_of_a(n, 0, end), four_of_a(n + LANES, 0, end), four_of_a(n + 2 * LANES, 0, end), four_of_a(n + 3 * LANES, 0, end),
+            four_of_a(n + 4 * LANES, 0, end), four_of_a(n + 5 * LANES, 0, end), four_of_a(n + 6 * LANES, 0, end), four_of_a(n + 7 * LANES, 0, end));
+        suspect((((e.v0 + e.v1) + (e.v2 + e.v3)) + ((e.v4 + e.v5) + (e.v6 + e.v7))) + last);
+    }
+}
+
+// A sum is finite only if all its values are.
+fn suspect(sums: vec4<f32>) {
+    let sum = (sums.x + sums.y) + (sums.z + sums.w);
+    if (bitcast<u32>(sum) & 0x7f800000u) == 0x7f800000u { atomicStore(&tainted, 1u); }
+}
+
 fn nothing() -> Sums {
     let start = vec4(ring_start());
     return Sums(start, start, start, start);
@@ -206,7 +266,7 @@ fn nothing() -> Sums {
 
 // One p of 4 rows of A, and four columns of that row of B.
 fn add(sums: Sums, x: vec4<f32>, y: vec4<f32>) -> Sums {
-    return Sums(ring_mac(sums.e0, y.x, x), ring_mac(sums.e1, y.y, x), ring_mac(sums.e2, y.z, x), ring_mac(sums.e3, y.w, x));
+    return Sums(ring_next(sums.e0, y.x, x), ring_next(sums.e1, y.y, x), ring_next(sums.e2, y.z, x), ring_next(sums.e3, y.w, x));
 }
 
 // Which values of a four row r of 4 has, where a row lies in as many fours and one value more.

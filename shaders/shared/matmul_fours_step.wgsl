@@ -51,7 +51,7 @@ fn multiply(
         w.c0 = add(w.c0, x, y0);
         if owns {
             w.done.e0 = w.c0.e0;
-            w.c0.e0 = ring_mac(vec4(ring_start()), y1.x, x);
+            w.c0.e0 = ring_first(y1.x, x);
         }
         if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u0, at + LANES), w.scale1)); }
         if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v0, at + 2 * LANES), w.scale2)); }
@@ -62,7 +62,7 @@ fn multiply(
         w.c0 = add(w.c0, x, vec4(select(y1.x, y2.x, owns), y1.yzw));
         if owns {
             w.done.e1 = w.c0.e1;
-            w.c0.e1 = ring_mac(vec4(ring_start()), y2.y, x);
+            w.c0.e1 = ring_first(y2.y, x);
         }
         if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u1, at + FOURS + LANES), w.scale1)); }
         if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v1, at + FOURS + 2 * LANES), w.scale2)); }
@@ -73,7 +73,7 @@ fn multiply(
         w.c0 = add(w.c0, x, vec4(select(y2.xy, y3.xy, owns), y2.zw));
         if owns {
             w.done.e2 = w.c0.e2;
-            w.c0.e2 = ring_mac(vec4(ring_start()), y3.z, x);
+            w.c0.e2 = ring_first(y3.z, x);
         }
         if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u2, at + 2 * FOURS + LANES), w.scale1)); }
         if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v2, at + 2 * FOURS + 2 * LANES), w.scale2)); }
@@ -84,11 +84,24 @@ fn multiply(
         w.c0 = add(w.c0, x, vec4(select(y3.xyz, y4.xyz, owns), y3.w));
         if owns {
             w.done.e3 = w.c0.e3;
-            w.c0.e3 = ring_mac(vec4(ring_start()), y4.w, x);
+            w.c0.e3 = ring_first(y4.w, x);
         }
         if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u3, at + 3 * FOURS + LANES), w.scale1)); }
         if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v3, at + 3 * FOURS + 2 * LANES), w.scale2)); }
         if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w3, at + 3 * FOURS + 3 * LANES), w.scale3)); }
+    }
+    // Each four of the workgroup's rows of B is met by one strip at one of these steps.
+    if ON_THE_WAY & edge {
+        var sums = ((y0 + y1) + (y2 + y3)) + select(vec4(0.0), y4, vec4(owns));
+        if SLOTS > 1 {
+            sums += (of_b(ahead.u0, at + LANES) + of_b(ahead.u1, at + FOURS + LANES))
+                + (of_b(ahead.u2, at + 2 * FOURS + LANES) + of_b(ahead.u3, at + 3 * FOURS + LANES));
+        }
+        if SLOTS > 2 {
+            sums += (of_b(ahead.v0, at + 2 * LANES) + of_b(ahead.v1, at + FOURS + 2 * LANES))
+                + (of_b(ahead.v2, at + 2 * FOURS + 2 * LANES) + of_b(ahead.v3, at + 3 * FOURS + 2 * LANES));
+        }
+        suspect(sums);
     }
     return w;
 }

@@ -6,6 +6,8 @@
 fn ring_start() -> f32 { return 0.0; }
 fn ring_pad() -> f32 { return 0.0; }
 fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return fma(vec4(x), y, acc); }
+fn ring_first(x: f32, y: vec4<f32>) -> vec4<f32> { return fma(vec4(x), y, vec4(0.0)); }
+fn ring_next(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return ring_mac(acc, x, y); }
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> {
     let scale = vec4(a_scale[lines.x], a_scale[lines.y], a_scale[lines.z], a_scale[lines.w]);
     return select(vec4(0.0), exp(values - scale), stored);

@@ -3,6 +3,14 @@
 fn ring_start() -> f32 { return minus_infinity(); }
 fn ring_pad() -> f32 { return minus_infinity(); }
 fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc, vec4(x) + y); }
+// The first term of an entry.
+fn ring_first(x: f32, y: vec4<f32>) -> vec4<f32> { return vec4(x) + y; }
+// A term that is not the first, in `matmul.fours.wgsl`. NVIDIA's compiler keeps sums where they are if a sum is a multiplication and
+// addition, by what it can't know to be 1.
+fn ring_next(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
+    let one = from_bits(0x3f800000u | (params.flags >> 31u));
+    return max(acc, fma(y, vec4(one), vec4(x)));
+}
 // Values as they are staged, which hold the padding where nothing is stored.
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }

@@ -7,6 +7,9 @@ fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
     let value = vec4(x) * y;
     return select(acc, value, value > acc);
 }
+// The padding must not be the first.
+fn ring_first(x: f32, y: vec4<f32>) -> vec4<f32> { return ring_mac(vec4(ring_start()), x, y); }
+fn ring_next(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return ring_mac(acc, x, y); }
 // Values as they are staged, which hold the padding where nothing is stored.
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }

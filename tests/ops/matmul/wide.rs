@@ -205,6 +205,32 @@ fn one_value_anywhere_in_fours() {
     }
 }
 
+/// A NaN in each matrix of a batch, in another row and at another place of it each time: whoever looks at operands as it multiplies
+/// them leaves none out.
+#[test]
+fn every_part_of_rows_in_fours() {
+    for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
+        for (n, (a_width, b_width)) in [(129, 129), (65, 97), (97, 65)].into_iter().enumerate() {
+            let case = Case { name: "a place each", batch: 64, rows: 192, inner: 192, cols: 192, a: band(a_width, 0), b: band(b_width, 0) };
+            let (a, b) = operands(&case, 40 + n as u64);
+            let put = |host: &Host, width: i64| {
+                let width = width as usize;
+                host.with(move |batch, row, column| {
+                    let i = 3 * batch + batch % 3;
+                    let place = (37 * batch % width + i).saturating_sub(width / 2).min(191);
+                    (row == i && column == place).then_some(f32::NAN)
+                })
+            };
+            for (what, a, b) in [("A", put(&a, a_width), b.clone()), ("B", a.clone(), put(&b, b_width))] {
+                let left = a.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                let right = b.banded(&tested.device, Layout::Rows, Dtype::F32, false);
+                let what = format!("{}: {a_width} and {b_width} diagonals, NaN in {what}", tested.label);
+                check_banded(&what, &banded_matmul(&left, &right, Semiring::Max).unwrap(), &a, &b, Semiring::Max, &Rows::All);
+            }
+        }
+    }
+}
+
 /// Tiles of C that stand still, on matrix units where there are some: at the matrix's ends and in its middle, with rows that begin and
 /// end everywhere in a step.
 #[test]
