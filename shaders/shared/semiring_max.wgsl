@@ -5,8 +5,8 @@ fn ring_pad() -> f32 { return minus_infinity(); }
 fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc, vec4(x) + y); }
 // The first term of an entry.
 fn ring_first(x: f32, y: vec4<f32>) -> vec4<f32> { return vec4(x) + y; }
-// A term that is not the first, in `matmul.fours.wgsl`. NVIDIA's compiler keeps sums where they are if a sum is a multiplication and
-// addition, by what it can't know to be 1.
+// A further term, in `matmul.fours.wgsl`: a multiplication and addition, by what the compiler can't know to be 1, since NVIDIA's then
+// copies fewer sums from step to step (0.137 ms for 0.141 with 129 diagonals, before steps were written out).
 fn ring_next(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
     let one = from_bits(0x3f800000u | (params.flags >> 31u));
     return max(acc, fma(y, vec4(one), vec4(x)));
