@@ -20,6 +20,7 @@ override SLOTS: i32 = 2;        // 1 to 4
 override LOOKS: bool = false;   // whether all that the workgroup needs is looked at, first if not on the way, which brings it all at once
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
 override LONG: bool = false;    // whether rows are so long that it pays to know A_FOURS, and to write steps out, those at edges apart
+override IN_FOURS: i32 = -1;    // the bits of an index of a four. Where they are few, NVIDIA's compiler makes offsets parts of loads
 override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied
 override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
@@ -100,46 +101,50 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         ahead = read_step(steps.x, turn + lane, a_first, a_fours, b_first);
     }
     if strip < strips {
-        // The last lane has the first four of C, which leaves in the first turn, and the last, which leaves in the last.
-        for (var turn = 1 - LANES; turn < c_fours; turn += LANES) {
+        // The last lane has the first four of C, which leaves in the first turn, and the last, which leaves in the last. Where rows are
+        // long, turns without steps are apart.
+        var turn = 1 - LANES;
+        for (; turn < select(c_fours, steps.y, LONG); turn += LANES) {
             let end = min(turn + LANES, steps.y);
-            if LONG & (turn >= end) {
+            if !LONG | (turn < steps.x) { w.done = nothing(); }
+            if SCALES & (turn + lane < steps.x) { w.scale0 = scale_of(strip + turn + lane + FOURS); }
+            var step = max(turn, steps.x);
+            // LANES are a divisor of A's fours: no step of a turn but the last is at an edge of its rows. Of the others two are written
+            // out. All stand in a loop that runs once: NVIDIA's compiler then copies no sums between them.
+            for (var once = 0; LONG & (once < 1); once++) {
+                let last = turn + LANES - 1;
+                let stop = min(end, last);
+                if (step < stop) & (((stop - step) & 1) == 1) {
+                    w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
+                    if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                    step++;
+                }
+                for (; step < stop; step += 2) {
+                    w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
+                    if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                    w = multiply(w, step + 1, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
+                    if AHEAD { ahead = read_next(step + 1, turn, lane, steps.y, a_first, a_fours, b_first); }
+                }
+                if (step < end) & (step == last) {
+                    w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
+                    if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+                    step++;
+                }
+            }
+            for (; !LONG & (step < end); step++) {
+                w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, (step == 0) | (step == a_fours));
+                if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
+            }
+            // After the last step nothing comes to where fours leave. Where rows are long there seldom are such in a turn, so it is a
+            // loop, of which compilers make no selections.
+            if !LONG & (turn + lane >= end) {
                 w.done = w.c0;
                 w.c0 = nothing();
-            } else {
-                if !LONG | (turn < steps.x) { w.done = nothing(); }
-                if SCALES & (turn + lane < steps.x) { w.scale0 = scale_of(strip + turn + lane + FOURS); }
-                var step = max(turn, steps.x);
-                if LONG {
-                    // LANES are a divisor of A's fours: no step of a turn but the last is at an edge of its rows. Of the others two are
-                    // written out.
-                    let stop = min(end, turn + LANES - 1);
-                    if (step < stop) & (((stop - step) & 1) == 1) {
-                        w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
-                        if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
-                        step++;
-                    }
-                    for (; step < stop; step += 2) {
-                        w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
-                        if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
-                        w = multiply(w, step + 1, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, false);
-                        if AHEAD { ahead = read_next(step + 1, turn, lane, steps.y, a_first, a_fours, b_first); }
-                    }
-                    if step < end {
-                        w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, true);
-                        if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
-                    }
-                }
-                for (; !LONG & (step < end); step++) {
-                    w = multiply(w, step, turn + lane, strip, a_first, a_fours, b_first, x_scale, ahead, (step == 0) | (step == a_fours));
-                    if AHEAD { ahead = read_next(step, turn, lane, steps.y, a_first, a_fours, b_first); }
-                }
-                // After the last step nothing comes to where fours leave.
-                if !LONG | (end < turn + LANES) {
-                    if turn + lane >= end {
-                        w.done = w.c0;
-                        w.c0 = nothing();
-                    }
+            }
+            for (var late = end; LONG & (late < turn + LANES); late++) {
+                if turn + lane == late {
+                    w.done = w.c0;
+                    w.c0 = nothing();
                 }
             }
             finish(turn + lane, strip, own, w.done, natural(x_scale));
@@ -151,6 +156,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if SLOTS == 2 { w.c1 = newest; w.scale1 = newest_scale; }
             if SLOTS == 3 { w.c2 = newest; w.scale2 = newest_scale; }
             if SLOTS == 4 { w.c3 = newest; w.scale3 = newest_scale; }
+        }
+        // Windows leave as they are.
+        for (; LONG & (turn < c_fours); turn += LANES) {
+            finish(turn + lane, strip, own, w.c0, natural(x_scale));
+            w.c0 = w.c1;
+            w.c1 = w.c2;
+            w.c2 = w.c3;
+            w.c3 = nothing();
         }
     }
 
@@ -320,6 +333,14 @@ fn finish(four: i32, strip: i32, own: Own, sums: Sums, x_scale: vec4<f32>) {
     }
     let all = own.inside & ring_are_exact(v0, v1, v2, v3);
     let at = own.start + four;
+    // One branch, where the rows' own would be four.
+    if LONG & all {
+        c[at] = ring_unscaled(v0, scale0);
+        c[at + own.fours] = ring_unscaled(v1, scale1);
+        c[at + 2 * own.fours] = ring_unscaled(v2, scale2);
+        c[at + 3 * own.fours] = ring_unscaled(v3, scale3);
+        return;
+    }
     c[at] = finished(0, four, own, v0, scale0, all);
     c[at + own.fours] = finished(1, four, own, v1, scale1, all);
     c[at + 2 * own.fours] = finished(2, four, own, v2, scale2, all);

@@ -3,14 +3,13 @@
 fn ring_start() -> f32 { return minus_infinity(); }
 fn ring_pad() -> f32 { return minus_infinity(); }
 fn ring_mac(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc, vec4(x) + y); }
-// The first term of an entry.
-fn ring_first(x: f32, y: vec4<f32>) -> vec4<f32> { return vec4(x) + y; }
-// A further term, in `matmul.fours.wgsl`: a multiplication and addition, by what the compiler can't know to be 1, since NVIDIA's then
-// copies fewer sums from step to step (0.137 ms for 0.141 with 129 diagonals, before steps were written out).
-fn ring_next(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> {
+// The first term of an entry, in `matmul.fours.wgsl`, and a further one: a multiplication and addition, by what the compiler can't know
+// to be 1, since NVIDIA's then copies fewer sums from step to step (0.130 ms for 0.135 with 129 diagonals).
+fn ring_first(x: f32, y: vec4<f32>) -> vec4<f32> {
     let one = from_bits(0x3f800000u | (params.flags >> 31u));
-    return max(acc, fma(y, vec4(one), vec4(x)));
+    return fma(y, vec4(one), vec4(x));
 }
+fn ring_next(acc: vec4<f32>, x: f32, y: vec4<f32>) -> vec4<f32> { return max(acc, ring_first(x, y)); }
 // Values as they are staged, which hold the padding where nothing is stored.
 fn ring_stage_a(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }
 fn ring_stage_b(values: vec4<f32>, lines: vec4<i32>, stored: vec4<bool>) -> vec4<f32> { return values; }

@@ -210,7 +210,7 @@ fn one_value_anywhere_in_fours() {
 #[test]
 fn every_part_of_rows_in_fours() {
     for tested in devices().iter().filter(|tested| tested.variant == Variant::Default) {
-        for (n, (a_width, b_width)) in [(129, 129), (65, 97), (97, 65)].into_iter().enumerate() {
+        for (n, (a_width, b_width)) in [(129, 129), (65, 97), (97, 65), (257, 257), (513, 513)].into_iter().enumerate() {
             let case = Case { name: "a place each", batch: 64, rows: 192, inner: 192, cols: 192, a: band(a_width, 0), b: band(b_width, 0) };
             let (a, b) = operands(&case, 40 + n as u64);
             let put = |host: &Host, width: i64| {
