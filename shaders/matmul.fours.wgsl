@@ -21,6 +21,8 @@ override LOOKS: bool = false;   // whether all that the workgroup needs is looke
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
 override LONG: bool = false;    // whether rows are so long that it pays to know A_FOURS, and to write steps out, those at edges apart
 override IN_FOURS: i32 = -1;    // the bits of an index of a four. Where they are few, NVIDIA's compiler makes offsets parts of loads
+override BEFORE: i32 = select(0, LANES, LONG); // is added to a slot's first index, which may be before B, and masked may not be negative
+override NEXT: i32 = LANES - BEFORE;           // from there to the next slot's
 override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied
 override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
@@ -137,9 +139,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
             // After the last step nothing comes to where fours leave. Where rows are long there seldom are such in a turn, so it is a
             // loop, of which compilers make no selections.
-            if !LONG & (turn + lane >= end) {
-                w.done = w.c0;
-                w.c0 = nothing();
+            if !LONG {
+                if turn + lane >= end {
+                    w.done = w.c0;
+                    w.c0 = nothing();
+                }
             }
             for (var late = end; LONG & (late < turn + LANES); late++) {
                 if turn + lane == late {

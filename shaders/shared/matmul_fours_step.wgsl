@@ -19,7 +19,7 @@ fn multiply(
     before: Window, step: i32, own: i32, strip: i32, a_first: i32, a_fours: i32, b_first: i32, x_scale: vec4<f32>, ahead: Step, edge: bool,
 ) -> Window {
     // Four p of 4 rows of A, which begin and end one p after the other.
-    let at_a = (a_first + step) & IN_FOURS;
+    let at_a = in_fours(a_first + step);
     var x0 = ring_scaled(of_a(ahead.x0, at_a), vec4(x_scale.x));
     var x1 = ring_scaled(of_a(ahead.x1, at_a + a_fours), vec4(x_scale.y));
     var x2 = ring_scaled(of_a(ahead.x2, at_a + 2 * a_fours), vec4(x_scale.z));
@@ -32,11 +32,10 @@ fn multiply(
         x3 = select(pad, x3, in_row(3, step, a_fours));
     }
 
-    // The owner's four is the old one from column k on, for row k of B, and the new one up to there. `at` is where the second slot's is,
-    // since the first one's may be before B, where there is nothing that is read.
+    // The owner's four is the old one from column k on, for row k of B, and the new one up to there.
     let owns = step == own;
-    let at = (b_first + own + LANES + step * (B_WIDTH - 1)) & IN_FOURS;
-    let at_first = (at + select(-LANES, FOURS - LANES, step > own)) & IN_FOURS;
+    let at = in_fours(b_first + own + BEFORE + step * (B_WIDTH - 1));
+    let at_first = in_fours(at + select(-BEFORE, FOURS - BEFORE, step > own));
     var w = before;
     let scale = w.scale0;
     if SCALES & owns { w.scale0 = scale_of(strip + own + FOURS); }
@@ -54,9 +53,9 @@ fn multiply(
             w.done.e0 = w.c0.e0;
             w.c0.e0 = ring_first(y1.x, x);
         }
-        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u0, at), w.scale1)); }
-        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v0, at + LANES), w.scale2)); }
-        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w0, at + 2 * LANES), w.scale3)); }
+        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u0, at + NEXT), w.scale1)); }
+        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v0, at + (NEXT + LANES)), w.scale2)); }
+        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w0, at + (NEXT + 2 * LANES)), w.scale3)); }
     }
     {
         let x = vec4(x0.y, x1.y, x2.y, x3.y);
@@ -65,9 +64,9 @@ fn multiply(
             w.done.e1 = w.c0.e1;
             w.c0.e1 = ring_first(y2.y, x);
         }
-        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u1, at + FOURS), w.scale1)); }
-        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v1, at + FOURS + LANES), w.scale2)); }
-        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w1, at + FOURS + 2 * LANES), w.scale3)); }
+        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u1, at + FOURS + NEXT), w.scale1)); }
+        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v1, at + FOURS + (NEXT + LANES)), w.scale2)); }
+        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w1, at + FOURS + (NEXT + 2 * LANES)), w.scale3)); }
     }
     {
         let x = vec4(x0.z, x1.z, x2.z, x3.z);
@@ -76,9 +75,9 @@ fn multiply(
             w.done.e2 = w.c0.e2;
             w.c0.e2 = ring_first(y3.z, x);
         }
-        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u2, at + 2 * FOURS), w.scale1)); }
-        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v2, at + 2 * FOURS + LANES), w.scale2)); }
-        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w2, at + 2 * FOURS + 2 * LANES), w.scale3)); }
+        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u2, at + 2 * FOURS + NEXT), w.scale1)); }
+        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v2, at + 2 * FOURS + (NEXT + LANES)), w.scale2)); }
+        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w2, at + 2 * FOURS + (NEXT + 2 * LANES)), w.scale3)); }
     }
     {
         let x = vec4(x0.w, x1.w, x2.w, x3.w);
@@ -87,20 +86,20 @@ fn multiply(
             w.done.e3 = w.c0.e3;
             w.c0.e3 = ring_first(y4.w, x);
         }
-        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u3, at + 3 * FOURS), w.scale1)); }
-        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v3, at + 3 * FOURS + LANES), w.scale2)); }
-        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w3, at + 3 * FOURS + 2 * LANES), w.scale3)); }
+        if SLOTS > 1 { w.c1 = add(w.c1, x, ring_scaled(of_b(ahead.u3, at + 3 * FOURS + NEXT), w.scale1)); }
+        if SLOTS > 2 { w.c2 = add(w.c2, x, ring_scaled(of_b(ahead.v3, at + 3 * FOURS + (NEXT + LANES)), w.scale2)); }
+        if SLOTS > 3 { w.c3 = add(w.c3, x, ring_scaled(of_b(ahead.w3, at + 3 * FOURS + (NEXT + 2 * LANES)), w.scale3)); }
     }
     // Each four of the workgroup's rows of B is met by one strip at one of these steps.
     if ON_THE_WAY & edge {
         var sums = ((y0 + y1) + (y2 + y3)) + select(vec4(0.0), y4, vec4(owns));
         if SLOTS > 1 {
-            sums += (of_b(ahead.u0, at) + of_b(ahead.u1, at + FOURS))
-                + (of_b(ahead.u2, at + 2 * FOURS) + of_b(ahead.u3, at + 3 * FOURS));
+            sums += (of_b(ahead.u0, at + NEXT) + of_b(ahead.u1, at + FOURS + NEXT))
+                + (of_b(ahead.u2, at + 2 * FOURS + NEXT) + of_b(ahead.u3, at + 3 * FOURS + NEXT));
         }
         if SLOTS > 2 {
-            sums += (of_b(ahead.v0, at + LANES) + of_b(ahead.v1, at + FOURS + LANES))
-                + (of_b(ahead.v2, at + 2 * FOURS + LANES) + of_b(ahead.v3, at + 3 * FOURS + LANES));
+            sums += (of_b(ahead.v0, at + (NEXT + LANES)) + of_b(ahead.v1, at + FOURS + (NEXT + LANES)))
+                + (of_b(ahead.v2, at + 2 * FOURS + (NEXT + LANES)) + of_b(ahead.v3, at + 3 * FOURS + (NEXT + LANES)));
         }
         suspect(sums);
     }
@@ -115,6 +114,12 @@ struct Step {
     u0: vec4<f32>, u1: vec4<f32>, u2: vec4<f32>, u3: vec4<f32>,
     v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
     w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>,
+}
+
+// An index, which has no other bits.
+fn in_fours(at: i32) -> i32 {
+    if !LONG { return at; }
+    return at & IN_FOURS;
 }
 
 // What was read ahead, or what is read where it is used: for narrow bands drivers make more of that than of read_step.
@@ -135,13 +140,13 @@ fn read_next(step: i32, turn: i32, lane: i32, end: i32, a_first: i32, a_fours: i
 
 fn read_step(step: i32, own: i32, a_first: i32, a_fours: i32, b_first: i32) -> Step {
     var s: Step;
-    let at_a = (a_first + step) & IN_FOURS;
+    let at_a = in_fours(a_first + step);
     s.x0 = a[at_a];
     s.x1 = a[at_a + a_fours];
     s.x2 = a[at_a + 2 * a_fours];
     s.x3 = a[at_a + 3 * a_fours];
-    let at = (b_first + own + LANES + step * (B_WIDTH - 1)) & IN_FOURS;
-    let at_first = (at + select(-LANES, FOURS - LANES, step > own)) & IN_FOURS;
+    let at = in_fours(b_first + own + BEFORE + step * (B_WIDTH - 1));
+    let at_first = in_fours(at + select(-BEFORE, FOURS - BEFORE, step > own));
     s.y0 = b[at_first];
     s.y1 = b[at_first + FOURS];
     s.y2 = b[at_first + 2 * FOURS];
@@ -149,22 +154,22 @@ fn read_step(step: i32, own: i32, a_first: i32, a_fours: i32, b_first: i32) -> S
     s.y4 = vec4(ring_pad());
     if step == own { s.y4 = b[at_first + 4 * FOURS]; }
     if SLOTS > 1 {
-        s.u0 = b[at];
-        s.u1 = b[at + FOURS];
-        s.u2 = b[at + 2 * FOURS];
-        s.u3 = b[at + 3 * FOURS];
+        s.u0 = b[at + NEXT];
+        s.u1 = b[at + FOURS + NEXT];
+        s.u2 = b[at + 2 * FOURS + NEXT];
+        s.u3 = b[at + 3 * FOURS + NEXT];
     }
     if SLOTS > 2 {
-        s.v0 = b[at + LANES];
-        s.v1 = b[at + FOURS + LANES];
-        s.v2 = b[at + 2 * FOURS + LANES];
-        s.v3 = b[at + 3 * FOURS + LANES];
+        s.v0 = b[at + (NEXT + LANES)];
+        s.v1 = b[at + FOURS + (NEXT + LANES)];
+        s.v2 = b[at + 2 * FOURS + (NEXT + LANES)];
+        s.v3 = b[at + 3 * FOURS + (NEXT + LANES)];
     }
     if SLOTS > 3 {
-        s.w0 = b[at + 2 * LANES];
-        s.w1 = b[at + FOURS + 2 * LANES];
-        s.w2 = b[at + 2 * FOURS + 2 * LANES];
-        s.w3 = b[at + 3 * FOURS + 2 * LANES];
+        s.w0 = b[at + (NEXT + 2 * LANES)];
+        s.w1 = b[at + FOURS + (NEXT + 2 * LANES)];
+        s.w2 = b[at + 2 * FOURS + (NEXT + 2 * LANES)];
+        s.w3 = b[at + 3 * FOURS + (NEXT + 2 * LANES)];
     }
     return s;
 }
