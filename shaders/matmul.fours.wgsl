@@ -21,8 +21,6 @@ override LOOKS: bool = false;   // whether all that the workgroup needs is looke
 override FINITE: bool = false;  // whether what is not finite counts there, as over Sum, or what ring_taint says
 override LONG: bool = false;    // whether rows are so long that it pays to know A_FOURS, and to write steps out, those at edges apart
 override IN_FOURS: i32 = -1;    // the bits of an index of a four. Where they are few, NVIDIA's compiler makes offsets parts of loads
-override BEFORE: i32 = select(0, LANES, LONG); // is added to a slot's first index, which may be before B, and masked may not be negative
-override NEXT: i32 = LANES - BEFORE;           // from there to the next slot's
 override AHEAD: bool = false;   // whether a step's operands are read while the one before is multiplied
 override SCALES: bool = false;  // whether the semiring scales its operands
 override FOURS: i32 = SLOTS * LANES; // in a row of B, which has one value more
@@ -30,6 +28,8 @@ override STRIPS: i32 = ROWS / 4;
 override GROUP: i32 = STRIPS * LANES;
 override ON_THE_WAY: bool = LOOKS & LONG & (STRIPS >= LANES); // whether operands are looked at as they are multiplied
 override B_WIDTH: i32 = 4 * FOURS + 1; // fours in 4 rows of B
+override BEFORE: i32 = select(0, LANES, LONG); // is added to the first slot's index, which may be before B, and masked may not be negative
+override NEXT: i32 = LANES - BEFORE;           // from there to the next slot's
 
 var<workgroup> tainted: atomic<u32>;
 var<workgroup> suspected: u32;

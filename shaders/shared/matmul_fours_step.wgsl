@@ -116,7 +116,7 @@ struct Step {
     w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>,
 }
 
-// An index, which has no other bits.
+// An index; where rows are long, with no bits but those that one may have.
 fn in_fours(at: i32) -> i32 {
     if !LONG { return at; }
     return at & IN_FOURS;
