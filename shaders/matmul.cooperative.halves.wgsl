@@ -20,6 +20,7 @@ override FOURS: i32 = TILES * 4;  // of columns in it
 override LANES: i32 = FOURS - 4;  // in a row of B, which has one value more
 override PITCH: i32 = FOURS + 2;  // of a staged row of B: all are in different banks
 override STAGE: i32 = PITCH * 16;
+override IN_FOURS: i32 = -1;      // the bits of an index of a four: see matmul.fours.wgsl
 const LINE = 6;                   // vec4s of 16 values of A: 4, and two that spread the banks
 const SUMS = 5;                   // and of 16 sums, with one
 const NOTED = 1280;               // entries that the place for sums can name
@@ -29,6 +30,9 @@ var<workgroup> low: array<vec4<f16>, STAGE>;
 var<workgroup> a_high: array<vec4<f16>, 384>; // 16 × 16 of each subgroup
 var<workgroup> a_low: array<vec4<f16>, 384>;
 var<workgroup> sums: array<vec4<f32>, 320>;   // 16 × 16 of each on their way out
+
+// An index of a four of A, its last at most.
+fn inside(at: i32, last: i32) -> i32 { return clamp(at, 0, last) & IN_FOURS; }
 
 fn into_stage(at: i32, x: vec4<f32>, scale: f32) {
     let halves = split(x, scale);
@@ -96,8 +100,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var v2 = b[at + 2 * LANES];
     var v3 = b[at + 3 * LANES];
     var v_end = b[clamp(end_at, 0, b_last)];
-    var x0 = a[clamp(a_at, 0, a_last)];
-    var x8 = a[clamp(a_at + a_eight, 0, a_last)];
+    var x0 = a[inside(a_at, a_last)];
+    var x8 = a[inside(a_at + a_eight, a_last)];
     {
         let of_b = b0 / 4 + min(i0, params.inner - 16) / 4 * (b_stride + 1) + i32(local);
         let of_a = a0 / 4 + min(i0, params.rows - 16) / 4 * (a_stride + 1) + i32(local);
@@ -158,7 +162,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             into_stage(end_row * PITCH + end_place, select(vec4(0.0), v_end, here), b_scale);
         }
         if mine {
-            if (own == 0) | (own >= last - 1) {
+            // A loop, not an `if`, of which NVIDIA's compiler would make selections in every step.
+            for (var once = 0; ((own == 0) | (own >= last - 1)) & (once < 1); once++) {
                 x0 = of_row(x0, d + 16 * own, a_stride);
                 x8 = of_row(x8, d + 16 * own - 8, a_stride);
             }
@@ -183,8 +188,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         v2 = b[at + 2 * LANES];
         v3 = b[at + 3 * LANES];
         v_end = b[clamp(end_at, 0, b_last)];
-        x0 = a[clamp(a_at, 0, a_last)];
-        x8 = a[clamp(a_at + a_eight, 0, a_last)];
+        x0 = a[inside(a_at, a_last)];
+        x8 = a[inside(a_at + a_eight, a_last)];
         if mine {
             let x = coopLoadT<Left>(&a_high[own_a], u32(LINE));
             let x_low = coopLoadT<Left>(&a_low[own_a], u32(LINE));

@@ -268,6 +268,12 @@ impl Expr {
         self.0.contains(&Op::Entry(n))
     }
 
+    /// Whether it takes an exponential.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn has_exponentials(&self) -> bool {
+        self.0.iter().any(|op| matches!(op, Op::Unary(Unary::Exp, _)))
+    }
+
     /// Checks what an operation needs of the expression it is given.
     pub(crate) fn check(&self, op: &'static str) -> crate::Result<()> {
         if self.0.len() <= MAX_OPS {

@@ -23,6 +23,15 @@ pub(crate) struct Launch<'a> {
     pub function: Option<&'a Expr>,
 }
 
+#[cfg(feature = "wgpu")]
+impl Launch<'_> {
+    /// Whether its results are exponentials, or these times something, which are far apart in size more often than not.
+    pub fn yields_exponentials(&self) -> bool {
+        let kernels = ["banded_softmax", "matmul_backward.weight", "matmul_backward.exp"];
+        kernels.contains(&self.kernel.name) || self.function.is_some_and(Expr::has_exponentials)
+    }
+}
+
 /// What a backend has made of kernels, by what makes one a different one: name, constants and expression.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub(super) struct Compiled<T>(HashMap<&'static str, Vec<Variant<T>>>);
@@ -49,5 +58,23 @@ impl<T: Clone> Compiled<T> {
     pub fn insert(&mut self, launch: &Launch<'_>, made: T) {
         let variant = Variant { constants: launch.constants.to_vec(), function: launch.function.cloned(), made };
         self.0.entry(launch.kernel.name).or_default().push(variant);
+    }
+}
+
+#[cfg(all(test, feature = "wgpu"))]
+mod tests {
+    use super::*;
+    use crate::ops::{banded_softmax, banded_zip, matmul, matmul_backward};
+    use crate::{a, b};
+
+    #[test]
+    fn exponentials_are_known() {
+        fn of(kernel: &'static Kernel, function: Option<&Expr>) -> bool {
+            Launch { kernel, params: &[], inputs: &[], outputs: &[], groups: 0, constants: &[], function }.yields_exponentials()
+        }
+        assert!(of(&banded_zip::KERNEL, Some(&(1.0 - (a() * 2.0).exp() * b()))));
+        assert!(!of(&banded_zip::KERNEL, Some(&(a().abs().ln() + b().tanh()))));
+        assert!(of(&banded_softmax::KERNEL, None) && of(&matmul_backward::WEIGHT, None) && of(&matmul_backward::EXP, None));
+        assert!(!of(&banded_softmax::BACKWARD, None) && !of(&matmul_backward::LOG, None) && !of(&matmul::SUM[0], None));
     }
 }

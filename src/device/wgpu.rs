@@ -322,7 +322,7 @@ impl Wgpu {
             }
             bound.push(record::View { memory: Arc::clone(memory), offset: buffer.offset as u64, bytes: buffer.bytes.max(4) as u64 });
         }
-        graded::inherit(bound.split_at(launch.inputs.len()));
+        graded::inherit(launch, &bound);
         let temporary =
             |bytes| self.pool.take(&self.device, bytes, self.info.max_buffer).map_err(|error| translate(&self.name(), bytes, error));
         self.guarded(|| {

@@ -259,25 +259,16 @@ pub(crate) fn check(op: &'static str, a: &Operand, b: &Operand) -> Result<()> {
 
 /// Launches a product into `c`, which is f32.
 pub(crate) fn product(op: &'static str, a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Result<()> {
-    launch(op, [a, b, c], ring, true)
-}
-
-/// The same over `Sum` without halves, which hold values that are far apart in size, as exponentials are, but then take their time.
-pub(crate) fn product_of_exponentials(op: &'static str, a: &Operand, b: &Operand, c: &Operand) -> Result<()> {
-    launch(op, [a, b, c], Semiring::Sum, false)
-}
-
-fn launch(op: &'static str, [a, b, c]: [&Operand; 3], ring: Semiring, halves: bool) -> Result<()> {
     if c.layout == Layout::Columns {
-        return launch(op, [&b.t(), &a.t(), &c.t()], ring, halves);
+        return product(op, &b.t(), &a.t(), &c.t(), ring);
     }
     // Rows of a large matrix go apart, as far as they are lines.
     let apart = !fit(&[a, b, c]);
     if apart && a.dense && a.layout == Layout::Columns {
-        return launch(op, [&in_rows(op, a)?, b, c], ring, halves);
+        return product(op, &in_rows(op, a)?, b, c, ring);
     }
     if apart && b.dense && c.dense && b.layout == Layout::Columns {
-        return launch(op, [a, &in_rows(op, b)?, c], ring, halves);
+        return product(op, a, &in_rows(op, b)?, c, ring);
     }
     let [a, b] = &if apart { [widened(a)?, widened(b)?] } else { as_read([a, b], &parts(op, &[a, b, c])?)? };
     let device = a.device();
@@ -288,7 +279,7 @@ fn launch(op: &'static str, [a, b, c]: [&Operand; 3], ring: Semiring, halves: bo
         [[rows.clone(), cols.clone()], [rows, inner.clone()], [inner, cols]]
     };
     for Piece { operands: [c, a, b], .. } in pieces(op, [c, a, b], meeting)? {
-        let plan = if halves { halves::plan(&a, &b, &c, ring) } else { None }.unwrap_or_else(|| Plan::new(&a, &b, &c, ring));
+        let plan = halves::plan(&a, &b, &c, ring).unwrap_or_else(|| Plan::new(&a, &b, &c, ring));
         let scales = if plan.takes_scales { Some((scale(&a)?, scale(&b.t())?)) } else { None };
         let (a_scale, b_scale) = scales.as_ref().map_or((&a.buffer, &b.buffer), |(a, b)| (a, b));
         let params = Params { tiles: plan.tiles, ..params(&a, &b, &c) };

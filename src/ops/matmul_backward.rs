@@ -1,7 +1,7 @@
 //! The gradients of products over a semiring.
 
 use super::common::{Output, as_read, parts, same, same_device, slot_groups, values, widened};
-use super::matmul::{self, Params, SHARED, cooperative, params, product, product_of_exponentials};
+use super::matmul::{self, Params, SHARED, cooperative, params, product};
 use super::matmul_index::{GRADIENT, PICK_MAX, PICK_PRODMAX, index_part};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, LOADS, ptx};
@@ -318,7 +318,7 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
         let (e, s) = (temporary(b)?, temporary(a)?);
         let (bt, et) = (b.t(), e.t());
         launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, slot_groups(&bt))?;
-        product_of_exponentials(op, w, &et, &s)?;
+        product(op, w, &et, &s, Semiring::Sum)?;
         finish([a, b, c, g], scale, &s, ga)
     };
     half([a, b, c, g, &w], [&row_scale, &column_scale], ga)?;

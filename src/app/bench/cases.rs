@@ -1,7 +1,7 @@
 //! What is measured.
 
 use bandsaw::{
-    Band, Banded, BandedShape, Dense, DenseShape, Device, Result, Semiring, a, b, banded_matmul, banded_matmul_backward,
+    Band, Banded, BandedShape, Dense, DenseShape, Device, Result, Semiring, a, b, banded_map, banded_matmul, banded_matmul_backward,
     banded_matmul_dense, banded_matmul_index, banded_matvec, banded_shift_cols, banded_zip, semiring_matmul, window_matmul,
 };
 
@@ -75,10 +75,11 @@ fn product_flops(batch: usize, n: usize, side: i64) -> Result<f64> {
 /// Batch, n and diagonals on each side of the four shapes that other libraries are compared on.
 const SHAPES: [[usize; 3]; 4] = [[16, 4096, 16], [16, 4096, 64], [4, 65536, 8], [1, 4096, 256]];
 
-const RINGS: [(Semiring, &str, &str); 3] = [
+const RINGS: [(Semiring, &str, &str); 4] = [
     (Semiring::Sum, "banded_matmul sum", "banded_matmul sum, forward + backward"),
     (Semiring::Log, "banded_matmul log", "banded_matmul log, forward + backward"),
     (Semiring::Max, "banded_matmul max", "banded_matmul max, forward + backward"),
+    (Semiring::ProdMax, "banded_matmul prodmax", "banded_matmul prodmax, forward + backward"),
 ];
 
 /// The cases of one family, or of all.
@@ -117,6 +118,9 @@ fn bands(quick: bool) -> Result<Vec<Case>> {
             });
         }
     }
+    for [batch, n, side] in [SHAPES[1], SHAPES[3]] {
+        cases.push(smoothing([batch, small(n), side])?);
+    }
     for [batch, n, side] in SHAPES {
         let (n, width) = (small(n), 2.0 * side as f64 + 1.0);
         cases.push(Case {
@@ -153,6 +157,22 @@ fn bands(quick: bool) -> Result<Vec<Case>> {
     cases.extend(around_attention(quick));
     cases.extend(streaming(quick));
     Ok(cases)
+}
+
+/// A product of Gaussian kernels that the device made of distances, whose values are far apart in size.
+fn smoothing([batch, n, side]: [usize; 3]) -> Result<Case> {
+    Ok(Case {
+        operation: "banded_matmul sum, Gaussian kernels",
+        shape: format!("{batch} · {n} · {side}"),
+        bytes: (batch * n) as f64 * (8.0 * side as f64 + 3.0) * 4.0,
+        flops: product_flops(batch, n, side as i64)?,
+        setup: Box::new(move |device| {
+            let shape = BandedShape::new(n, n, Band::new(side as i64, side as i64)?).batch(batch);
+            let distances = Banded::from_fn(device, shape, |_, i, j| 4.0 * (i as f32 - j as f32) / side as f32)?;
+            let x = turns(|| banded_map(&distances, &(-(a() * a())).exp()))?;
+            Ok(Box::new(move |n| banded_matmul(&x[n % TURNS], &x[(n + 1) % TURNS], Semiring::Sum).map(drop)))
+        }),
+    })
 }
 
 /// A product of bands and both its gradients.

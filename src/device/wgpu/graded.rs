@@ -2,6 +2,7 @@
 //! places are small beside their neighbours'. It decides between kernels of one result, never what is right.
 
 use super::record::View;
+use crate::device::Launch;
 
 /// Bytes below which it's not worth asking.
 const LEAST: usize = 1 << 20;
@@ -23,9 +24,10 @@ pub(super) fn is_graded(data: &[u8]) -> bool {
     graded * 4 >= REGIONS
 }
 
-/// What a launch computes from graded values is taken for graded.
-pub(super) fn inherit((inputs, outputs): (&[View], &[View])) {
-    let graded = inputs.iter().any(|input| input.memory.is_graded());
+/// What a launch computes from graded values is taken for graded, and so is what it makes by exponentials.
+pub(super) fn inherit(launch: &Launch<'_>, views: &[View]) {
+    let (inputs, outputs) = views.split_at(launch.inputs.len());
+    let graded = launch.yields_exponentials() || inputs.iter().any(|input| input.memory.is_graded());
     outputs.iter().for_each(|output| output.memory.note_graded(graded));
 }
 

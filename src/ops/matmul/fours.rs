@@ -1,6 +1,6 @@
 //! Whole products of two bands through wgpu where everything lies in fours: `shaders/matmul.fours.wgsl`.
 
-use super::plan::Plan;
+use super::plan::{Plan, bits_in_fours};
 use crate::operand::Operand;
 use crate::{Layout, Semiring};
 
@@ -61,8 +61,6 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
     // What takes scales looks at everything for them. Sum need not, but where rows are short it gains by asking for all at once.
     let looks = !scales && (!sum || b_fours <= 4);
     let long = b_fours > 8;
-    // Fours of so many values have 27 bits.
-    let few = [a, b].iter().all(|band| band.batch * band.len() <= 1 << 29);
     let constants = [
         ("ROWS", rows),
         ("LANES", lanes),
@@ -75,6 +73,6 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
     ];
     let mut constants = constants.map(|(name, value)| (name, value as f64)).to_vec();
     constants.extend((long || scales).then_some(("A_FOURS", a_fours as f64)));
-    constants.extend((long && few).then_some(("IN_FOURS", f64::from((1 << 27) - 1))));
+    constants.extend(bits_in_fours([a, b]).filter(|_| long));
     Some(Plan { tiles: c.rows.div_ceil(rows) as u32, kernel, constants, takes_scales: false })
 }

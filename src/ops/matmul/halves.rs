@@ -1,7 +1,7 @@
 //! Products of two wide bands onto one in f32 on matrix units through wgpu: `shaders/matmul.cooperative.halves.wgsl`, and
 //! `shaders/matmul.cooperative.halves.tiles.wgsl` where B's rows are too long for that, or C holds a part.
 
-use super::plan::{Plan, is_whole};
+use super::plan::{Plan, bits_in_fours, is_whole};
 use super::{Params, SHARED};
 use crate::kernel::Kernel;
 use crate::operand::Operand;
@@ -53,7 +53,8 @@ pub(super) fn plan(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Opt
     let by_four = in_fours(a, b, c);
     let row_tiles = c.rows.div_ceil(ROWS);
     if is_whole(a, b, c) && b.stride() <= 128 {
-        let constants = vec![("TILES", f64::from(b.stride() / 16 + 1))];
+        let mut constants = vec![("TILES", f64::from(b.stride() / 16 + 1))];
+        constants.extend(bits_in_fours([a, b]));
         // A workgroup's entries, 64 times a row of C and 64 more, are numbered in f32.
         let slides = by_four && !across(a) && !across(b) && b.stride() % 16 == 0 && a.stride() < 1 << 17;
         return slides.then_some(Plan { tiles: row_tiles as u32, kernel: &KERNEL, constants, takes_scales: false });

@@ -28,6 +28,12 @@ const MANY: usize = 6;
 /// Columns that an invocation may have. Each is a kernel to compile, so they are few.
 const COLUMNS: [usize; 5] = [9, 6, 4, 3, 2];
 
+/// `IN_FOURS` of the kernels that take it: the bits of an index of a four, where bands have so few values that it has 27.
+pub(super) fn bits_in_fours(bands: [&Operand; 2]) -> Option<(&'static str, f64)> {
+    let few = bands.iter().all(|band| band.batch * band.len() <= 1 << 29);
+    few.then_some(("IN_FOURS", f64::from((1 << 27) - 1)))
+}
+
 impl Plan {
     pub fn new(a: &Operand, b: &Operand, c: &Operand, ring: Semiring) -> Self {
         let device = a.device();
