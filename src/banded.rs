@@ -210,7 +210,7 @@ impl Banded {
 
     fn upload(op: &'static str, device: &Device, shape: BandedShape, data: &[f32]) -> Result<Self> {
         let buffer = device.alloc(shape.dtype.buffer_bytes(shape.len())).map_err(|error| error.of(op))?;
-        device.write(&buffer, &shape.dtype.encode(data))?;
+        device.write(&buffer, &shape.dtype.encode(data)?)?;
         Ok(Self::from_buffer(shape, buffer))
     }
 
@@ -247,7 +247,7 @@ impl Banded {
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Backend`].
     pub fn read(&self) -> Result<Vec<f32>> {
-        Ok(self.shape.dtype.decode(&self.device().read(&self.buffer)?, self.shape.len()))
+        self.shape.dtype.decode(&self.device().read(&self.buffer)?, self.shape.len())
     }
 
     /// All slots of an index matrix ([`Dtype::U32`]) in storage order.
@@ -274,7 +274,7 @@ impl Banded {
         let Some(slot) = self.shape.slot(b, i, j) else { return Ok(fill) };
         let byte = slot * dtype.bytes();
         let word = self.device().read(&self.buffer.view(byte / 4 * 4, 4))?;
-        let values = dtype.decode(&word, 4 / dtype.bytes());
+        let values = dtype.decode(&word, 4 / dtype.bytes())?;
         Ok(values[byte % 4 / dtype.bytes()])
     }
 

@@ -140,7 +140,7 @@ impl BlockSparse {
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Backend`].
     pub fn read(&self) -> Result<Vec<f32>> {
-        Ok(self.dtype.decode(&self.device().read(&self.buffer)?, self.len()))
+        self.dtype.decode(&self.device().read(&self.buffer)?, self.len())
     }
 
     /// Where entry (i, j) is in storage, if its block is stored.
@@ -166,7 +166,7 @@ impl BlockSparse {
         let Some(index) = self.index(i, j) else { return Ok(0.0) };
         let byte = index * self.dtype.bytes();
         let word = self.device().read(&self.buffer.view(byte / 4 * 4, 4))?;
-        Ok(self.dtype.decode(&word, 4 / self.dtype.bytes())[byte % 4 / self.dtype.bytes()])
+        Ok(self.dtype.decode(&word, 4 / self.dtype.bytes())?[byte % 4 / self.dtype.bytes()])
     }
 
     /// The same values with some slots moved to other blocks, by [`BlockPattern::replace`]. Where a

@@ -108,7 +108,7 @@ impl Dense {
             return Err(Error::argument(OP, "data", format!("{} values", data.len()), allowed));
         }
         let new = Self::alloc(OP, device, shape)?;
-        device.write(&new.buffer, &shape.dtype.encode(data))?;
+        device.write(&new.buffer, &shape.dtype.encode(data)?)?;
         Ok(new)
     }
 
@@ -162,7 +162,7 @@ impl Dense {
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Backend`].
     pub fn read(&self) -> Result<Vec<f32>> {
-        Ok(self.shape.dtype.decode(&self.device().read(&self.buffer)?, self.shape.len()))
+        self.shape.dtype.decode(&self.device().read(&self.buffer)?, self.shape.len())
     }
 
     /// All values of an index matrix ([`Dtype::U32`]) in storage order.

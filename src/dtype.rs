@@ -1,6 +1,11 @@
 //! Storage types.
 
+use std::borrow::Cow;
+
 use half::{bf16, f16};
+
+use crate::Result;
+use crate::operand::reserve;
 
 /// How a value is stored. Arithmetic is f32 on GPUs and f64 on the CPU, whatever the storage.
 ///
@@ -48,7 +53,12 @@ impl Dtype {
 
     /// The value that is stored for `value`.
     pub(crate) fn rounded(self, value: f32) -> f32 {
-        self.decode(&self.encode(&[value]), 1)[0]
+        match self {
+            Self::F32 => value,
+            Self::F16 => f16::from_f32(value).to_f32(),
+            Self::Bf16 => bf16::from_f32(value).to_f32(),
+            Self::U32 => value as u32 as f32,
+        }
     }
 
     /// Bytes of `len` values on a device, whole words.
@@ -57,33 +67,40 @@ impl Dtype {
     }
 
     /// `values` as they are stored.
-    pub(crate) fn encode(self, values: &[f32]) -> Vec<u8> {
+    pub(crate) fn encode(self, values: &[f32]) -> Result<Cow<'_, [u8]>> {
+        let mut bytes = Vec::new();
+        let mut pairs = |halves: &dyn Fn(f32) -> u16| -> Result<()> {
+            reserve(&mut bytes, self.buffer_bytes(values.len()))?;
+            bytes.extend(values.iter().flat_map(|value| halves(*value).to_le_bytes()));
+            bytes.resize(self.buffer_bytes(values.len()), 0);
+            Ok(())
+        };
         match self {
-            Self::F32 => bytemuck::cast_slice(values).to_vec(),
-            Self::F16 => pairs(values.iter().map(|value| f16::from_f32(*value).to_bits())),
-            Self::Bf16 => pairs(values.iter().map(|value| bf16::from_f32(*value).to_bits())),
-            Self::U32 => bytemuck::cast_slice(&values.iter().map(|value| *value as u32).collect::<Vec<_>>()).to_vec(),
+            Self::F32 => return Ok(bytemuck::cast_slice(values).into()),
+            Self::F16 => pairs(&|value| f16::from_f32(value).to_bits())?,
+            Self::Bf16 => pairs(&|value| bf16::from_f32(value).to_bits())?,
+            Self::U32 => {
+                reserve(&mut bytes, values.len() * 4)?;
+                bytes.extend(values.iter().flat_map(|value| (*value as u32).to_le_bytes()));
+            }
         }
+        Ok(bytes.into())
     }
 
     /// The first `len` stored values.
-    pub(crate) fn decode(self, bytes: &[u8], len: usize) -> Vec<f32> {
-        let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    pub(crate) fn decode(self, bytes: &[u8], len: usize) -> Result<Vec<f32>> {
+        let words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).take(len);
         let halves = bytes.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]])).take(len);
+        let mut values = Vec::new();
+        reserve(&mut values, len)?;
         match self {
-            Self::F32 => words.take(len).map(f32::from_bits).collect(),
-            Self::F16 => halves.map(|bits| f16::from_bits(bits).to_f32()).collect(),
-            Self::Bf16 => halves.map(|bits| bf16::from_bits(bits).to_f32()).collect(),
-            Self::U32 => words.take(len).map(|word| word as f32).collect(),
+            Self::F32 => values.extend(words.map(f32::from_bits)),
+            Self::F16 => values.extend(halves.map(|bits| f16::from_bits(bits).to_f32())),
+            Self::Bf16 => values.extend(halves.map(|bits| bf16::from_bits(bits).to_f32())),
+            Self::U32 => values.extend(words.map(|word| word as f32)),
         }
+        Ok(values)
     }
-}
-
-/// Halves as whole words.
-fn pairs(halves: impl Iterator<Item = u16>) -> Vec<u8> {
-    let mut bytes: Vec<u8> = halves.flat_map(u16::to_le_bytes).collect();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 impl std::fmt::Display for Dtype {

@@ -117,6 +117,23 @@ impl Error {
         Self::Argument { op, argument, got: got.into(), allowed: allowed.into() }
     }
 
+    /// What an operation said of an argument or of a limit, as an [`Error::Io`] of the file that the argument came from; any
+    /// other error as it is.
+    ///
+    /// ```
+    /// use bandsaw::{Dense, DenseShape, Device};
+    /// let error = Dense::from_slice(&Device::cpu(), DenseShape::new(0, 5), &[]).unwrap_err().in_file("a.npy");
+    /// assert_eq!(error.to_string(), "a.npy: rows has 0, must have 1 to 268435456");
+    /// ```
+    pub fn in_file(self, path: impl AsRef<std::path::Path>) -> Self {
+        let message = match self {
+            Self::Argument { argument, got, allowed, .. } => format!("{argument} has {got}, must have {allowed}"),
+            Self::Limit { what, got, limit, of, .. } => format!("{what} is {got}, the limit of {of} is {limit}"),
+            other => return other,
+        };
+        Self::Io { path: path.as_ref().display().to_string(), message }
+    }
+
     /// The same of the operation that a buffer was for.
     pub(crate) fn of(self, op: &'static str) -> Self {
         match self {

@@ -18,8 +18,9 @@ mod safetensors;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use coordinates::Coordinates;
 pub use matrix_market::{parse_matrix_market, read_matrix_market, write_matrix_market};
@@ -29,7 +30,7 @@ pub use safetensors::{Checkpoint, Tensor};
 use crate::{Error, Result};
 
 /// Writes a file whole or not at all: `write` fills a temporary one beside it, which then takes
-/// its name, and the permissions of what was there. Folders on the way are made. A link is followed;
+/// its name, and the permissions of what was there. [`remove_unfinished`] is for programs that end before. Folders on the way are made. A link is followed;
 /// what is no file, such as `/dev/stdout` or a pipe, is written as it is.
 ///
 /// ```
@@ -67,6 +68,7 @@ pub fn write_file(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> 
     hidden.push(name);
     hidden.push(format!(".{}.{}.part", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed)));
     let temporary = target.with_file_name(hidden);
+    let _unfinished = Unfinished::new(&temporary);
     let written = File::create(&temporary).and_then(|file| {
         if let Some(before) = &before {
             file.set_permissions(before.permissions())?;
@@ -78,6 +80,40 @@ pub fn write_file(path: impl AsRef<Path>, write: impl FnOnce(&mut dyn Write) -> 
         let _ = fs::remove_file(&temporary);
         failed(error)
     })
+}
+
+/// Removes what [`write_file`] has not finished, in any thread: for a program that a signal is about to end.
+///
+/// ```
+/// // In whatever handles signals:
+/// bandsaw::io::remove_unfinished();
+/// ```
+pub fn remove_unfinished() {
+    for path in unfinished().drain(..) {
+        // What cannot be removed stays, as it would have.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// A temporary file while it is written.
+struct Unfinished<'a>(&'a Path);
+
+impl<'a> Unfinished<'a> {
+    fn new(path: &'a Path) -> Self {
+        unfinished().push(path.to_owned());
+        Self(path)
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        unfinished().retain(|path| path != self.0);
+    }
+}
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Files that were begun, so that threads have temporary ones of their own.

@@ -75,6 +75,12 @@ pub(crate) fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
     Ok(data)
 }
 
+/// Room for `more` entries of a list, or the error that there is no memory for them.
+pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<()> {
+    let bytes = (list.len() as u64).saturating_add(more as u64).saturating_mul(size_of::<T>() as u64);
+    list.try_reserve(more).map_err(|_| Error::OutOfMemory { device: "cpu".into(), bytes })
+}
+
 crate::kernel::params! {
     /// What kernels get that work along the rows of one operand.
     RowParams { batch: u32, rows: i32, cols: i32, flags: u32, stride: i32, lower: i32, upper: i32 }

@@ -141,11 +141,79 @@ fn a_product_of_files_is_the_product() -> Test {
     Ok(())
 }
 
+/// Also of what comes in another layout, as products of transposes and windows do.
+#[test]
+fn results_are_in_the_layout_asked_for() -> Test {
+    let folder = folder()?;
+    let lines: [&[&str]; 5] = [
+        &["matmul", "a.mtx", "a.mtx", "--transpose-a"],
+        &["matmul-index", "a.mtx", "a.mtx", "--transpose-a", "--semiring", "max"],
+        &["window-matmul", "a.mtx", "a.mtx", "--lower", "0", "--upper", "1"],
+        &["transpose", "a.mtx"],
+        &["relayout", "a.mtx", "--transpose-a"],
+    ];
+    for line in lines {
+        let mut found = Vec::new();
+        for layout in ["rows", "columns"] {
+            let result = format!("{layout}.mtx");
+            let arguments = [&["op"], line, &["--layout", layout, "-o", &result]].concat();
+            let told = fine(folder.path(), &arguments)?;
+            assert!(told.contains(&format!("{layout} layout")), "{told}");
+            found.push(entries(&folder.path().join(result))?);
+        }
+        assert!(found[0] == found[1] && !found[0].is_empty(), "{line:?}: {found:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn halves_become_f32_if_asked() -> Test {
+    let folder = folder()?;
+    fine(folder.path(), &["op", "to-dense", "a.mtx", "--dtype", "f16", "-o", "h.npy"])?;
+    for (dtype, told) in [(&[][..], "f16"), (&["--dtype", "f32"], "f32"), (&["--dtype", "bf16"], "bf16")] {
+        let arguments = [&["op", "from-dense", "h.npy", "-o", "c.mtx"], dtype].concat();
+        assert!(fine(folder.path(), &arguments)?.contains(&format!("layout, {told} ")), "{dtype:?}");
+    }
+    Ok(())
+}
+
+/// A signal that ends the program leaves no part of a file.
+#[cfg(unix)]
+#[test]
+fn what_is_interrupted_leaves_nothing() -> Test {
+    let folder = folder()?;
+    let n = 2_000_000;
+    let list = (1..=n).map(|i| format!("{i} {i} 0.1\n")).collect::<String>();
+    std::fs::write(folder.path().join("long.mtx"), format!("%%MatrixMarket matrix coordinate real general\n{n} {n} {n}\n{list}"))?;
+    let names = || -> std::io::Result<Vec<(String, u64)>> {
+        let data =
+            |entry: std::fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.metadata().map_or(0, |data| data.len()));
+        Ok(std::fs::read_dir(folder.path())?.flatten().map(data).collect())
+    };
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bandsaw"))
+        .args(["op", "resize", "long.mtx", "--lower", "20", "--upper", "20", "-o", "c.mtx"])
+        .current_dir(folder.path())
+        .env("BANDSAW_DEVICE", "cpu")
+        .spawn()?;
+    // Much is written, but not all.
+    while !names()?.iter().any(|(name, bytes)| name.ends_with(".part") && *bytes > 1 << 20) {
+        assert!(child.try_wait()?.is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status()?.success());
+    assert_eq!(child.wait()?.code(), None, "it ended by itself");
+    let mut left: Vec<String> = names()?.into_iter().map(|(name, _)| name).collect();
+    left.sort();
+    assert_eq!(left, ["a.mtx", "long.mtx"]);
+    Ok(())
+}
+
 #[test]
 fn mistakes_are_told_in_one_line() -> Test {
     let folder = folder()?;
     std::fs::write(folder.path().join("cut.mtx"), &SMALL[..SMALL.len() - 7])?;
-    let cases: [(&[&str], &str); 16] = [
+    std::fs::write(folder.path().join("large.mtx"), SMALL.replace("3 3 4\n", "3 3 1e39\n").replacen("3 3 1e39", "3 3 4", 1))?;
+    let cases: [(&[&str], &str); 28] = [
         (&["render", "a.mtx", "-o", "c.jpg"], "error: c.jpg: unknown kind of picture, must end in .png"),
         (&["info", "."], "error: .: is no file"),
         (&["info", "cut.mtx"], "error: cut.mtx:5: the file ends where entry 4 of 4 should be"),
@@ -159,16 +227,54 @@ fn mistakes_are_told_in_one_line() -> Test {
         (&["op", "shift-rows", "a.mtx", "-o", "c.mtx"], "error: op: --by has nothing for shift-rows, must have a whole number"),
         (
             &["op", "resize", "a.mtx", "--lower", "1", "-o", "c.mtx"],
-            "error: op: --lower, --upper has nothing for resize, must have both or neither",
+            "error: op: --upper has nothing for resize, must have a whole number beside the other",
         ),
+        (&["op", "resize", "a.mtx", "-o", "c.mtx"], "error: op: --lower, --upper has nothing for resize, must have both"),
+        (
+            &["op", "matvec", "a.mtx", "a.mtx", "--semiring", "max", "-o", "c.mtx"],
+            "error: op: --semiring has a value for matvec, must have no such option",
+        ),
+        (
+            &["op", "matmul-index", "a.mtx", "a.mtx", "--lower", "0", "--upper", "0", "-o", "c.mtx"],
+            "error: op: --lower has a value for matmul-index, must have no option but --semiring, --seed",
+        ),
+        (
+            &["op", "map", "a.mtx", "--expr", "a", "--transpose-b", "-o", "c.mtx"],
+            "error: op: --transpose-b has a value for map, must have no option but --expr",
+        ),
+        (&["op", "transpose", "a.mtx", "-o", "a.mtx/c.mtx"], "error: a.mtx/c.mtx: Not a directory (os error 20)"),
+        (&["op", "transpose", "a.mtx", "-o", "folder.mtx"], "error: folder.mtx: is a directory"),
+        (&["bench", "--quick", "-o", "folder.mtx"], "error: folder.mtx: is a directory"),
+        (
+            &["op", "transpose", "batch.npy", "--stored", "0,0", "-o", "c.mtx"],
+            "error: c.mtx: a .mtx file holds one matrix, the result has 2; write .npy",
+        ),
+        (&["op", "from-dense", "none-at-all.npy", "-o", "c.mtx"], "error: none-at-all.npy: rows has 0, must have 1 to 268435456"),
+        (
+            &["op", "transpose", "large.mtx", "-o", "c.mtx"],
+            "error: large.mtx: entries has 1e39, must have values that f32 holds, up to 3.4028235e38",
+        ),
+        (&["render", "large.npy"], "error: large.npy: value 1 is beyond f32, whose largest is 3.4028235e38"),
+        (&["info", "later.npy"], "error: later.npy: version 9 of the format, must be 1 to 3"),
         (
             &["op", "resize", "a.mtx", "--lower", "-3", "--upper", "1", "-o", "c.mtx"],
             "error: Band::new: band has lower -3, upper 1 (width -1), must have width lower + upper + 1 of at least 1",
         ),
         (&["render", "a.mtx", "--index", "1"], "error: render: --index has 1, must have less than the batch, 1"),
-        (&["render", "a.mtx", "-o", "a.mtx/b.png"], "error: a.mtx/b.png: File exists (os error 17)"),
+        (&["render", "a.mtx", "-o", "a.mtx/b.png"], "error: a.mtx/b.png: Not a directory (os error 20)"),
         (&["render", "none.npy"], "error: none.npy: No such file or directory (os error 2)"),
     ];
+    std::fs::create_dir(folder.path().join("folder.mtx"))?;
+    let npy = |name: &str, version: u8, kind: &str, shape: &str, values: &[f64]| {
+        let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let mut file = [&b"\x93NUMPY"[..], &[version, 0], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat();
+        values.iter().for_each(|value| file.extend(value.to_le_bytes()));
+        std::fs::write(folder.path().join(name), file)
+    };
+    npy("batch.npy", 1, "<f8", "(2, 1, 1)", &[1.0, 2.0])?;
+    npy("none-at-all.npy", 1, "<f8", "(0, 5)", &[])?;
+    npy("large.npy", 1, "<f8", "(1, 2)", &[f64::INFINITY, 1e39])?;
+    npy("later.npy", 9, "<f8", "(1, 1)", &[1.0])?;
     for (arguments, message) in cases {
         assert_eq!(fails(folder.path(), arguments)?, message);
     }
@@ -182,6 +288,8 @@ fn mistakes_are_told_in_one_line() -> Test {
     assert!(colors.starts_with("error: render: --colors has \"mud\", must have one of viridis, "), "{colors}");
     let device = fails(folder.path(), &["--device", "wgpu:none such", "info"])?;
     assert!(device.starts_with("error: no device \"wgpu:none such\"; present: cpu ("), "{device}");
+    #[cfg(not(feature = "cuda"))]
+    assert_eq!(fails(folder.path(), &["--device", "cuda", "info"])?, "error: cuda: this program was built without the feature cuda");
     let by_variable = Command::new(env!("CARGO_BIN_EXE_bandsaw")).arg("info").env("BANDSAW_DEVICE", "abacus").output()?;
     let line = text(&by_variable.stderr);
     assert!(by_variable.status.code() == Some(1) && line.lines().count() == 1, "{line}");

@@ -270,9 +270,15 @@ fn npy(header: &str, values: &[u8]) -> Vec<u8> {
 fn npy_of_f64_is_rounded() -> Test {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("a.npy");
-    let values: Vec<u8> = [0.1f64, 1e300].iter().flat_map(|value| value.to_le_bytes()).collect();
-    std::fs::write(&path, npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), }", &values))?;
-    assert_eq!(io::read_npy_dense(&Device::cpu(), &path)?.read()?, [0.1, f32::INFINITY]);
+    let read = |values: [f64; 2]| {
+        let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        std::fs::write(&path, npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), }", &values)).ok();
+        io::read_npy_dense(&Device::cpu(), &path)?.read()
+    };
+    assert_eq!(read([0.1, f64::NEG_INFINITY])?, [0.1, f32::NEG_INFINITY]);
+    assert!(read([f64::NAN, 3e38])?[0].is_nan());
+    let error = read([0.1, -1e300]).unwrap_err().to_string();
+    assert!(error.ends_with("value 1 is beyond f32, whose largest is 3.4028235e38"), "{error}");
     Ok(())
 }
 

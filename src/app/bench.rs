@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bandsaw::io::write_file;
 use bandsaw::{Banded, Device, Error, Result, Semiring, banded_map, banded_matmul, banded_zip};
 
+use super::matrix::writable;
 use super::progress::Progress;
 use super::{Family, print, table};
 use cases::Case;
@@ -46,6 +47,7 @@ struct Line {
 }
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
+    args.output.as_deref().map_or(Ok(()), writable)?;
     let copy = cases::copy(device, args.quick);
     let mut cases = cases::all(args.quick, args.family)?;
     if let Some(text) = &args.only {

@@ -22,6 +22,8 @@ struct Grid {
     rows: usize,
     cols: usize,
     cells: Vec<Cell>,
+    /// The least and the greatest finite value of the entries, which are more than the cells where these are shrunk.
+    range: Option<[f32; 2]>,
 }
 
 /// Which views of a matrix a picture has.
@@ -90,11 +92,7 @@ impl Figure {
                 (grids, shape.fill)
             }
         };
-        let shown = grids.iter().flat_map(|grid| &grid.cells).filter_map(|cell| match cell {
-            Cell::Value(value) => Some(*value),
-            _ => None,
-        });
-        let scale = Scale::of(shown, style.colors, style.wide);
+        let scale = Scale::of(grids.iter().filter_map(|grid| grid.range).flatten(), style.colors, style.wide);
         Self { title: title.to_owned(), grids, scale, fill, pixels: style.pixels }
     }
 
@@ -230,16 +228,23 @@ struct Shrunk {
     cols: usize,
     step: usize,
     cells: Vec<Cell>,
+    range: Option<[f32; 2]>,
 }
 
 impl Shrunk {
     fn new(rows: usize, cols: usize, limit: usize) -> Self {
         let step = rows.max(cols).div_ceil(limit.max(1)).max(1);
         let (rows, cols) = (rows.div_ceil(step), cols.div_ceil(step));
-        Self { rows, cols, step, cells: vec![Cell::Unstored; rows * cols] }
+        Self { rows, cols, step, cells: vec![Cell::Unstored; rows * cols], range: None }
     }
 
     fn put(&mut self, i: usize, j: usize, cell: Cell) {
+        if let Cell::Value(value) = cell
+            && value.is_finite()
+        {
+            let [low, high] = self.range.unwrap_or([value; 2]);
+            self.range = Some([low.min(value), high.max(value)]);
+        }
         let here = &mut self.cells[i / self.step * self.cols + j / self.step];
         let rank = |cell: Cell| match cell {
             Cell::Unstored => -2.0,
@@ -254,7 +259,7 @@ impl Shrunk {
 
     fn finish(self, caption: String) -> Grid {
         let caption = if self.step > 1 { format!("{caption}, 1 : {}", self.step) } else { caption };
-        Grid { caption, rows: self.rows, cols: self.cols, cells: self.cells }
+        Grid { caption, rows: self.rows, cols: self.cols, cells: self.cells, range: self.range }
     }
 }
 
@@ -315,4 +320,24 @@ fn band_view(shape: &BandedShape, values: &[f32], index: usize, limit: usize) ->
     }
     let layout = if across { "columns" } else { "rows" };
     grid.finish(format!("band storage, {layout} layout, width {width}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bandsaw::{Band, Banded, Device, Result};
+
+    use super::*;
+
+    /// A cell shows the largest of its entries, but colours are of them all.
+    #[test]
+    fn the_legend_is_of_all_entries() -> Result<()> {
+        let shape = BandedShape::new(300, 300, Band::new(1, 1)?);
+        let matrix = Matrix::Banded(Banded::from_fn(&Device::cpu(), shape, |_, i, j| if i == j { 20.0 } else { -0.5 })?);
+        for view in [View::Dense, View::Band, View::Both] {
+            let style = Style { view, pixels: 64, colors: None, wide: false };
+            let figure = Figure::new("", &matrix, &matrix.read()?, 0, style);
+            assert_eq!((figure.scale.low, figure.scale.high), (-20.0, 20.0));
+        }
+        Ok(())
+    }
 }

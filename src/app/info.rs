@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use bandsaw::io::Checkpoint;
 use bandsaw::{Device, Error, Info, Options, Result};
 
+use super::progress::Progress;
+
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  bandsaw info\n  bandsaw --device wgpu:0 info     one device alone\n  bandsaw info out.safetensors     what a checkpoint holds\n  bandsaw info assets/lund_a.mtx   size and band of a matrix\n\n\
@@ -18,7 +20,11 @@ pub struct Args {
 
 pub fn run(args: &Args, wanted: Option<&str>) -> Result<()> {
     if let Some(path) = &args.file {
-        return match super::matrix::describe_file(path)? {
+        let progress = Progress::new(1);
+        progress.step("reading");
+        let line = super::matrix::describe_file(path)?;
+        drop(progress);
+        return match line {
             Some(line) => super::print(&line),
             None => checkpoint(path),
         };
@@ -27,9 +33,9 @@ pub fn run(args: &Args, wanted: Option<&str>) -> Result<()> {
         None | Some("") => Device::all(),
         Some(name) => vec![Device::open(name, Options::default())?.info()],
     };
-    let default = Device::best().info().id;
+    let default = Device::from_env().map(|device| device.info().id);
     for info in &all {
-        super::print(&describe(info, info.id == default))?;
+        super::print(&describe(info, default.as_ref() == Ok(&info.id)))?;
     }
     if all.is_empty() {
         return Err(Error::NoDevice { name: wanted.unwrap_or_default().into(), present: Vec::new() });

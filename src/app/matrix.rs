@@ -1,5 +1,6 @@
 //! Matrix files of either kind.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use bandsaw::io::{self, Coordinates};
@@ -53,21 +54,21 @@ impl From<DtypeName> for Dtype {
 /// How matrix files are read.
 #[derive(Clone, Default, clap::Args)]
 pub struct Files {
-    /// Layout of band matrices
+    /// Layout of band matrices, those read and the result
     #[arg(long, value_enum, default_value_t)]
     pub layout: LayoutName,
     /// A .npy input is band storage of this band, not a dense matrix; the V of matmul-dense and the x of matvec never are
     #[arg(long, value_name = "LOWER,UPPER", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
     pub stored: Vec<i64>,
-    /// The other side of a matrix in band storage: columns if --layout rows, rows if columns [default: square]
+    /// The other side of a matrix in band storage: columns where it is read in rows layout, else rows [default: square]
     #[arg(long, value_name = "SIDE", requires = "stored")]
-    pub other_side: Option<usize>,
+    pub other_side: Option<NonZeroUsize>,
     /// The value outside a band that is read from band storage
-    #[arg(long, default_value_t = 0.0, requires = "stored", allow_hyphen_values = true)]
+    #[arg(long, default_value_t = 0.0, requires = "stored", allow_hyphen_values = true, value_parser = single)]
     pub fill: f32,
-    /// Storage type of the operands
-    #[arg(long, value_enum, default_value_t)]
-    pub dtype: DtypeName,
+    /// Storage type of the operands [default: f16 of a file of halves, else f32]
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeName>,
 }
 
 enum Kind {
@@ -91,7 +92,7 @@ impl Files {
 
     /// Band storage, which holds neither its band nor its fill.
     fn read_stored(&self, device: &Device, path: &Path, band: Band) -> Result<Banded> {
-        let matrix = io::read_npy_banded(device, path, band, self.layout.into(), self.other_side)?;
+        let matrix = io::read_npy_banded(device, path, band, self.layout.into(), self.other_side.map(NonZeroUsize::get))?;
         if self.fill == 0.0 {
             return Ok(matrix);
         }
@@ -121,18 +122,21 @@ impl Files {
 
     /// The file as a band matrix; of a dense one, the band is found.
     pub fn banded(&self, device: &Device, path: &Path) -> Result<Banded> {
-        self.in_band(device, self.read(device, path)?)
+        self.in_band(device, self.read(device, path)?).map_err(|error| error.in_file(path))
     }
 
     /// The file as a dense matrix.
     pub fn dense(&self, device: &Device, path: &Path) -> Result<Dense> {
-        self.in_full(device, self.read(device, path)?)
+        self.in_full(device, self.read(device, path)?).map_err(|error| error.in_file(path))
     }
 
     /// The file as a band matrix, or as a dense one where its band takes several times as many values, as that of a
     /// tall matrix does.
     pub fn either(&self, device: &Device, path: &Path) -> Result<Matrix> {
-        let read = self.read(device, path)?;
+        self.in_either(device, self.read(device, path)?).map_err(|error| error.in_file(path))
+    }
+
+    fn in_either(&self, device: &Device, read: Read) -> Result<Matrix> {
         let (rows, cols, band) = match &read {
             Read::List(list) => (list.rows, list.cols, list.band()?),
             Read::Dense(dense) => (dense.shape().rows, dense.shape().cols, band_of(dense)?),
@@ -152,10 +156,10 @@ impl Files {
             Read::Banded(banded) => banded,
             Read::Dense(dense) => banded_from_dense(&dense, band_of(&dense)?, layout, 0.0)?,
         };
-        if self.dtype == DtypeName::F32 {
-            return Ok(matrix); // halves stay what they are
+        match self.dtype.map(Dtype::from) {
+            Some(dtype) if dtype != matrix.shape().dtype => Banded::from_slice(device, matrix.shape().dtype(dtype), &matrix.read()?),
+            _ => Ok(matrix),
         }
-        Banded::from_slice(device, matrix.shape().dtype(self.dtype.into()), &matrix.read()?)
     }
 
     fn in_full(&self, device: &Device, read: Read) -> Result<Dense> {
@@ -164,10 +168,10 @@ impl Files {
             Read::Banded(banded) => banded_to_dense(&banded)?,
             Read::Dense(dense) => dense,
         };
-        if self.dtype == DtypeName::F32 {
-            return Ok(matrix); // halves stay what they are
+        match self.dtype.map(Dtype::from) {
+            Some(dtype) if dtype != matrix.shape().dtype => Dense::from_slice(device, matrix.shape().dtype(dtype), &matrix.read()?),
+            _ => Ok(matrix),
         }
-        Dense::from_slice(device, matrix.shape().dtype(self.dtype.into()), &matrix.read()?)
     }
 }
 
@@ -202,15 +206,12 @@ impl Matrix {
 
     /// Writes a .mtx or .npy file.
     pub fn write(&self, path: &Path, comment: &str) -> Result<()> {
+        holds(path, self.batch())?;
         match (kind(path)?, self) {
             // Neither format knows blocks.
             (_, Self::Blocks(blocks)) => Self::Dense(block_to_dense(blocks)?).write(path, comment),
             (Kind::Npy, Self::Banded(banded)) => io::write_npy_banded(path, banded),
             (Kind::Npy, Self::Dense(dense)) => io::write_npy_dense(path, dense),
-            (Kind::MatrixMarket, _) if self.batch() != 1 => Err(Error::Io {
-                path: path.display().to_string(),
-                message: format!("a .mtx file holds one matrix, the result has {}; write .npy", self.batch()),
-            }),
             (Kind::MatrixMarket, Self::Banded(banded)) => io::write_matrix_market(path, &Coordinates::from_banded(banded, 0)?, comment),
             (Kind::MatrixMarket, Self::Dense(dense)) => io::write_matrix_market(path, &Coordinates::from_dense(dense, 0)?, comment),
         }
@@ -254,7 +255,8 @@ pub fn describe_file(path: &Path) -> Result<Option<String>> {
     let line = match kind(path) {
         Ok(Kind::MatrixMarket) => {
             let matrix = io::read_matrix_market(path)?;
-            format!("{} × {}, {} stored, {}", matrix.rows, matrix.cols, matrix.entries.len(), band(Some(matrix.band()?)))
+            let found = matrix.band().map_err(|error| error.in_file(path))?;
+            format!("{} × {}, {} stored, {}", matrix.rows, matrix.cols, matrix.entries.len(), band(Some(found)))
         }
         Ok(Kind::Npy) => {
             let matrix = io::read_npy_dense(&Device::cpu(), path)?;
@@ -265,7 +267,37 @@ pub fn describe_file(path: &Path) -> Result<Option<String>> {
     Ok(Some(format!("{}: {line}\n", path.display())))
 }
 
-/// Whether a result can be written there, said before work begins.
+/// Whether a file of its kind holds so many matrices.
+pub fn holds(path: &Path, batch: usize) -> Result<()> {
+    match kind(path)? {
+        Kind::MatrixMarket if batch != 1 => Err(Error::Io {
+            path: path.display().to_string(),
+            message: format!("a .mtx file holds one matrix, the result has {batch}; write .npy"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file can be written there, said before work begins.
 pub fn writable(path: &Path) -> Result<()> {
-    kind(path).map(|_| ())
+    let failed = |error: std::io::Error| Error::Io { path: path.display().to_string(), message: error.to_string() };
+    // A link is followed.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.is_dir() {
+        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    if path.exists() && !path.is_file() {
+        return Ok(()); // a pipe or a device
+    }
+    // Folders that are missing are made when it is written.
+    let folder = path.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let probe = folder.join(format!(".bandsaw.{}.part", std::process::id()));
+    std::fs::File::create(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(failed)
+}
+
+/// A number that an f32 holds.
+pub fn single(text: &str) -> std::result::Result<f32, String> {
+    let value: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    let single = value as f32;
+    if single.is_infinite() && value.is_finite() { Err(format!("beyond f32, whose largest is {:e}", f32::MAX)) } else { Ok(single) }
 }

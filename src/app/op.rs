@@ -9,7 +9,7 @@ use bandsaw::{
     window_attention, window_matmul,
 };
 
-use super::matrix::{LayoutName, readable, writable};
+use super::matrix::{LayoutName, holds, readable, single, writable};
 use super::progress::Progress;
 use super::{Files, Matrix};
 
@@ -17,7 +17,7 @@ use super::{Files, Matrix};
 enum Operation {
     /// A · B, both band matrices, over --semiring; only in the band --lower --upper, if there is one
     Matmul,
-    /// The p that makes each entry of A · B, for --semiring max, prodmax or sample
+    /// The p, from 0, that makes each entry of A · B, for --semiring max, prodmax or sample
     MatmulIndex,
     /// A · B, both dense, over --semiring
     SemiringMatmul,
@@ -45,7 +45,7 @@ enum Operation {
     ShiftCols,
     /// Slots of the band storage move by t, from --by
     ShiftBand,
-    /// Aᵀ, at no cost
+    /// Aᵀ
     Transpose,
     /// All entries
     ToDense,
@@ -94,12 +94,12 @@ pub struct Args {
     /// The result, .mtx or .npy
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// What a product sums with
-    #[arg(long, value_enum, default_value = "sum")]
-    semiring: Ring,
-    /// Seed of the semiring sample
-    #[arg(long, default_value_t = 0)]
-    seed: u32,
+    /// What a product sums with [default: sum]
+    #[arg(long, value_enum)]
+    semiring: Option<Ring>,
+    /// Seed of the semiring sample [default: 0]
+    #[arg(long)]
+    seed: Option<u32>,
     /// Expression over a and b: + - * / exp ln abs sqrt tanh sin cos min max clamp select_ge
     #[arg(long, allow_hyphen_values = true)]
     expr: Option<String>,
@@ -113,11 +113,11 @@ pub struct Args {
     #[arg(long, allow_negative_numbers = true)]
     upper: Option<i64>,
     /// What scores are multiplied with [default: 1; for attention 1/√depth]
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = single)]
     scale: Option<f32>,
-    /// Keys to a step of attention's window
-    #[arg(long, default_value_t = 1)]
-    dilation: usize,
+    /// Keys to a step of attention's window [default: 1]
+    #[arg(long)]
+    dilation: Option<usize>,
     /// Positions that attend everywhere and are attended by all
     #[arg(long, value_name = "POSITIONS", value_delimiter = ',')]
     global: Vec<usize>,
@@ -142,12 +142,12 @@ impl Args {
     }
 
     fn ring(&self) -> Semiring {
-        match self.semiring {
+        match self.semiring.unwrap_or(Ring::Sum) {
             Ring::Sum => Semiring::Sum,
             Ring::Log => Semiring::Log,
             Ring::Max => Semiring::Max,
             Ring::Prodmax => Semiring::ProdMax,
-            Ring::Sample => Semiring::Sample { seed: self.seed },
+            Ring::Sample => Semiring::Sample { seed: self.seed.unwrap_or(0) },
         }
     }
 
@@ -163,7 +163,7 @@ impl Args {
         match (self.lower, self.upper) {
             (None, None) => Ok(None),
             (Some(lower), Some(upper)) => Band::new(lower, upper).map(Some),
-            _ => Err(self.missing("--lower, --upper", "both or neither")),
+            (lower, _) => Err(self.missing(if lower.is_some() { "--upper" } else { "--lower" }, "a whole number beside the other")),
         }
     }
 
@@ -171,19 +171,55 @@ impl Args {
         self.band()?.ok_or_else(|| self.missing("--lower, --upper", "both"))
     }
 
+    /// Refuses options that are given and would do nothing.
+    fn check_options(&self) -> Result<()> {
+        use Operation::*;
+        let takes: &[&str] = match self.operation {
+            Matmul => &["--semiring", "--seed", "--lower", "--upper"],
+            MatmulIndex | SemiringMatmul | SemiringMatmulIndex | MatmulDense => &["--semiring", "--seed"],
+            WindowMatmul | Resize | FromDense => &["--lower", "--upper"],
+            WindowAttention => &["--lower", "--upper", "--scale", "--dilation", "--global"],
+            Softmax => &["--scale"],
+            Zip | Map => &["--expr"],
+            ShiftRows | ShiftCols | ShiftBand => &["--by"],
+            Matvec | Transpose | ToDense | Relayout => &[],
+        };
+        let given = [
+            ("--semiring", self.semiring.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--expr", self.expr.is_some()),
+            ("--by", self.by.is_some()),
+            ("--lower", self.lower.is_some()),
+            ("--upper", self.upper.is_some()),
+            ("--scale", self.scale.is_some()),
+            ("--dilation", self.dilation.is_some()),
+            ("--global", !self.global.is_empty()),
+            ("--transpose-b", self.transpose_b && self.inputs.len() < 2),
+        ];
+        match given.into_iter().find(|(option, given)| *given && !takes.contains(option)) {
+            None => Ok(()),
+            Some((argument, _)) => {
+                let allowed = if takes.is_empty() { "no such option".into() } else { format!("no option but {}", takes.join(", ")) };
+                Err(Error::Argument { op: "op", argument, got: format!("a value for {}", self.name()), allowed })
+            }
+        }
+    }
+
     fn attention(&self) -> Result<Options> {
-        let options = Options::new(self.need_band()?).dilation(self.dilation).global(self.global.clone());
+        let options = Options::new(self.need_band()?).dilation(self.dilation.unwrap_or(1)).global(self.global.clone());
         Ok(Options { scale: self.scale, ..options })
     }
 
     /// Input `n` as a band matrix.
     fn banded(&self, device: &Device, n: usize) -> Result<Banded> {
         let a = self.files.banded(device, &self.inputs[n])?;
+        holds(&self.output, a.shape().batch)?;
         Ok(if [self.transpose_a, self.transpose_b, false][n] { a.t() } else { a })
     }
 
     fn dense(&self, device: &Device, n: usize) -> Result<Dense> {
         let a = self.files.dense(device, &self.inputs[n])?;
+        holds(&self.output, a.shape().batch)?;
         Ok(if [self.transpose_a, self.transpose_b, false][n] { a.t() } else { a })
     }
 
@@ -192,6 +228,10 @@ impl Args {
         let b = self.files.plain().dense(device, &self.inputs[1])?;
         Ok(if self.transpose_b { b.t() } else { b })
     }
+}
+
+fn in_layout(a: Banded, layout: Layout) -> Result<Banded> {
+    if a.shape().layout == layout { Ok(a) } else { banded_relayout(&a, layout) }
 }
 
 pub fn run(args: &Args, device: &Device) -> Result<()> {
@@ -209,7 +249,9 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             allowed: allowed.into(),
         });
     }
+    args.check_options()?;
     readable(&args.inputs)?;
+    holds(&args.output, 1)?;
     writable(&args.output)?;
     let progress = Progress::new(3);
     progress.step("reading");
@@ -226,7 +268,8 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             timed(&|| banded_matmul_band(&a, &b, args.ring(), band).map(Matrix::Banded))
         }
         MatmulIndex => {
-            let (a, b) = (banded(0)?, banded(1)?);
+            // The result is in A's layout; indices can't be moved.
+            let (a, b) = (in_layout(banded(0)?, args.files.layout.into())?, banded(1)?);
             timed(&|| banded_matmul_index(&a, &b, args.ring()).map(Matrix::Banded))
         }
         SemiringMatmulIndex => {
@@ -303,6 +346,9 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             timed(&|| banded_relayout(&a, to).map(Matrix::Banded))
         }
     }?;
+    // Some results are in an operand's layout, or have one of their own.
+    let layout = args.files.layout.into();
+    let result = if let Matrix::Banded(band) = result { Matrix::Banded(in_layout(band, layout)?) } else { result };
     progress.step("writing");
     result.write(&args.output, &format!("bandsaw op {}: {}", args.name(), result.describe()))?;
     drop(progress);

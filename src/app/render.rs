@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use bandsaw::{Device, Error, Result};
 
 use super::figure::{Figure, Style, View};
-use super::matrix::readable;
+use super::matrix::{readable, writable};
+use super::progress::Progress;
 use super::{Files, Matrix, colors};
 
 #[derive(clap::Args)]
@@ -14,7 +15,9 @@ use super::{Files, Matrix, colors};
     bandsaw render a.npy --stored 1,2 --layout columns --view band\n  \
     bandsaw render weights.npy --view dense --colors red-blue --index 3\n\n\
     Of a matrix whose band would take several times as many values there is the dense view alone.\n\
-    Data of both signs takes a diverging scale about 0, other data viridis.\n\
+    Data of both signs takes a diverging scale about 0, blue below it and red above (red-blue the other way round),\n\
+    other data viridis. Where a picture has fewer cells than the matrix entries, as \"1 : 4\" says, each shows the\n\
+    largest of its entries, without regard to sign.\n\
     Slots of band storage outside the matrix are hatched; NaN and infinities are marked.")]
 pub struct Args {
     /// A .mtx or .npy file
@@ -51,6 +54,9 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::Io { path: output.display().to_string(), message: "unknown kind of picture, must end in .png".into() });
     }
     let colors = args.colors.as_deref().map(colors::gradient).transpose()?;
+    writable(&output)?;
+    let progress = Progress::new(3);
+    progress.step("reading");
     // Nothing to compute: a GPU would only be in the way.
     let cpu = Device::cpu();
     let matrix = match args.view {
@@ -68,7 +74,11 @@ pub fn run(args: &Args) -> Result<()> {
     let name = || args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let title = args.title.clone().unwrap_or_else(name);
     let style = Style { view: args.view, pixels: args.pixels, colors, wide: args.wide };
-    Figure::new(&title, &matrix, &matrix.read()?, args.index, style).draw().save(&output)?;
+    progress.step("drawing");
+    let canvas = Figure::new(&title, &matrix, &matrix.read()?, args.index, style).draw();
+    progress.step("writing");
+    canvas.save(&output)?;
+    drop(progress);
     super::print(&format!("{}: {}\n", output.display(), matrix.describe()))?;
     Ok(())
 }

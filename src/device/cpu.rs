@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::{Buffer, Info, Launch, Memory as AnyMemory};
 use crate::expr::Expr;
 use crate::kernel::Kernel;
+use crate::operand::reserve;
 use crate::{Error, Result};
 
 /// The CPU and all its cores.
@@ -136,7 +137,10 @@ impl Cpu {
     }
 
     pub fn read(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
-        Ok(bytemuck::cast_slice(&read(memory)[offset / 4..][..bytes / 4]).to_vec())
+        let mut out = Vec::new();
+        reserve(&mut out, bytes)?;
+        out.extend_from_slice(bytemuck::cast_slice(&read(memory)[offset / 4..][..bytes / 4]));
+        Ok(out)
     }
 
     pub fn launch(&self, launch: &Launch<'_>) -> Result<()> {

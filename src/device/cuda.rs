@@ -208,7 +208,7 @@ impl Cuda {
     pub fn read(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
         self.check(self.context.bind())?;
         self.submissions.fetch_add(1, Ordering::Relaxed);
-        let mut out = vec![0; bytes];
+        let mut out = crate::operand::filled(bytes, 0)?;
         // SAFETY: the view lies in the allocation, as `Buffer::view` checks, and `out` lives past the wait.
         self.check(unsafe { result::memcpy_dtoh_async(&mut out, memory.address + offset as u64, self.stream().cu_stream()) })?;
         self.sync()?;

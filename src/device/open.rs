@@ -53,7 +53,8 @@ impl Device {
     /// adapter, software ones too), `wgpu:1` (by number) or `wgpu:part of its name`.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with the list of those present; [`Error::Backend`] if the driver refuses.
+    /// [`Error::NoDevice`] with the list of those present; [`Error::Backend`] if the driver refuses, or the
+    /// program was built without the `cuda` feature that the name asks for.
     pub fn open(name: &str, options: Options) -> Result<Self> {
         if name == "cpu" {
             return Ok(Self::new(Backend::Cpu(cpu::Cpu::default()), options));
@@ -61,6 +62,10 @@ impl Device {
         #[cfg(feature = "cuda")]
         if let Some(Ok(ordinal)) = if name == "cuda" { Some(Ok(0)) } else { name.strip_prefix("cuda:").map(str::parse) } {
             return Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::open(ordinal, options)?)), options));
+        }
+        #[cfg(not(feature = "cuda"))]
+        if name == "cuda" || name.starts_with("cuda:") {
+            return Err(Error::Backend { device: name.into(), message: "this program was built without the feature cuda".into() });
         }
         #[cfg(feature = "wgpu")]
         if let Some(part) = if name == "wgpu" { Some("") } else { name.strip_prefix("wgpu:") }

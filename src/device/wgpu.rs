@@ -19,6 +19,7 @@ use pool::Pool;
 use record::Recorder;
 
 use super::{Info, Launch, Memory as AnyMemory, Options};
+use crate::operand::reserve;
 use crate::{Error, Result};
 
 /// One adapter, opened.
@@ -219,7 +220,8 @@ impl Wgpu {
     fn read_staged(&self, memory: &Memory, offset: usize, bytes: usize) -> Result<Vec<u8>> {
         /// How much is staged at once, so that reading a large buffer needs no second one.
         const CHUNK: usize = 64 << 20;
-        let mut out = Vec::with_capacity(bytes);
+        let mut out = Vec::new();
+        reserve(&mut out, bytes)?;
         let staging = {
             let _turn = self.recorder()?;
             self.device.create_buffer(&wgpu::BufferDescriptor {

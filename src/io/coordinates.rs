@@ -1,6 +1,6 @@
 //! A matrix as a list of entries: what files hold before a band is chosen.
 
-use crate::operand::filled;
+use crate::operand::{filled, reserve};
 use crate::{Band, Banded, BandedShape, Dense, DenseShape, Device, Error, Layout, Result};
 
 /// A sparse matrix as a list of (row, column, value), all from 0.
@@ -39,7 +39,7 @@ impl Coordinates {
     /// The matrix in the band found, f32, fill 0.
     ///
     /// # Errors
-    /// [`Error::Argument`] if an entry lies outside the matrix; [`Error::Limit`] or
+    /// [`Error::Argument`] if an entry lies outside the matrix, or is beyond f32; [`Error::Limit`] or
     /// [`Error::OutOfMemory`] if the band is too wide to be held.
     pub fn to_banded(&self, device: &Device, layout: Layout) -> Result<Banded> {
         let shape = BandedShape::new(self.rows, self.cols, self.band()?).layout(layout);
@@ -76,6 +76,7 @@ impl Coordinates {
         }
         let data = matrix.read()?;
         let mut entries = Vec::new();
+        reserve(&mut entries, shape.len() / shape.batch)?;
         for i in 0..shape.rows {
             for j in shape.band.cols_of_row(i, shape.cols) {
                 if let Some(slot) = shape.slot(index, i, j) {
@@ -96,8 +97,10 @@ impl Coordinates {
             return Err(Error::argument("Coordinates::from_dense", "index", index.to_string(), format!("less than batch {}", shape.batch)));
         }
         let data = matrix.read()?;
+        let mut entries = Vec::new();
+        reserve(&mut entries, shape.rows * shape.cols)?;
         let all = (0..shape.rows).flat_map(|i| (0..shape.cols).map(move |j| (i, j)));
-        let entries = all.map(|(i, j)| (i, j, f64::from(data[shape.index(index, i, j)]))).collect();
+        entries.extend(all.map(|(i, j)| (i, j, f64::from(data[shape.index(index, i, j)]))));
         Ok(Self { rows: shape.rows, cols: shape.cols, entries })
     }
 
@@ -111,7 +114,12 @@ impl Coordinates {
             sums[slot] += value;
         }
         let mut data = filled(len, 0.0f32)?;
-        data.iter_mut().zip(&sums).for_each(|(value, sum)| *value = *sum as f32);
+        for (value, sum) in data.iter_mut().zip(&sums) {
+            *value = *sum as f32;
+            if value.is_infinite() && sum.is_finite() {
+                return Err(Error::argument(op, "entries", format!("{sum:e}"), format!("values that f32 holds, up to {:e}", f32::MAX)));
+            }
+        }
         Ok(data)
     }
 }

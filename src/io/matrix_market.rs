@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::{Coordinates, failed, write_file};
-use crate::operand::MAX_SIDE;
+use crate::operand::{MAX_SIDE, reserve};
 use crate::{Error, Result};
 
 /// How the file mirrors its entries.
@@ -64,13 +64,13 @@ pub fn parse_matrix_market(name: &str, text: impl BufRead) -> Result<Coordinates
     if let Some(text) = lines.next()? {
         return Err(lines.error(format!("expected the end of the file after the last entry, found {:?}", short(&text))));
     }
-    mirror(&mut found, header.symmetry);
+    mirror(&mut found, header.symmetry)?;
     Ok(found)
 }
 
 /// Writes a matrix as `coordinate real general`, each line of `comment` as a comment.
 ///
-/// Values are written with as many digits as they need to come back the same.
+/// Values are written with as many digits as they need to come back the same, those that an f32 holds with as many as that needs.
 ///
 /// ```
 /// use bandsaw::io::{Coordinates, read_matrix_market, write_matrix_market};
@@ -92,7 +92,11 @@ pub fn write_matrix_market(path: impl AsRef<Path>, matrix: &Coordinates, comment
         }
         writeln!(file, "{} {} {}", matrix.rows, matrix.cols, matrix.entries.len())?;
         for (i, j, value) in &matrix.entries {
-            writeln!(file, "{} {} {value:e}", i + 1, j + 1)?;
+            let single = *value as f32;
+            match f64::from(single) == *value {
+                true => writeln!(file, "{} {} {single:e}", i + 1, j + 1)?,
+                false => writeln!(file, "{} {} {value:e}", i + 1, j + 1)?,
+            }
         }
         Ok(())
     })
@@ -244,9 +248,18 @@ fn coordinate(lines: &mut Lines<'_, impl BufRead>, header: &Header) -> Result<Co
         if header.symmetry == Symmetry::Skew && i == j && value != 0.0 {
             return Err(lines.error(format!("entry ({row}, {col}) is {value}; the diagonal of a skew-symmetric matrix is 0")));
         }
-        entries.push((i, j, value));
+        push(&mut entries, (i, j, value))?;
     }
     Ok(Coordinates { rows, cols, entries })
+}
+
+/// Lists grow by half, but not from nothing.
+fn push<T>(list: &mut Vec<T>, entry: T) -> Result<()> {
+    if list.len() == list.capacity() {
+        reserve(list, (list.len() / 2).max(PROMISED))?;
+    }
+    list.push(entry);
+    Ok(())
 }
 
 /// One value a line, column after column; of a symmetric matrix from the diagonal down, of a
@@ -264,7 +277,7 @@ fn array(lines: &mut Lines<'_, impl BufRead>, header: &Header) -> Result<Coordin
             let text = lines.need(|| format!("the value of row {}, column {}", i + 1, j + 1))?;
             let value = lines.value(&text, header.field)?;
             if value != 0.0 {
-                entries.push((i, j, value));
+                push(&mut entries, (i, j, value))?;
             }
         }
     }
@@ -272,14 +285,21 @@ fn array(lines: &mut Lines<'_, impl BufRead>, header: &Header) -> Result<Coordin
 }
 
 /// Adds the other triangle.
-fn mirror(matrix: &mut Coordinates, symmetry: Symmetry) {
+fn mirror(matrix: &mut Coordinates, symmetry: Symmetry) -> Result<()> {
     let sign = match symmetry {
-        Symmetry::General => return,
+        Symmetry::General => return Ok(()),
         Symmetry::Symmetric => 1.0,
         Symmetry::Skew => -1.0,
     };
-    let mirrored: Vec<_> = matrix.entries.iter().filter(|(i, j, _)| i != j).map(|(i, j, value)| (*j, *i, sign * value)).collect();
-    matrix.entries.extend(mirrored);
+    let listed = matrix.entries.len();
+    reserve(&mut matrix.entries, listed)?;
+    for n in 0..listed {
+        let (i, j, value) = matrix.entries[n];
+        if i != j {
+            matrix.entries.push((j, i, sign * value));
+        }
+    }
+    Ok(())
 }
 
 /// The start of a line, for messages.

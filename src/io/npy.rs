@@ -27,10 +27,11 @@ use crate::{Band, Banded, BandedShape, Dense, DenseShape, Device, Dtype, Error, 
 ///
 /// # Errors
 /// [`Error::Io`] with the file and what is wrong with it: no `.npy`, another type, Fortran order,
-/// truncated, neither 2-D nor 3-D.
+/// truncated, neither 2-D nor 3-D, a number beyond f32.
 pub fn read_npy_dense(device: &Device, path: impl AsRef<Path>) -> Result<Dense> {
-    let Array { batch, sides: [rows, cols], dtype, values } = read(path.as_ref(), "rows, columns")?;
-    Dense::from_slice(device, DenseShape::new(rows, cols).batch(batch).dtype(dtype), &values)
+    let path = path.as_ref();
+    let Array { batch, sides: [rows, cols], dtype, values } = read(path, "rows, columns")?;
+    Dense::from_slice(device, DenseShape::new(rows, cols).batch(batch).dtype(dtype), &values).map_err(|error| error.in_file(path))
 }
 
 /// Reads band storage: lines × width (2-D) or batch × lines × width (3-D).
@@ -63,6 +64,7 @@ pub fn read_npy_banded(device: &Device, path: impl AsRef<Path>, band: Band, layo
     let other = other.unwrap_or(lines);
     let (rows, cols) = if layout == Layout::Rows { (lines, other) } else { (other, lines) };
     Banded::from_slice(device, BandedShape::new(rows, cols, band).batch(batch).layout(layout).dtype(dtype), &values)
+        .map_err(|error| error.in_file(path))
 }
 
 /// Writes a dense batch: 2-D for one matrix, else 3-D; rows are contiguous whatever the layout.
@@ -118,6 +120,7 @@ fn read(path: &Path, sides: &str) -> Result<Array> {
     // A header may claim any length: what the file does not have is not allocated.
     let (start, len) = match bytes[6..] {
         [0..=1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
+        [version, ..] if version > 3 => return Err(problem(path, format!("version {version} of the format, must be 1 to 3"))),
         [_, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
         _ => return Err(problem(path, "truncated in the header")),
     };
@@ -148,11 +151,19 @@ fn read(path: &Path, sides: &str) -> Result<Array> {
         return Err(problem(path, format!("{what}: {} bytes of values, shape {:?} of {kind} needs {want}", rest.len(), header.shape)));
     }
     let mut values = filled(rest.len() / size, 0.0f32)?;
-    for (value, bytes) in values.iter_mut().zip(rest.chunks_exact(size)) {
+    for (n, (value, bytes)) in values.iter_mut().zip(rest.chunks_exact(size)).enumerate() {
         *value = number(bytes);
+        if value.is_infinite() && !is_infinite(&kind, bytes) {
+            return Err(problem(path, format!("value {n} is beyond f32, whose largest is {:e}", f32::MAX)));
+        }
     }
     let dtype = if kind == "<f2" { Dtype::F16 } else { Dtype::F32 };
     Ok(Array { batch, sides, dtype, values })
+}
+
+/// Whether these bytes of that type are infinite themselves; whole numbers never are, nor beyond f32.
+fn is_infinite(kind: &str, bytes: &[u8]) -> bool {
+    kind != "<f8" || bytes.try_into().is_ok_and(|bytes| f64::from_le_bytes(bytes).is_infinite())
 }
 
 /// What the bytes of a number are as f32.

@@ -56,7 +56,7 @@ pub fn block_norms(w: &BlockSparse, p: f32) -> Result<Vec<f32>> {
         constants: &[],
         function: None,
     })?;
-    Ok(crate::Dtype::F32.decode(&device.read(&norms)?, blocks as usize))
+    crate::Dtype::F32.decode(&device.read(&norms)?, blocks as usize)
 }
 
 /// The matrix with just its blocks of largest 2-norm: so many that they are `density` of the grid,
