@@ -1,5 +1,6 @@
 //! Whether values are graded: of sizes that differ from place to place, as those of a Gaussian kernel do, so that sums of some
-//! places are small beside their neighbours'. It decides between kernels of one result, never what is right.
+//! places are small beside their neighbours', or from value to value by more than halves hold. It decides between kernels of one
+//! result, never what is right.
 
 use super::record::View;
 use crate::device::Launch;
@@ -13,6 +14,8 @@ const GROUPS: usize = 64;
 const REGIONS: usize = 16;
 /// A group is small if its largest value has an exponent this much below that of its region.
 const BELOW: u32 = 9;
+/// And a value is tiny so far below: a workgroup that meets one looks at its results again.
+const FAR: u32 = 24;
 
 /// Of data of f32, or of any other words, of which the answer means nothing. It looks at 8192 words at most.
 pub(super) fn is_graded(data: &[u8]) -> bool {
@@ -36,16 +39,17 @@ fn place(group: usize) -> usize {
     group * 67 + group * group
 }
 
-/// Whether a thirty-second of a region's groups is small. Groups of zeros are none.
+/// Whether a value of a region is tiny, or a thirty-second of its groups small. Zeros are neither, nor are groups of them.
 fn is_graded_from(data: &[u8], start: usize) -> bool {
-    let largest = |group| {
+    let exponents = |group| {
         let words = data[4 * (start + place(group))..].chunks_exact(4).take(GROUP);
-        words.map(|word| exponent(word.try_into().unwrap_or_default())).max().unwrap_or(0)
+        words.map(|word| exponent(word.try_into().unwrap_or_default())).filter(|exponent| *exponent > 0)
     };
-    let groups: Vec<u32> = (0..GROUPS).map(largest).filter(|exponent| *exponent > 0).collect();
-    let most = groups.iter().copied().max().unwrap_or(0);
-    let small = groups.iter().filter(|exponent| **exponent + BELOW < most).count();
-    small > 0 && small * 32 >= groups.len()
+    let groups: Vec<[u32; 2]> = (0..GROUPS).filter_map(|group| Some([exponents(group).min()?, exponents(group).max()?])).collect();
+    let most = groups.iter().map(|[_, most]| *most).max().unwrap_or(0);
+    let tiny = groups.iter().any(|[least, _]| least + FAR < most);
+    let small = groups.iter().filter(|[_, largest]| largest + BELOW < most).count();
+    tiny || small > 0 && small * 32 >= groups.len()
 }
 
 /// That of a finite number, biased; 0 of 0 and of what isn't finite.
@@ -82,6 +86,14 @@ mod tests {
             assert!(is_graded(&band(width, gaussian(half / 4.0))), "{width}");
             assert!(is_graded(&band(width, gaussian(half / 6.0))), "{width}");
             assert!(is_graded(&band(width, |row, _| 2f32.powi(-(row as i32 % 100) / 2))), "{width}");
+        }
+    }
+
+    #[test]
+    fn values_far_apart_are_graded() {
+        for (width, sizes) in [(97, 20), (129, 20), (129, 59), (513, 40)] {
+            let size = |row: usize, diagonal: i32| 2f32.powi(-((row as i32 * 7919 + diagonal * 104729).rem_euclid(sizes)));
+            assert!(is_graded(&band(width, size)), "{width}");
         }
     }
 
