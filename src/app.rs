@@ -35,7 +35,8 @@ pub use matrix::{Files, LayoutName, Matrix};
         Without a command: view, or demo where there is no display."
 )]
 struct Cli {
-    /// Where to run: cpu, cuda or cuda:NUMBER (an NVIDIA GPU), wgpu (the best adapter), wgpu:NUMBER or wgpu:PART-OF-NAME
+    /// Where to run: cpu, cuda or cuda:NUMBER (an NVIDIA GPU), wgpu (the best adapter), wgpu:NUMBER or wgpu:PART-OF-NAME.
+    /// render, sparsify and info FILE need no device
     #[arg(long, global = true, env = "BANDSAW_DEVICE", value_name = "DEVICE")]
     device: Option<String>,
     #[command(subcommand)]
