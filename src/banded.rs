@@ -81,7 +81,7 @@ impl BandedShape {
 
     /// Slots in all: batch × (rows or columns) × width.
     pub fn len(&self) -> usize {
-        self.batch * self.lines() * self.band.width()
+        self.batch.saturating_mul(self.lines()).saturating_mul(self.band.width())
     }
 
     /// Whether there is no slot, as with batch 0.
@@ -105,6 +105,9 @@ impl BandedShape {
     /// The entry (b, i, j) that a slot holds, if it lies inside the matrix.
     pub fn entry(&self, slot: usize) -> Option<(usize, usize, usize)> {
         let width = self.band.width();
+        if self.lines() == 0 {
+            return None;
+        }
         let (line, k) = (slot / width, (slot % width) as i64);
         let (b, line) = (line / self.lines(), line % self.lines());
         let (partner, limit) = match self.layout {
@@ -120,7 +123,7 @@ impl BandedShape {
 
     /// The same with the fill as the storage type holds it, which is what slots get.
     fn held(self) -> Self {
-        if self.dtype.is_half() && self.fill != 0.0 { self.fill(self.dtype.rounded(self.fill)) } else { self }
+        if self.dtype != Dtype::F32 && self.fill != 0.0 { self.fill(self.dtype.rounded(self.fill)) } else { self }
     }
 
     /// Checks what no kernel could work on.
@@ -199,13 +202,15 @@ impl Banded {
     /// # use bandsaw::*;
     /// let eye = Banded::identity(&Device::cpu(), BandedShape::new(3, 3, Band::new(0, 0)?))?;
     /// assert_eq!(eye.read()?, [1.0; 3]);
+    /// let shape = BandedShape::new(2, 2, Band::new(1, 0)?).fill(f32::NEG_INFINITY);
+    /// assert_eq!(Banded::identity(&Device::cpu(), shape)?.get(0, 1, 0)?, f32::NEG_INFINITY);
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`from_slice`](Self::from_slice).
     pub fn identity(device: &Device, shape: BandedShape) -> Result<Self> {
-        Self::from_fn(device, shape, |_, i, j| if i == j { 1.0 } else { 0.0 })
+        Self::from_fn(device, shape, |_, i, j| if i == j { 1.0 } else { shape.fill })
     }
 
     fn upload(op: &'static str, device: &Device, shape: BandedShape, data: &[f32]) -> Result<Self> {

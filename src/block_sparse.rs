@@ -1,6 +1,7 @@
 //! Block-sparse matrices: a pattern and the values of its blocks.
 
 use crate::device::Buffer;
+use crate::operand::reserve;
 use crate::{BlockPattern, Device, Dtype, Error, Layout, Result};
 
 /// A block-sparse matrix on a device: a [`BlockPattern`] and r · c values for each of its slots.
@@ -67,7 +68,8 @@ impl BlockSparse {
     /// As [`from_slice`](Self::from_slice).
     pub fn from_fn(device: &Device, pattern: &BlockPattern, mut entry: impl FnMut(usize, usize) -> f32) -> Result<Self> {
         let ([r, c], rows, cols) = (pattern.block(), pattern.rows(), pattern.cols());
-        let mut data = Vec::with_capacity(pattern.len() * r * c);
+        let mut data = Vec::new();
+        reserve(&mut data, pattern.len() * r * c)?;
         for [row, col] in pattern.blocks() {
             for n in 0..r * c {
                 let (i, j) = (row * r + n / c, col * c + n % c);

@@ -1,6 +1,7 @@
 //! A layer with block-sparse weights, and learning which blocks it has.
 
 use crate::blocks::Random;
+use crate::operand::reserve;
 use crate::ops::block_add::select;
 use crate::ops::{block_linear, block_linear_backward, block_norms};
 use crate::{Activation, BlockPattern, BlockSparse, Dense, DenseShape, Device, Error, LinearGradients, Result};
@@ -155,8 +156,9 @@ impl PatternUpdate {
         }
         let pattern = w.pattern();
         let [rows, cols] = pattern.grid();
-        let free: Vec<[usize; 2]> =
-            (0..rows * cols).map(|n| [n / cols, n % cols]).filter(|[row, col]| pattern.slot(*row, *col).is_none()).collect();
+        let mut free: Vec<[usize; 2]> = Vec::new();
+        reserve(&mut free, rows * cols - pattern.len())?;
+        free.extend((0..rows * cols).map(|n| [n / cols, n % cols]).filter(|[row, col]| pattern.slot(*row, *col).is_none()));
         let count = ((self.fraction * pattern.len() as f64).round() as usize).min(free.len());
 
         let by_gradient = self.drop == DropBy::Gradient || self.grow == GrowBy::Gradient;

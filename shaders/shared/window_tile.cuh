@@ -168,9 +168,10 @@ DEVICE bool is_inside(const Tile& tile) {
     return whole & (nearest - (LINES - 1) >= -tile.s.below) & (nearest + PARTNERS - 1 <= tile.s.above);
 }
 
-// The partners in the sequence that some line from `u0` to `u0` + count - 1 meets: first and end.
+// The partners in the sequence that some line from `u0` to `u0` + count - 1 meets: first and end. Padding meets none.
 DEVICE int2 reach(const Sequence& s, int u0, int count) {
     int first = max(0, u0 + s.shift - s.below);
+    if (u0 >= s.met) return {first, first};
     return {first, max(first, min(s.partners, min(u0 + count, s.met) + s.shift + s.above))};
 }
 

@@ -108,9 +108,10 @@ fn is_inside(tile: Tile) -> bool {
     return whole & (nearest - (LINES - 1) >= -tile.s.below) & (nearest + PARTNERS - 1 <= tile.s.above);
 }
 
-// The partners in the sequence that some line from `u0` to `u0` + count - 1 meets: first and end.
+// The partners in the sequence that some line from `u0` to `u0` + count - 1 meets: first and end. Padding meets none.
 fn reach(s: Sequence, u0: i32, count: i32) -> vec2<i32> {
     let first = max(0, u0 + s.shift - s.below);
+    if u0 >= s.met { return vec2(first); }
     return vec2(first, max(first, min(s.partners, min(u0 + count, s.met) + s.shift + s.above)));
 }
 

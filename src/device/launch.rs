@@ -36,6 +36,10 @@ impl Launch<'_> {
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub(super) struct Compiled<T>(HashMap<&'static str, Vec<Variant<T>>>);
 
+/// How many expressions' kernels are kept: they take some 0.4 MiB each, and 20 ms to make.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+const EXPRESSIONS: usize = 256;
+
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 struct Variant<T> {
     constants: Vec<(&'static str, f64)>,
@@ -55,9 +59,14 @@ impl<T: Clone> Compiled<T> {
         self.0.get(launch.kernel.name)?.iter().find(fits).map(|variant| variant.made.clone())
     }
 
+    /// Keeps it. Of expressions, of which a program may make ever new ones, the last are kept.
     pub fn insert(&mut self, launch: &Launch<'_>, made: T) {
         let variant = Variant { constants: launch.constants.to_vec(), function: launch.function.cloned(), made };
-        self.0.entry(launch.kernel.name).or_default().push(variant);
+        let variants = self.0.entry(launch.kernel.name).or_default();
+        if launch.function.is_some() && variants.len() >= EXPRESSIONS {
+            variants.remove(0);
+        }
+        variants.push(variant);
     }
 }
 
@@ -66,6 +75,24 @@ mod tests {
     use super::*;
     use crate::ops::{banded_softmax, banded_zip, matmul, matmul_backward};
     use crate::{a, b};
+
+    #[test]
+    fn the_last_expressions_are_kept() {
+        let mut kept = Compiled::new();
+        let all: Vec<Expr> = (0..EXPRESSIONS + 10).map(|n| a() * n as f32).collect();
+        let launch = |function| Launch {
+            kernel: &banded_zip::KERNEL,
+            params: &[],
+            inputs: &[],
+            outputs: &[],
+            groups: 0,
+            constants: &[],
+            function: Some(function),
+        };
+        all.iter().enumerate().for_each(|(n, function)| kept.insert(&launch(function), n));
+        let found = |n: usize| kept.get(&launch(&all[n]));
+        assert_eq!([0, 9, 10, all.len() - 1].map(found), [None, None, Some(10), Some(all.len() - 1)]);
+    }
 
     #[test]
     fn exponentials_are_known() {

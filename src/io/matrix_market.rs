@@ -70,7 +70,7 @@ pub fn parse_matrix_market(name: &str, text: impl BufRead) -> Result<Coordinates
 
 /// Writes a matrix as `coordinate real general`, each line of `comment` as a comment.
 ///
-/// Values are written with as many digits as they need to come back the same, those that an f32 holds with as many as that needs.
+/// Values are written with as many digits as they need to come back the same.
 ///
 /// ```
 /// use bandsaw::io::{Coordinates, read_matrix_market, write_matrix_market};
@@ -92,11 +92,7 @@ pub fn write_matrix_market(path: impl AsRef<Path>, matrix: &Coordinates, comment
         }
         writeln!(file, "{} {} {}", matrix.rows, matrix.cols, matrix.entries.len())?;
         for (i, j, value) in &matrix.entries {
-            let single = *value as f32;
-            match f64::from(single) == *value {
-                true => writeln!(file, "{} {} {single:e}", i + 1, j + 1)?,
-                false => writeln!(file, "{} {} {value:e}", i + 1, j + 1)?,
-            }
+            writeln!(file, "{} {} {value:e}", i + 1, j + 1)?;
         }
         Ok(())
     })

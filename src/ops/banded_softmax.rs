@@ -40,7 +40,7 @@ pub(crate) static BACKWARD: Kernel = Kernel {
 /// The sum runs over stored entries; what lies outside the band or the matrix has no mass. P is A's
 /// size, band, layout and storage type with fill 0. Entries of any size are fine; a row of −∞ alone,
 /// or with no entry stored, gives zeros. The logsumexp of the rows is
-/// [`banded_matmul_dense`](crate::banded_matmul_dense) of A and a column of zeros over
+/// [`banded_matmul_dense`](crate::banded_matmul_dense) of scale · A and a column of zeros over
 /// [`Semiring::Log`](crate::Semiring::Log).
 ///
 /// ```

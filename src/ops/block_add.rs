@@ -63,6 +63,10 @@ pub fn block_add(a: &BlockSparse, b: &BlockSparse) -> Result<BlockSparse> {
 /// # Errors
 /// As [`block_add`].
 pub fn block_add_backward(a: &BlockSparse, b: &BlockSparse, g: &BlockSparse) -> Result<(BlockSparse, BlockSparse)> {
+    const OP: &str = "block_add_backward";
+    check(OP, "b", a, b.pattern())?;
+    check(OP, "g", a, g.pattern())?;
+    same_device_as(OP, a.device(), &[("b", b.device()), ("g", g.device())])?;
     Ok((block_select(g, a.pattern())?.to_dtype(a.dtype())?, block_select(g, b.pattern())?.to_dtype(b.dtype())?))
 }
 

@@ -1,6 +1,6 @@
 //! Blocks from dense matrices, and back.
 
-use super::common::{Output, check_binding, upload_words, values, widened};
+use super::common::{Output, check_binding, same_device_as, upload_words, values, widened};
 use crate::device::{Buffer, Launch};
 use crate::kernel::{Kernel, params, ptx};
 use crate::operand::Operand;
@@ -107,8 +107,9 @@ pub fn block_to_dense(w: &BlockSparse) -> Result<Dense> {
 /// ```
 ///
 /// # Errors
-/// As [`block_from_dense`].
+/// As [`block_from_dense`], and [`Error::WrongDevice`](crate::Error::WrongDevice).
 pub fn block_to_dense_backward(w: &BlockSparse, g: &Dense) -> Result<BlockSparse> {
+    same_device_as("block_to_dense_backward", w.device(), &[("g", g.device())])?;
     block_from_dense(g, w.pattern())?.to_dtype(w.dtype())
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod cooperative;
 
 use super::block_matmul::{LOADS, block_matmul};
-use super::common::{check_binding, same, same_device, values, widened};
+use super::common::{check_binding, same, same_device, same_device_as, values, widened};
 use super::tokens::{Tokens, pieces};
 use crate::device::Launch;
 use crate::kernel::{Kernel, params, ptx};
@@ -73,14 +73,19 @@ pub(crate) static WALK: Kernel = Kernel {
 pub fn block_sddmm(a: &Dense, b: &Dense, pattern: &BlockPattern) -> Result<BlockSparse> {
     const OP: &str = "block_sddmm";
     let (a, b) = (a.operand(), b.operand());
-    same_device(OP, &a, &[("b", &b)])?;
-    values(OP, "a", &a)?;
-    values(OP, "b", &b)?;
-    same(OP, "b", "batch", b.batch, a.batch, "the batch of a")?;
-    same(OP, "b", "rows", b.rows, a.rows, "the rows of a")?;
-    same(OP, "a", "columns", a.cols, pattern.rows(), "the rows of the pattern")?;
-    same(OP, "b", "columns", b.cols, pattern.cols(), "the columns of the pattern")?;
+    check(OP, &a, &b, pattern)?;
     run(OP, &a, &b, pattern, Dtype::of_result([a.dtype, b.dtype]))
+}
+
+/// Checks what the product and its gradients need of their operands.
+fn check(op: &'static str, a: &Operand, b: &Operand, pattern: &BlockPattern) -> Result<()> {
+    same_device(op, a, &[("b", b)])?;
+    values(op, "a", a)?;
+    values(op, "b", b)?;
+    same(op, "b", "batch", b.batch, a.batch, "the batch of a")?;
+    same(op, "b", "rows", b.rows, a.rows, "the rows of a")?;
+    same(op, "a", "columns", a.cols, pattern.rows(), "the rows of the pattern")?;
+    same(op, "b", "columns", b.cols, pattern.cols(), "the columns of the pattern")
 }
 
 /// The gradients of [`block_sddmm`]: ga = B · Gᵀ and gb = A · G.
@@ -99,7 +104,10 @@ pub fn block_sddmm(a: &Dense, b: &Dense, pattern: &BlockPattern) -> Result<Block
 /// # Errors
 /// As [`block_sddmm`].
 pub fn block_sddmm_backward(a: &Dense, b: &Dense, g: &BlockSparse) -> Result<(Dense, Dense)> {
+    const OP: &str = "block_sddmm_backward";
     let in_dtype = super::block_matmul::in_dtype;
+    check(OP, &a.operand(), &b.operand(), g.pattern())?;
+    same_device_as(OP, a.device(), &[("g", g.device())])?;
     Ok((in_dtype(block_matmul(b, &g.t())?, a.shape().dtype)?, in_dtype(block_matmul(a, g)?, b.shape().dtype)?))
 }
 

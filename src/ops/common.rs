@@ -213,7 +213,7 @@ pub(crate) fn widened(operand: &Operand) -> Result<Operand> {
 pub(crate) fn in_rows(op: &'static str, operand: &Operand) -> Result<Operand> {
     let mut new = operand.clone();
     (new.layout, new.dtype) = (Layout::Rows, operand.dtype.widened());
-    new.buffer = operand.device().alloc(new.batch * new.len() * 4)?;
+    new.buffer = operand.device().alloc(new.batch * new.len() * 4).map_err(|error| error.of(op))?;
     super::banded_move::run(op, operand, &new, [0, 0], 0.0)?;
     Ok(new)
 }

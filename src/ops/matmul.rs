@@ -132,7 +132,7 @@ pub(crate) static SCALE: Stored = stored!(
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) or [`Error::Limit`](crate::Error::Limit) if the result
 /// cannot be held; the operands stay usable.
 pub fn banded_matmul(a: &Banded, b: &Banded, ring: Semiring) -> Result<Banded> {
-    banded_matmul_band(a, b, ring, a.shape().band * b.shape().band)
+    onto_band("banded_matmul", &a.operand(), &b.operand(), ring, a.shape().band * b.shape().band, a.shape().layout)
 }
 
 /// [`banded_matmul`] onto a given band: entries outside it are not computed, diagonals that the
@@ -150,10 +150,7 @@ pub fn banded_matmul(a: &Banded, b: &Banded, ring: Semiring) -> Result<Banded> {
 /// # Errors
 /// As [`banded_matmul`].
 pub fn banded_matmul_band(a: &Banded, b: &Banded, ring: Semiring, band: Band) -> Result<Banded> {
-    const OP: &str = "banded_matmul";
-    let layout = a.shape().layout;
-    let (a, b) = (a.operand(), b.operand());
-    onto_band(OP, &a, &b, ring, band, layout)
+    onto_band("banded_matmul_band", &a.operand(), &b.operand(), ring, band, a.shape().layout)
 }
 
 /// A banded batch times a dense one, O\[i,d\] = ⊕ⱼ A\[i,j\] ⊗ V\[j,d\] (SpMM; "unwindow" for windowed
@@ -176,7 +173,10 @@ pub fn banded_matmul_band(a: &Banded, b: &Banded, ring: Semiring, band: Band) ->
 /// # Errors
 /// As [`banded_matmul`].
 pub fn banded_matmul_dense(a: &Banded, v: &Dense, ring: Semiring) -> Result<Dense> {
-    onto_dense("banded_matmul_dense", &a.operand(), &v.operand(), ring)
+    const OP: &str = "banded_matmul_dense";
+    let (a, v) = (a.operand(), v.operand());
+    check_of(OP, &a, "v", &v)?;
+    onto_dense(OP, &a, &v, ring)
 }
 
 /// The entries of Q·Kᵀ that lie in a band, A\[i,j\] = Σ_d Q\[i,d\]·K\[j,d\] (SDDMM on a band: the
@@ -199,7 +199,14 @@ pub fn banded_matmul_dense(a: &Banded, v: &Dense, ring: Semiring) -> Result<Dens
 /// # Errors
 /// As [`banded_matmul`].
 pub fn window_matmul(q: &Dense, k: &Dense, band: Band) -> Result<Banded> {
-    onto_band("window_matmul", &q.operand(), &k.operand().t(), Semiring::Sum, band, Layout::Rows)
+    const OP: &str = "window_matmul";
+    let (q, k) = (q.operand(), k.operand());
+    same_device(OP, &q, &[("k", &k)])?;
+    values(OP, "q", &q)?;
+    values(OP, "k", &k)?;
+    same(OP, "k", "batch", k.batch, q.batch, "the batch of q")?;
+    same(OP, "k", "columns", k.cols, q.cols, "the columns of q")?;
+    onto_band(OP, &q, &k.t(), Semiring::Sum, band, Layout::Rows)
 }
 
 /// The product of two dense batches over a semiring, C\[i,j\] = ⊕ₚ A\[i,p\] ⊗ B\[p,j\].
@@ -250,11 +257,16 @@ pub(crate) fn onto_dense(op: &'static str, a: &Operand, b: &Operand, ring: Semir
 
 /// Checks what every product needs of its operands.
 pub(crate) fn check(op: &'static str, a: &Operand, b: &Operand) -> Result<()> {
-    same_device(op, a, &[("b", b)])?;
+    check_of(op, a, "b", b)
+}
+
+/// The same where the second has another name.
+fn check_of(op: &'static str, a: &Operand, name: &'static str, b: &Operand) -> Result<()> {
+    same_device(op, a, &[(name, b)])?;
     values(op, "a", a)?;
-    values(op, "b", b)?;
-    same(op, "b", "batch", b.batch, a.batch, "the batch of a")?;
-    same(op, "b", "rows", b.rows, a.cols, "the columns of a")
+    values(op, name, b)?;
+    same(op, name, "batch", b.batch, a.batch, "the batch of a")?;
+    same(op, name, "rows", b.rows, a.cols, "the columns of a")
 }
 
 /// Launches a product into `c`, which is f32.

@@ -73,7 +73,8 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 /// [`banded_matmul_index`](crate::banded_matmul_index) again.
 ///
 /// Memory beside the results: `Log` takes one f32 copy of C and two each of A and B, `Max`,
-/// `ProdMax` and `Sample` one index per entry of C; f16 and bf16 results take an f32 copy, and so do operands,
+/// `ProdMax` and `Sample` one index per entry of C, and on GPUs `Max` and `ProdMax` copies of B in rows layout and of A in columns
+/// layout where they are not; f16 and bf16 results take an f32 copy, and so do operands,
 /// but for those of `Sum` on wgpu if a, b and g are of one type.
 ///
 /// From genbmm's `BandedMatrix.multiply*` and their autograd.
@@ -242,7 +243,8 @@ fn banded_shape(of: &Operand) -> Result<BandedShape> {
 
 /// f32 values of an operand's structure, for the time of an operation.
 fn temporary(like: &Operand) -> Result<Operand> {
-    Ok(Operand { buffer: like.device().alloc(like.batch * like.len() * 4)?, fill: 0.0, ..like.clone() })
+    let buffer = like.device().alloc(like.batch * like.len() * 4).map_err(|error| error.of("matmul_backward"))?;
+    Ok(Operand { buffer, fill: 0.0, ..like.clone() })
 }
 
 /// The buffers of both gradients.

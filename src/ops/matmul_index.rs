@@ -67,6 +67,8 @@ pub(crate) static SAMPLE: Kernel = Kernel {
 /// # Ok::<(), Error>(())
 /// ```
 ///
+/// Memory beside the result: on GPUs, over `Max` and `ProdMax`, an f32 copy of B in rows layout where it is in columns layout.
+///
 /// # Errors
 /// [`Error::Argument`] if the ring is `Sum` or `Log`, whose entries no single p makes; else as
 /// [`banded_matmul`](crate::banded_matmul).

@@ -119,6 +119,10 @@ fn what_cannot_be_is_refused() {
         ),
         (BlockPattern::random([4, 4], [2, 2], 5, 0).unwrap_err(), "BlockPattern::random: count has 5, must have at most 4 (2 × 2 blocks)"),
         (
+            BlockPattern::big_bird([60000, 60000], [1, 1], BigBird { window: 60000, global: 0, random: 0 }, 1).unwrap_err(),
+            "BlockPattern::big_bird: the number of stored values of one matrix is 3600000000, the limit of 32-bit indices is 2147483647",
+        ),
+        (
             BlockPattern::random([1 << 20, 1 << 20], [1, 1], 5, 0).unwrap_err(),
             "BlockPattern::random: the number of blocks of the grid is 1099511627776, the limit of random patterns is 4294967296",
         ),

@@ -1,7 +1,10 @@
 //! Products of dense batches at stored blocks.
 
-use bandsaw::{BlockPattern, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward};
+use bandsaw::{
+    BlockPattern, BlockSparse, Dense, DenseShape, Device, Dtype, Layout, Options, block_matmul_backward, block_sddmm, block_sddmm_backward,
+};
 
+use crate::common::Tested;
 use crate::{assert_product, dense, devices, devices_and_halves, full, full_dense, patterns, sparse, stacked, with_interpreter};
 
 #[test]
@@ -291,5 +294,39 @@ fn what_cannot_be_is_refused() {
     ];
     for (a, b, message) in cases {
         assert_eq!(block_sddmm(&a, &b, &pattern).unwrap_err().to_string(), message);
+    }
+}
+
+/// The gradients refuse what the product refuses, in their own name.
+#[test]
+fn gradients_refuse_what_does_not_fit() {
+    for Tested { device, .. } in devices() {
+        let dense = |batch, rows, cols| Dense::from_fn(device, DenseShape::new(rows, cols).batch(batch), |_, _, _| 1.0).unwrap();
+        let g = BlockSparse::from_fn(device, &BlockPattern::full([2, 3], [1, 1]).unwrap(), |_, _| 1.0).unwrap();
+        let told = |a: Dense, b: Dense| block_sddmm_backward(&a, &b, &g).unwrap_err().to_string();
+        assert_eq!(told(dense(2, 4, 2), dense(3, 4, 3)), "block_sddmm_backward: b has batch 3, must have batch 2 (the batch of a)");
+        assert_eq!(told(dense(2, 4, 2), dense(2, 5, 3)), "block_sddmm_backward: b has rows 5, must have rows 4 (the rows of a)");
+        assert_eq!(
+            told(dense(2, 4, 7), dense(2, 4, 3)),
+            "block_sddmm_backward: a has columns 7, must have columns 2 (the rows of the pattern)"
+        );
+    }
+}
+
+/// Each operand of a gradient has to be on the device of the first.
+#[test]
+fn gradients_refuse_other_devices() {
+    use bandsaw::Error::WrongDevice;
+    for Tested { device, .. } in devices().iter().filter(|tested| tested.info.backend != "cpu") {
+        let blocks = |device: &Device| BlockSparse::from_fn(device, &BlockPattern::full([2, 2], [1, 1]).unwrap(), |_, _| 1.0).unwrap();
+        let dense = |device: &Device| Dense::from_fn(device, DenseShape::new(2, 2), |_, _, _| 1.0).unwrap();
+        let (here, there) = (Device::cpu(), device);
+        let (a, x) = (blocks(&here), dense(&here));
+        assert!(matches!(
+            bandsaw::block_add_backward(&a, &a, &blocks(there)),
+            Err(WrongDevice { op: "block_add_backward", argument: "g", .. })
+        ));
+        assert!(matches!(bandsaw::block_to_dense_backward(&a, &dense(there)), Err(WrongDevice { op: "block_to_dense_backward", .. })));
+        assert!(matches!(block_sddmm_backward(&x, &x, &blocks(there)), Err(WrongDevice { op: "block_sddmm_backward", argument: "g", .. })));
     }
 }

@@ -5,8 +5,8 @@ use bandsaw::*;
 
 use super::window_attention::window;
 use crate::common::attention::{Case, Values, Want};
-use crate::common::devices;
 use crate::common::full::Full;
+use crate::common::{Tested, devices, with_interpreter};
 
 /// What is derived by hand agrees with differences of Σ grad · out.
 #[test]
@@ -64,6 +64,26 @@ fn what_cannot_be_is_refused() {
         if tested.info.id != "cpu" {
             let far = Dense::from_fn(&Device::cpu(), out.shape(), |_, _, _| 0.0).unwrap();
             refused(&out, &lse, &far, &format!("grad_out is on cpu, must be on {} like the first operand", tested.device));
+        }
+    }
+}
+
+/// Keys beyond a matrix's length are met by no query, whatever these hold.
+#[test]
+fn padding_has_no_gradient() {
+    for Tested { device, label, .. } in with_interpreter() {
+        let dense = |values: [f32; 4]| Dense::from_slice(device, DenseShape::new(4, 1), &values).unwrap();
+        let options = WindowAttention::new(Band::window(1).unwrap()).lengths([2]);
+        for spoilt in 0..2 {
+            let pick = |n, values: [f32; 4]| if n == spoilt { [values[0], values[1], f32::NAN, values[3]] } else { values };
+            let (q, k, v) = (dense(pick(0, [0.0, 1.0, 2.0, 3.0])), dense([0.0, 1.0, 2.0, 3.0]), dense([0.0, 1.0, 2.0, 3.0]));
+            let g = dense(pick(1, [0.0, 1.0, 2.0, 3.0]));
+            let (out, stats) = window_attention(&q, &k, &v, &options).unwrap();
+            let (_, dk, dv) = window_attention_backward(&q, &k, &v, &out, &stats, &g, &options).unwrap();
+            for (what, gradient) in [("k", dk), ("v", dv)] {
+                let found = gradient.read().unwrap();
+                assert_eq!(found[2..], [0.0, 0.0], "{label}: {what}, NaN in {spoilt}: {found:?}");
+            }
         }
     }
 }

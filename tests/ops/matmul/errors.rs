@@ -22,7 +22,11 @@ fn batches_that_differ() {
         let (a, b) = (banded(device, 2, 4, 4), banded(device, 3, 4, 4));
         refused(banded_matmul(&a, &b, Semiring::Sum), "banded_matmul: b has batch 3, must have batch 2 (the batch of a)");
         let (q, k) = (whole(device, 2, 4, 3), whole(device, 1, 4, 3));
-        refused(window_matmul(&q, &k, Band::window(1).unwrap()), "window_matmul: b has batch 1, must have batch 2 (the batch of a)");
+        refused(window_matmul(&q, &k, Band::window(1).unwrap()), "window_matmul: k has batch 1, must have batch 2 (the batch of q)");
+        let k = whole(device, 2, 4, 2);
+        refused(window_matmul(&q, &k, Band::window(1).unwrap()), "window_matmul: k has columns 2, must have columns 3 (the columns of q)");
+        let onto = banded_matmul_band(&a, &b, Semiring::Sum, Band::window(0).unwrap());
+        refused(onto, "banded_matmul_band: b has batch 3, must have batch 2 (the batch of a)");
     }
 }
 
@@ -32,7 +36,7 @@ fn inner_sizes_that_differ() {
         let (a, b) = (banded(device, 1, 4, 5), banded(device, 1, 4, 4));
         refused(banded_matmul(&a, &b, Semiring::Log), "banded_matmul: b has rows 4, must have rows 5 (the columns of a)");
         let (v, w) = (whole(device, 1, 4, 4), whole(device, 1, 3, 4));
-        refused(banded_matmul_dense(&a, &v, Semiring::Sum), "banded_matmul_dense: b has rows 4, must have rows 5 (the columns of a)");
+        refused(banded_matmul_dense(&a, &v, Semiring::Sum), "banded_matmul_dense: v has rows 4, must have rows 5 (the columns of a)");
         refused(semiring_matmul(&v, &w, Semiring::Max), "semiring_matmul: b has rows 3, must have rows 4 (the columns of a)");
     }
 }
