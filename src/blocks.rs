@@ -37,7 +37,7 @@ pub(crate) const MAX_BLOCK: usize = 128;
 /// ```
 ///
 /// Clones and transposes share everything. The arrays that kernels read are uploaded once for each
-/// device. The index arrays are those of pytorch_block_sparse.
+/// device, which is kept open by them as long as the pattern lives. The index arrays are those of pytorch_block_sparse.
 ///
 /// ```
 /// use bandsaw::BlockPattern;

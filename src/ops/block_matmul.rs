@@ -137,15 +137,20 @@ pub fn block_matmul(x: &Dense, w: &BlockSparse) -> Result<Dense> {
 /// As [`block_matmul`]: w's columns must be x's rows.
 pub fn block_matmul_left(w: &BlockSparse, x: &Dense) -> Result<Dense> {
     const OP: &str = "block_matmul_left";
-    check(OP, &x.t(), &w.t()).map_err(|error| match error {
-        // In the caller's terms: x was transposed on the way.
+    check_left(OP, w, x)?;
+    // Yᵀ = Xᵀ · Wᵀ, contiguous the other way.
+    Ok(run(OP, &x.t().operand(), &w.t(), Epilogue::default(), Layout::Columns)?.t())
+}
+
+/// Checks what products from the left need, of which x is transposed on the way.
+fn check_left(op: &'static str, w: &BlockSparse, x: &Dense) -> Result<()> {
+    check(op, &x.t(), &w.t()).map_err(|error| match error {
+        // In the caller's terms.
         Error::Argument { op, argument, got, .. } if got.starts_with("columns") => {
             Error::argument(op, argument, got.replacen("columns", "rows", 1), format!("rows {} (the columns of w)", w.pattern().cols()))
         }
         other => other,
-    })?;
-    // Yᵀ = Xᵀ · Wᵀ, contiguous the other way.
-    Ok(run(OP, &x.t().operand(), &w.t(), Epilogue::default(), Layout::Columns)?.t())
+    })
 }
 
 /// Checks what every product needs of its operands.
@@ -205,8 +210,8 @@ pub fn block_matmul_backward(x: &Dense, w: &BlockSparse, g: &Dense) -> Result<(D
 pub fn block_matmul_left_backward(w: &BlockSparse, x: &Dense, g: &Dense) -> Result<(BlockSparse, Dense)> {
     const OP: &str = "block_matmul_left_backward";
     let (xt, gt) = (x.t(), g.t());
-    check(OP, &xt, &w.t())?;
-    check_gradient(OP, &xt.operand(), &gt.operand(), w.pattern().rows())?;
+    check_left(OP, w, x)?;
+    check_shape(OP, &x.operand(), &g.operand(), [x.shape().batch, w.pattern().rows(), x.shape().cols])?;
     let gx = run(OP, &gt.operand(), w, Epilogue::default(), Layout::Columns)?.t();
     let gw = super::block_sddmm::run(OP, &gt.operand(), &xt.operand(), w.pattern(), w.dtype())?;
     Ok((gw, in_dtype(gx, x.shape().dtype)?))
@@ -214,13 +219,19 @@ pub fn block_matmul_left_backward(w: &BlockSparse, x: &Dense, g: &Dense) -> Resu
 
 /// Checks an upstream gradient: x's batch and tokens, the product's columns.
 pub(crate) fn check_gradient(op: &'static str, x: &Operand, g: &Operand, outputs: usize) -> Result<()> {
+    check_shape(op, x, g, [x.batch, x.rows, outputs])
+}
+
+/// The same of a product of this batch, rows and columns.
+fn check_shape(op: &'static str, x: &Operand, g: &Operand, product: [usize; 3]) -> Result<()> {
     same_device(op, x, &[("g", g)])?;
     values(op, "g", g)?;
-    if (g.batch, g.rows, g.cols) == (x.batch, x.rows, outputs) {
+    let given = [g.batch, g.rows, g.cols];
+    if given == product {
         return Ok(());
     }
     let text = |[batch, rows, cols]: [usize; 3]| format!("shape {batch} × {rows} × {cols}");
-    Err(Error::argument(op, "g", text([g.batch, g.rows, g.cols]), format!("{} (that of the product)", text([x.batch, x.rows, outputs]))))
+    Err(Error::argument(op, "g", text(given), format!("{} (that of the product)", text(product))))
 }
 
 /// A result in the storage type that it must have.

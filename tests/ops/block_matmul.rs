@@ -404,6 +404,14 @@ fn what_cannot_be_is_refused() {
         (block_matmul(&x(3, 5), &w).unwrap_err(), "block_matmul: x has columns 5, must have columns 4 (the rows of w)"),
         (block_matmul_left(&w, &x(5, 3)).unwrap_err(), "block_matmul_left: x has rows 5, must have rows 6 (the columns of w)"),
         (
+            block_matmul_left_backward(&w, &x(5, 3), &x(4, 3)).unwrap_err(),
+            "block_matmul_left_backward: x has rows 5, must have rows 6 (the columns of w)",
+        ),
+        (
+            block_matmul_left_backward(&w, &x(6, 3), &x(4, 2)).unwrap_err(),
+            "block_matmul_left_backward: g has shape 1 × 4 × 2, must have shape 1 × 4 × 3 (that of the product)",
+        ),
+        (
             block_matmul_backward(&x(3, 4), &w, &x(3, 5)).unwrap_err(),
             "block_matmul_backward: g has shape 1 × 3 × 5, must have shape 1 × 3 × 6 (that of the product)",
         ),

@@ -74,7 +74,7 @@ fn results_beyond_32_bit_indices() {
         let thin = banded(device, 1, 5, 5);
         refused(
             banded_matmul_band(&thin, &thin, Semiring::Sum, band),
-            "banded_matmul: the number of stored values of one matrix is 2684354565, the limit of 32-bit indices is 2147483647",
+            "banded_matmul_band: the number of stored values of one matrix is 2684354565, the limit of 32-bit indices is 2147483647",
         );
     }
 }
