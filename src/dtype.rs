@@ -68,22 +68,17 @@ impl Dtype {
 
     /// `values` as they are stored.
     pub(crate) fn encode(self, values: &[f32]) -> Result<Cow<'_, [u8]>> {
-        let mut bytes = Vec::new();
-        let mut pairs = |halves: &dyn Fn(f32) -> u16| -> Result<()> {
-            reserve(&mut bytes, self.buffer_bytes(values.len()))?;
-            bytes.extend(values.iter().flat_map(|value| halves(*value).to_le_bytes()));
-            bytes.resize(self.buffer_bytes(values.len()), 0);
-            Ok(())
-        };
+        let (mut bytes, len) = (Vec::new(), self.buffer_bytes(values.len()));
+        if self != Self::F32 {
+            reserve(&mut bytes, len)?;
+        }
         match self {
             Self::F32 => return Ok(bytemuck::cast_slice(values).into()),
-            Self::F16 => pairs(&|value| f16::from_f32(value).to_bits())?,
-            Self::Bf16 => pairs(&|value| bf16::from_f32(value).to_bits())?,
-            Self::U32 => {
-                reserve(&mut bytes, values.len() * 4)?;
-                bytes.extend(values.iter().flat_map(|value| (*value as u32).to_le_bytes()));
-            }
+            Self::F16 => bytes.extend(values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes())),
+            Self::Bf16 => bytes.extend(values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes())),
+            Self::U32 => bytes.extend(values.iter().flat_map(|value| (*value as u32).to_le_bytes())),
         }
+        bytes.resize(len, 0); // halves fill whole words
         Ok(bytes.into())
     }
 

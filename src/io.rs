@@ -30,8 +30,9 @@ pub use safetensors::{Checkpoint, Tensor};
 use crate::{Error, Result};
 
 /// Writes a file whole or not at all: `write` fills a temporary one beside it, which then takes
-/// its name, and the permissions of what was there. [`remove_unfinished`] is for programs that end before. Folders on the way are made. A link is followed;
-/// what is no file, such as `/dev/stdout` or a pipe, is written as it is.
+/// its name, and the permissions of what was there. Folders on the way are made. A link is followed;
+/// what is no file, such as `/dev/stdout` or a pipe, is written as it is. What a program leaves that ends
+/// before is for [`remove_unfinished`].
 ///
 /// ```
 /// # let folder = tempfile::tempdir().map_err(|error| bandsaw::Error::Io { path: String::new(), message: error.to_string() })?;

@@ -69,8 +69,7 @@ pub(crate) fn check_batch(op: &'static str, batch: usize, rows: usize, cols: usi
 /// A vector of `len` values, or the error that there is no memory for it.
 pub(crate) fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>> {
     let mut data = Vec::new();
-    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-    data.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { device: "cpu".into(), bytes })?;
+    reserve(&mut data, len)?;
     data.resize(len, value);
     Ok(data)
 }

@@ -142,7 +142,8 @@ impl BlockPattern {
         const OP: &str = "BlockPattern::big_bird";
         let [rows, cols] = check_drawn(OP, shape, block)?;
         // More than there may be is refused before it is listed.
-        let window = |i: usize| (cols.min(i + parts.window + 1).saturating_sub(i.saturating_sub(parts.window))) as u128;
+        let window =
+            |i: usize| cols.min(i.saturating_add(parts.window).saturating_add(1)).saturating_sub(i.saturating_sub(parts.window)) as u128;
         let least: u128 = (0..rows).map(|i| if i < parts.global { cols as u128 } else { window(i) }).sum();
         check_sides(OP, shape[0], shape[1], least * (block[0] * block[1]) as u128)?;
         let mut random = Random::new(seed);

@@ -36,8 +36,8 @@ impl Launch<'_> {
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub(super) struct Compiled<T>(HashMap<&'static str, Vec<Variant<T>>>);
 
-/// How many expressions' kernels are kept: they take some 0.4 MiB each, and 20 ms to make.
-#[cfg(any(feature = "cuda", feature = "wgpu"))]
+/// How many expressions' kernels are kept: lavapipe takes some 0.4 MiB for each, and 20 ms to make it.
+#[cfg(feature = "wgpu")]
 const EXPRESSIONS: usize = 256;
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -59,14 +59,21 @@ impl<T: Clone> Compiled<T> {
         self.0.get(launch.kernel.name)?.iter().find(fits).map(|variant| variant.made.clone())
     }
 
-    /// Keeps it. Of expressions, of which a program may make ever new ones, the last are kept.
     pub fn insert(&mut self, launch: &Launch<'_>, made: T) {
         let variant = Variant { constants: launch.constants.to_vec(), function: launch.function.cloned(), made };
-        let variants = self.0.entry(launch.kernel.name).or_default();
-        if launch.function.is_some() && variants.len() >= EXPRESSIONS {
+        self.0.entry(launch.kernel.name).or_default().push(variant);
+    }
+
+    /// Makes room for one with an expression, of which a program may make ever new ones: the oldest goes where there are many. Not for
+    /// CUDA, whose modules stay loaded as long as their device.
+    #[cfg(feature = "wgpu")]
+    pub fn make_room(&mut self, launch: &Launch<'_>) {
+        if let Some(variants) = self.0.get_mut(launch.kernel.name)
+            && launch.function.is_some()
+            && variants.len() >= EXPRESSIONS
+        {
             variants.remove(0);
         }
-        variants.push(variant);
     }
 }
 
@@ -89,7 +96,10 @@ mod tests {
             constants: &[],
             function: Some(function),
         };
-        all.iter().enumerate().for_each(|(n, function)| kept.insert(&launch(function), n));
+        for (n, function) in all.iter().enumerate() {
+            kept.make_room(&launch(function));
+            kept.insert(&launch(function), n);
+        }
         let found = |n: usize| kept.get(&launch(&all[n]));
         assert_eq!([0, 9, 10, all.len() - 1].map(found), [None, None, Some(10), Some(all.len() - 1)]);
     }

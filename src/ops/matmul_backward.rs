@@ -73,8 +73,7 @@ pub(crate) static PRODMAX: Kernel = Kernel {
 /// [`banded_matmul_index`](crate::banded_matmul_index) again.
 ///
 /// Memory beside the results: `Log` takes one f32 copy of C and two each of A and B, `Max`,
-/// `ProdMax` and `Sample` one index per entry of C, and on GPUs `Max` and `ProdMax` copies of B in rows layout and of A in columns
-/// layout where they are not; f16 and bf16 results take an f32 copy, and so do operands,
+/// `ProdMax` and `Sample` one index per entry of C, and what that takes; f16 and bf16 results take an f32 copy, and so do operands,
 /// but for those of `Sum` on wgpu if a, b and g are of one type.
 ///
 /// From genbmm's `BandedMatrix.multiply*` and their autograd.
@@ -242,8 +241,8 @@ fn banded_shape(of: &Operand) -> Result<BandedShape> {
 }
 
 /// f32 values of an operand's structure, for the time of an operation.
-fn temporary(like: &Operand) -> Result<Operand> {
-    let buffer = like.device().alloc(like.batch * like.len() * 4).map_err(|error| error.of("matmul_backward"))?;
+fn temporary(op: &'static str, like: &Operand) -> Result<Operand> {
+    let buffer = like.device().alloc(like.batch * like.len() * 4).map_err(|error| error.of(op))?;
     Ok(Operand { buffer, fill: 0.0, ..like.clone() })
 }
 
@@ -272,7 +271,7 @@ fn backward(op: &'static str, operands: [&Operand; 4], ring: Semiring) -> Result
             log([&a, &b, &c, &g], &ga, &gb, op)?;
             continue;
         }
-        let index = temporary(&c)?;
+        let index = temporary(op, &c)?;
         index_part(op, [a.clone(), b.clone(), index.clone()], ring, part.start as u32)?;
         let kernel = if ring == Semiring::ProdMax { &PRODMAX } else { &MAX };
         pick(kernel, [&a, &b, &index, &g], &ga)?;
@@ -313,11 +312,11 @@ fn log([a, b, c, g]: [&Operand; 4], ga: &Operand, gb: &Operand, op: &'static str
         return finish([&bt, &at, &ct, &gt], &b.buffer, &bt, &gbt);
     }
     let (row_scale, column_scale) = (matmul::scale(a)?, matmul::scale(&bt)?);
-    let w = temporary(c)?;
+    let w = temporary(op, c)?;
     let inputs = [&row_scale, &column_scale, &c.buffer, &g.buffer];
     launch(&WEIGHT, gradient_params(a, b, c, g), &inputs, &w, slot_groups(c))?;
     let half = |[a, b, c, g, w]: [&Operand; 5], [scale, other]: [&Buffer; 2], ga: &Operand| {
-        let (e, s) = (temporary(b)?, temporary(a)?);
+        let (e, s) = (temporary(op, b)?, temporary(op, a)?);
         let (bt, et) = (b.t(), e.t());
         launch(&EXP, gradient_params(&bt, a, c, g), &[&bt.buffer, other], &et, slot_groups(&bt))?;
         product(op, w, &et, &s, Semiring::Sum)?;

@@ -123,6 +123,10 @@ fn what_cannot_be_is_refused() {
             "BlockPattern::big_bird: the number of stored values of one matrix is 3600000000, the limit of 32-bit indices is 2147483647",
         ),
         (
+            BlockPattern::big_bird([60000, 60000], [1, 1], BigBird { window: usize::MAX, global: 0, random: 0 }, 1).unwrap_err(),
+            "BlockPattern::big_bird: the number of stored values of one matrix is 3600000000, the limit of 32-bit indices is 2147483647",
+        ),
+        (
             BlockPattern::random([1 << 20, 1 << 20], [1, 1], 5, 0).unwrap_err(),
             "BlockPattern::random: the number of blocks of the grid is 1099511627776, the limit of random patterns is 4294967296",
         ),

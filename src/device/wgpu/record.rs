@@ -126,6 +126,7 @@ impl Recorder {
             Some(pipeline) => pipeline,
             None => {
                 let pipeline = Arc::new(self.compile(launch, &device())?);
+                self.pipelines.make_room(launch);
                 self.pipelines.insert(launch, Arc::clone(&pipeline));
                 pipeline
             }
